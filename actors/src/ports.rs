@@ -1,0 +1,421 @@
+//! The collaborators of the tree, by the names of what they do for it, and the plain data that
+//! crosses. Production wires them once, in hob's composition root; tests put fakes in their place.
+//!
+//! **Invariant:** a call takes its place in line when the method is *called*, not when its future
+//! is first polled. So an actor may call [`Store::append`] and then [`Store::end_turn`], and the
+//! end is written behind everything before it, whatever the runtime does with the futures.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::event::{
+    AgentStatus, Context, Event, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage,
+};
+use crate::id::{
+    AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId,
+};
+
+/// Everything that the tree asks of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// What runs agents.
+    pub backend: Arc<dyn Backend>,
+    /// What the person configured.
+    pub settings: Arc<dyn Settings>,
+    /// Who is looking.
+    pub audience: Arc<dyn Audience>,
+}
+
+/// A collaborator failed: what was attempted, and why it could not be done.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action}")]
+pub struct PortError {
+    /// What was attempted, as an infinitive: `record the turn`.
+    pub action: &'static str,
+    /// Why it failed.
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl PortError {
+    /// Says what was attempted when `source` happened.
+    pub fn new(action: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { action, source: source.into() }
+    }
+}
+
+/// An answer that comes later. The request is already in line when this is returned.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 'static>>;
+
+/// Room in a bounded pipe, held for as long as a message of an agent is on its way to the disk.
+/// Dropping it lets the agent go on writing.
+#[derive(Debug, Default)]
+pub struct Permit(Option<OwnedSemaphorePermit>);
+
+impl Permit {
+    /// Holds `permit` until dropped.
+    pub fn holding(permit: OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
+
+    /// Holds nothing: for news that no agent can flood us with.
+    pub fn free() -> Self {
+        Self(None)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Store
+
+/// A task as the dispatcher and the session actor need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskCard {
+    /// Its id.
+    pub task: TaskId,
+    /// Whom it is for.
+    pub key: AgentKey,
+    /// The session of the chat.
+    pub session: SessionId,
+    /// Strictly increasing in the order of acceptance.
+    pub order: i64,
+    /// Where it stands.
+    pub state: TaskState,
+    /// The prompt.
+    pub prompt: Arc<str>,
+    /// What answers permission requests of this task, if not the configuration.
+    pub permissions: Option<PermissionPolicy>,
+    /// Refused rather than kept waiting (`no_wait`).
+    pub no_wait: bool,
+}
+
+/// What is remembered of an agent session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRecord {
+    /// The session of its chat.
+    pub session: SessionId,
+    /// The backends it had; 0 before the first.
+    pub generation: Generation,
+    /// The agent's own id of the conversation, if one was ever opened and not definitely lost.
+    pub backend_session: Option<BackendSessionId>,
+    /// Whether a turn was ever completed in that conversation, so that an empty one is a loss.
+    pub has_history: bool,
+    /// The directory that the agent works in.
+    pub cwd: PathBuf,
+    /// Where it stood.
+    pub status: Option<AgentStatus>,
+    /// SHA-256, in hex, of the configuration that the last backend was started with.
+    pub config_hash: Option<String>,
+}
+
+/// An agent session moves: the row and its `agent_state` event, in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentMove {
+    /// Which one.
+    pub key: AgentKey,
+    /// The backend it is about.
+    pub generation: Generation,
+    /// Where it stands now.
+    pub to: AgentStatus,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// The agent's own process, if it has one.
+    pub pid: Option<u32>,
+    /// How the process ended, if it did.
+    pub exit: Option<Exit>,
+}
+
+/// A backend was started for an agent session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendOpened {
+    /// Which one.
+    pub key: AgentKey,
+    /// The backend.
+    pub generation: Generation,
+    /// The agent's own id of the conversation.
+    pub backend_session: BackendSessionId,
+    /// What the agent remembers.
+    pub context: Context,
+    /// Why the context was lost, if it was: the text of a `context_reset` event.
+    pub reset: Option<String>,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// SHA-256, in hex, of the configuration that it was started with.
+    pub config_hash: String,
+}
+
+/// A turn ends: the turn row, the task, their events and the expiry of its open permissions, in
+/// one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnEnd {
+    /// The task.
+    pub task: TaskId,
+    /// The turn.
+    pub turn: TurnId,
+    /// The backend that ran it.
+    pub generation: Generation,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The agent's word for it, as it came.
+    pub stop_reason: Option<String>,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+    /// What it cost.
+    pub usage: Usage,
+    /// From the prompt to the end, in milliseconds.
+    pub duration_ms: u64,
+    /// From the prompt to the first output, in milliseconds.
+    pub first_token_ms: Option<u64>,
+    /// The agent's final message.
+    pub text: String,
+}
+
+/// A question of an agent, to be remembered before anyone is shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermissionAsk {
+    /// What the tool is about to do, for a person.
+    pub title: String,
+    /// The tool kind: `edit`, `execute`, …
+    pub kind: String,
+    /// The answers that the agent offers.
+    pub options: Vec<PermissionOption>,
+    /// The tool call it is about.
+    pub call: Option<String>,
+    /// The arguments of that call, as the agent sent them.
+    pub input: Option<Json>,
+    /// What the call shows, as the agent sent it.
+    pub content: Option<Json>,
+}
+
+/// The memory of the daemon.
+pub trait Store: Send + Sync + 'static {
+    /// Every task that is not terminal, in order of acceptance.
+    fn open_tasks(&self) -> Answer<Vec<TaskCard>>;
+
+    /// One task, or `None`.
+    fn task(&self, task: TaskId) -> Answer<Option<TaskCard>>;
+
+    /// The record of an agent session, made if it does not exist.
+    fn agent_record(&self, key: AgentKey) -> Answer<AgentRecord>;
+
+    /// Begins the next generation: counts it up and moves the agent session to `starting`.
+    fn begin_generation(&self, key: AgentKey) -> Answer<Generation>;
+
+    /// Records an opened backend, moves the agent session to `idle` and emits `context_reset` if
+    /// the context was lost.
+    fn backend_opened(&self, opened: BackendOpened) -> Answer<()>;
+
+    /// Forgets the agent's id of the conversation: it is definitely gone.
+    fn forget_backend_session(&self, key: AgentKey) -> Answer<()>;
+
+    /// Moves an agent session. A move of an older generation than the recorded one is dropped.
+    fn move_agent(&self, step: AgentMove) -> Answer<()>;
+
+    /// `queued` to `dispatched`. False if the task was not `queued` any more.
+    fn dispatch_task(&self, task: TaskId, generation: Generation) -> Answer<bool>;
+
+    /// `dispatched` to `running`: the turn row, `turn_started` and `task_state` in one transaction.
+    fn start_turn(&self, task: TaskId, generation: Generation, context: Context) -> Answer<TurnId>;
+
+    /// Ends a turn and its task. False if the turn had ended before: nothing was written then.
+    fn end_turn(&self, end: TurnEnd) -> Answer<bool>;
+
+    /// Ends a task that has no open turn. False if it was terminal before. A task with an open
+    /// turn has that turn ended too, with the same outcome.
+    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<bool>;
+
+    /// Moves the queued tasks of a chat to `held`, or back, and remembers it of the chat.
+    fn set_held(&self, chat: ChatId, held: bool) -> Answer<()>;
+
+    /// Appends a streamed event. Never waits: the permit bounds what is on the way, and is
+    /// released when the event is in the database.
+    fn append(&self, event: NewEvent, permit: Permit);
+
+    /// Remembers a question and emits `permission_requested`.
+    fn ask_permission(
+        &self,
+        turn: TurnId,
+        task: TaskId,
+        key: AgentKey,
+        generation: Generation,
+        ask: PermissionAsk,
+    ) -> Answer<PermissionId>;
+
+    /// Settles a question and emits `permission_resolved`. False if it was settled before.
+    /// `option` is `None` where the question became moot; `by` says who or what answered.
+    fn resolve_permission(&self, permission: PermissionId, option: Option<String>, by: String) -> Answer<bool>;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Backend
+
+/// What the agent session wants started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// For whom.
+    pub key: AgentKey,
+    /// The generation that it begins.
+    pub generation: Generation,
+    /// The directory that the agent works in.
+    pub cwd: PathBuf,
+    /// The conversation to take up again, if there is one.
+    pub resume: Option<BackendSessionId>,
+    /// Whether that conversation had a turn, so that an empty replay is a loss.
+    pub has_history: bool,
+}
+
+/// A backend that is ready for a prompt.
+pub struct Launched {
+    /// The handle; dropping the last one ends the process tree.
+    pub agent: Arc<dyn Agent>,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// The agent's id of the conversation.
+    pub backend_session: BackendSessionId,
+    /// What the agent remembers.
+    pub context: Context,
+    /// Why the context was lost, if it was.
+    pub reset: Option<String>,
+    /// SHA-256, in hex, of the configuration that it was started with.
+    pub config_hash: String,
+}
+
+/// Why a start failed, and whether another could help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StartFailed {
+    /// A start with the same configuration will fail the same way.
+    pub permanent: bool,
+    /// What happened, in words: with the program, the exit and the end of stderr where known.
+    pub message: String,
+    /// How the process ended, if it did.
+    pub exit: Option<Exit>,
+}
+
+/// What a running backend tells. Delivered in the order in which the agent said it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Something for the journal.
+    Said(Event),
+    /// It asks; answer with [`Agent::answer`] and this number.
+    Asked(u64, PermissionAsk),
+    /// It takes the question back.
+    Withdrew(u64),
+    /// Tokens of one model request, to be added to the turn's usage.
+    Spent(Usage),
+    /// The prompt was answered. Everything it said before came before this.
+    Settled(Settled),
+    /// It closed its output. The process may live on.
+    Hung(String),
+    /// The process ended, and its tree is gone.
+    Exited(Exit),
+}
+
+/// How the agent answered a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The number that [`Agent::prompt`] was called with.
+    pub prompt: u64,
+    /// The stop reason as it came, or the error.
+    pub result: Result<String, String>,
+    /// The usage of the whole turn, where the agent tells it with its answer.
+    pub usage: Option<Usage>,
+}
+
+/// Where a backend's news goes. Never blocks; the permit bounds what is on the way.
+pub type NewsSink = Arc<dyn Fn(News, Permit) + Send + Sync>;
+
+/// Runs agents.
+pub trait Backend: Send + Sync + 'static {
+    /// Starts a backend and takes up the conversation. Dropping the future ends what was started.
+    fn launch(&self, launch: Launch, sink: NewsSink) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>>;
+
+    /// SHA-256, in hex, of the configuration that a start would use now. Cheap.
+    fn config_hash(&self, agent: &AgentName, cwd: &std::path::Path) -> String;
+}
+
+/// One running backend of one agent session. Calls never block and may be made in any state.
+pub trait Agent: Send + Sync + 'static {
+    /// Sends a prompt; [`News::Settled`] with the same number will follow, or the agent dies.
+    fn prompt(&self, number: u64, text: &str);
+
+    /// Asks the agent to stop what it does.
+    fn cancel(&self);
+
+    /// Answers a question: with the id of one of its options, or `None` for "cancelled".
+    fn answer(&self, question: u64, option: Option<String>);
+
+    /// Ends the whole process tree in an orderly way and resolves when nothing of it is left.
+    /// A second call joins the first. `now` skips the grace.
+    fn stop(&self, now: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>>;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Settings and audience
+
+/// What answers a permission request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PermissionPolicy {
+    /// A person.
+    Ask,
+    /// Yes, this once (or for good, if that is all the agent offers).
+    Allow,
+    /// No.
+    Reject,
+}
+
+/// The permission rules of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PermissionRules {
+    /// Where no rule for the tool kind is given.
+    pub default: PermissionPolicy,
+    /// By tool kind.
+    pub by_kind: std::collections::BTreeMap<String, PermissionPolicy>,
+    /// What answers when nobody watches; never `Ask`.
+    pub unattended: PermissionPolicy,
+    /// How long a question waits for a person.
+    pub deadline: Duration,
+}
+
+/// The settings of one agent, overrides applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// Spawn, handshake and conversation, together.
+    pub start_timeout: Duration,
+    /// From a cancel to our own word that the turn has ended.
+    pub cancel_grace: Duration,
+    /// Its permission rules.
+    pub permissions: PermissionRules,
+}
+
+/// Limits of the pool and the dispatcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Agent sessions with a live backend.
+    pub max_live: usize,
+    /// Turns at once.
+    pub max_running: usize,
+    /// Turns at once of one agent; 0 is no limit.
+    pub max_running_per_agent: usize,
+}
+
+/// What the person configured, as it is now.
+pub trait Settings: Send + Sync + 'static {
+    /// The settings of one agent.
+    fn agent(&self, agent: &AgentName) -> AgentSettings;
+    /// The limits.
+    fn limits(&self) -> Limits;
+}
+
+/// Who is looking.
+pub trait Audience: Send + Sync + 'static {
+    /// Whether a connection that answers permissions is subscribed to the chat.
+    fn watches(&self, chat: &ChatId) -> bool;
+}

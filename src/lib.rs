@@ -1,0 +1,13 @@
+//! hob plugs the world into its core: store, worktrees, agents, control socket, command line.
+//!
+//! The core is the package `hob-actors`. The only place where all parts meet is [`daemon`].
+
+pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod jsonrpc;
+pub mod paths;
+pub mod store;
+pub mod worktree;
