@@ -3,6 +3,7 @@
 
 mod ending;
 mod keeper;
+mod remembering;
 mod stage;
 mod starting;
 mod sweeping;
