@@ -96,6 +96,32 @@ async fn a_filtered_file_is_carried_as_it_lies_on_the_disk() {
 }
 
 #[tokio::test]
+async fn what_a_sparse_checkout_does_not_show_is_not_taken_for_deleted() {
+    let stage = Stage::new();
+    stage.write("other/c.txt", "c\n");
+    stage.commit("more");
+    stage.git(&["sparse-checkout", "set", "other"]);
+    stage.write("other/c.txt", "changed\n");
+    stage.write("other/untracked", "new\n");
+    comes_along(&stage).await;
+}
+
+#[tokio::test]
+async fn changes_of_a_linked_worktree_come_from_there() {
+    let stage = Stage::new();
+    let linked = stage.base().join("linked");
+    stage.git(&[OsStr::new("worktree"), "add".as_ref(), "--quiet".as_ref(), linked.as_ref()]);
+    fs::write(linked.join("a.txt"), "staged\n").unwrap();
+    git(&linked, &["add", "a.txt"]);
+    stage.write("a.txt", "of the main checkout\n");
+    let located = stage.worktrees.locate(&linked).await.unwrap();
+    let request = CreateRequest { carry_changes: true, ..stage.request(located) };
+    let created = stage.worktrees.create(request).await.unwrap();
+    assert_eq!(status(&created.path), ["M  a.txt"]);
+    assert_eq!(fs::read_to_string(created.path.join("a.txt")).unwrap(), "staged\n");
+}
+
+#[tokio::test]
 async fn a_clean_checkout_carries_nothing() {
     let stage = Stage::new();
     let created = carried(&stage, |_| {}).await.unwrap();

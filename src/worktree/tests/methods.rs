@@ -149,6 +149,21 @@ async fn a_partial_clone_fetches_what_is_missing() {
 }
 
 #[tokio::test]
+async fn a_promise_that_appeared_later_fetches_nothing() {
+    let stage = Stage::new();
+    stage.create(|_| {}).await.unwrap();
+    let proof = stage.base().join("an agent's program ran");
+    let program = format!("touch '{}'; git-upload-pack", proof.display());
+    stage.git(&["config", "remote.evil.url", "file:///nowhere"]);
+    stage.git(&["config", "remote.evil.uploadpack", &program]);
+    stage.git(&["config", "core.repositoryFormatVersion", "1"]);
+    stage.git(&["config", "extensions.partialClone", "evil"]);
+    let kind = WorktreeErrorKind::Unsupported("a partial clone".into());
+    stage.refuses(kind, "not trusted", |request| request.id = "w-later".into()).await;
+    assert!(!proof.exists());
+}
+
+#[tokio::test]
 async fn without_the_program_each_is_refused_by_name() {
     let sha256 = Stage::with(&["init", "--quiet", "--object-format=sha256"], &[]);
     sha256.first_commit();

@@ -172,7 +172,11 @@ pub(super) fn files(top: &Path) -> BTreeMap<PathBuf, String> {
 /// Runs the real git as a user would, away from this machine's configuration.
 #[expect(clippy::disallowed_methods, reason = "the tests play the user")]
 pub(super) fn try_git<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Output {
-    Command::new("git")
+    let mut command = Command::new("git");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_")) {
+        command.env_remove(name);
+    }
+    command
         .arg("-C")
         .arg(dir)
         .args(["-c", "user.name=A User", "-c", "user.email=user@example.org"])

@@ -53,7 +53,9 @@ async fn a_branch_beside_which_ours_cannot_stand_is_named() {
     assert!(error.hint.unwrap().ends_with("branch -m hob hob-old"));
     let stage = Stage::new();
     stage.git(&["branch", "hob/w-test/below"]);
-    stage.refuses(Kind::BranchTaken, "hob/w-test/", |_| {}).await;
+    stage.refuses(Kind::BranchTaken, "hob/w-test/below", |_| {}).await;
+    stage.git(&["pack-refs", "--all"]);
+    stage.refuses(Kind::BranchTaken, "hob/w-test/below", |_| {}).await;
 }
 
 #[tokio::test]
