@@ -115,7 +115,7 @@ pub async fn clear_chat(services: &Services, chat: &str) -> Result<(), RpcFailur
         let filter = TaskFilter {
             chat: Some(chat.to_owned()),
             state: Some(state.word().to_owned()),
-            limit: TASKS_PAGE,
+            limit: Some(TASKS_PAGE),
             ..TaskFilter::default()
         };
         for task in services.store.tasks(filter).await? {
