@@ -28,7 +28,10 @@ pub async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<SubscribeRe
     check_agent(call, &filter, params.answers_permissions).await?;
     let services = &call.server.services;
     let seat = match params.answers_permissions {
-        true => Some(Seat::take(services.clone(), view(call, &filter).await?)),
+        true => {
+            let view = view(call, &filter).await?;
+            Some(Seat::take(services.audience.clone(), services.store.clone(), view))
+        }
         false => None,
     };
     let head = *services.store.head().borrow();
