@@ -104,7 +104,7 @@ pub async fn check_own(call: &Call, task: &TaskRow) -> Done<()> {
 async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
     let mut above: Vec<TaskRow> = Vec::new();
     let mut next = task.parent.clone();
-    while let Some(id) = next
+    while let Some(id) = next.take()
         && above.len() < ANCESTORS_MAX
         && let Some(row) = store.task_row(&id).await?
     {
