@@ -229,7 +229,8 @@ mod tests {
     async fn a_daemon_that_goes_away_fails_the_calls_in_flight() {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         let client = Client::over(ours);
-        let call = client.call_raw("daemon/status", &serde_json::json!({}));
+        let params = serde_json::json!({});
+        let call = client.call_raw("daemon/status", &params);
         let gone = async { drop(theirs) };
         let (answer, ()) = tokio::join!(call, gone);
         assert_eq!(answer.expect_err("gone").kind, Kind::Disconnected);
