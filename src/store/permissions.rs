@@ -5,10 +5,10 @@ use hob_actors::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::PermissionAsk;
 use rusqlite::{Connection, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::tasks::{self, TaskRef};
-use super::writer::Tx;
 use super::{Store, StoreError, ids, payload, rows};
 use crate::control::wire::PermissionRow;
 

@@ -3,11 +3,11 @@
 
 use hob_actors::event::Outcome;
 
+use super::command::Tx;
 use super::permissions::{self, Moot};
 use super::reader::Reply;
 use super::sql::Result;
 use super::turns::{self, Ending};
-use super::writer::Tx;
 use super::{Store, agents, tasks, worktrees};
 
 /// How much was left open.

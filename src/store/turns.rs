@@ -6,10 +6,10 @@ use hob_actors::id::{Generation, TaskId, TurnId};
 use hob_actors::ports::TurnEnd;
 use rusqlite::{Connection, params};
 
+use super::command::Tx;
 use super::permissions::{self, Moot};
 use super::sql::{self, Result, integer, natural};
 use super::tasks::{self, TaskRef};
-use super::writer::Tx;
 use super::{StoreError, ids, words};
 
 /// How a task ends, and its turn if one is open.
