@@ -118,9 +118,9 @@ mod tests {
             },
         ];
         insta::assert_snapshot!(plain(&render(&shown)), @r#"
-        pool.max_live = 4          # /c/config.toml:7
-        pool.idle_ttl = "30m"      # default
-        dispatch.max_running = 2   # $HOB_DISPATCH__MAX_RUNNING
+        pool.max_live = 4         # /c/config.toml:7
+        pool.idle_ttl = "30m"     # default
+        dispatch.max_running = 2  # $HOB_DISPATCH__MAX_RUNNING
         "#);
     }
 }

@@ -27,6 +27,8 @@ pub struct EventRow {
     pub chat: Option<String>,
     /// The agent it is about.
     pub agent: Option<String>,
+    /// The backend generation of the agent session.
+    pub generation: Option<u64>,
     /// The task it is about.
     pub task: Option<String>,
     /// The turn it is about.
@@ -273,7 +275,7 @@ pub(super) mod tests {
         worktree w-1 active → orphaned
         warning: submodules are not initialised
         events 0 to 99 are no longer kept
-        of_next_year {"a":1,"generation":1}
+        of_next_year {"a":1}
         "#);
     }
 }

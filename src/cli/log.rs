@@ -179,10 +179,10 @@ mod tests {
         }
         text.push_str(&lines.flush());
         insta::assert_snapshot!(plain(&text), @"
-              7  14:03:22.118  c-1  goose     turn started (fresh)
-              8  14:03:22.118  c-1  goose     “Hello”
-             10  14:03:22.118  c-1  goose     “again”
-             12  14:03:22.118  c-1  goose     turn completed after 12ms
+              7  14:03:22.118  c-1         goose     turn started (fresh)
+              8  14:03:22.118  c-1         goose     “Hello”
+             10  14:03:22.118  c-1         goose     “again”
+             12  14:03:22.118  c-1         goose     turn completed after 12ms
         ");
     }
 

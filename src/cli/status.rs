@@ -65,7 +65,7 @@ mod tests {
     fn a_status_reads_as_lines() {
         let status = json!({
             "version": "0.1.0", "pid": 4242, "uptime_s": 3725, "home": "/h",
-            "counts": {"sessions": 2, "live": 1},
+            "counts": {"sessions": 2},
             "database": {"path": "/h/hob.db", "size_bytes": 40960, "schema": 2},
             "limits": {"max_live": 12}
         });
@@ -76,7 +76,7 @@ mod tests {
         home      /h
         socket    /h/hob.sock
         database  /h/hob.db (40KiB, schema 2)
-        counts    1 live, 2 sessions
+        counts    2 sessions
         limits    12 max_live
         ");
     }
