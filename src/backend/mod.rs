@@ -1,3 +1,4 @@
 //! backend
 
+pub mod known;
 pub mod process;

@@ -1,0 +1,20 @@
+//! The agent that misbehaves on demand: an example program of this package, built by `cargo test`.
+
+use std::path::{Path, PathBuf};
+
+/// What goes into `[agents.NAME]` for an agent that is started with these arguments.
+pub fn config(arguments: &[&str]) -> toml::Table {
+    let mut command = vec![program().to_str().unwrap().to_owned()];
+    command.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    let mut table = toml::Table::new();
+    table.insert("backend".into(), "acp".into());
+    table.insert("command".into(), command.into());
+    table
+}
+
+/// Cargo puts examples into a folder beside the programs.
+fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_hobd")).with_file_name("examples/fault-agent");
+    assert!(program.is_file(), "{} is missing: `cargo build --examples` makes it", program.display());
+    program
+}

@@ -1,0 +1,23 @@
+//! What the integration tests are written with; no test is in here.
+//!
+//! - [`home`]: a private home and the `hob` command line in it; [`daemon`]: the real `hobd` in it.
+//! - [`client`]: a control socket client of our own, so that bad input can be sent too.
+//! - [`model`]: the scripted model server that real agents talk to.
+//! - [`agents`]: the real agents, pinned, and how each is started against that server.
+//! - [`fault`]: the agent that misbehaves on demand.
+//! - [`leftovers`]: finds processes that should be gone.
+//!
+//! **Invariant:** everything here waits for a condition under a deadline; nothing sleeps to show
+//! that something does not happen.
+
+#![expect(unreachable_pub, reason = "a library to the test binaries that include it")]
+
+pub mod agents;
+pub mod client;
+pub mod daemon;
+pub mod fault;
+pub mod home;
+pub mod leftovers;
+pub mod model;
+pub mod repo;
+pub mod wait;
