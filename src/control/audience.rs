@@ -3,13 +3,13 @@
 //! Counts subscriptions by what they are subscribed to. Does not answer anything: when nobody
 //! looks at a chat any more, its agent's questions are answered by policy, in the tree.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hob_actors::id::ChatId;
-use hob_actors::ports;
+use hob_actors::{ports, tree};
 
-use super::Services;
+use crate::store::Store;
 
 /// What a subscription looks at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,14 +29,27 @@ struct Seats {
     session_of: BTreeMap<String, String>,
 }
 
+#[derive(Default)]
+struct Inner {
+    seats: Mutex<Seats>,
+    /// The tree asks who is looking, so it is there only after this.
+    tree: OnceLock<tree::Handle>,
+}
+
 /// Who is looking. Cheap to clone; all clones are the same.
 #[derive(Clone, Default)]
-pub struct Audience(Arc<Mutex<Seats>>);
+pub struct Audience(Arc<Inner>);
 
 impl Audience {
     /// Nobody is looking.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Names the tree that is told when nobody looks at a chat any more. Once is enough.
+    pub fn attach(&self, tree: tree::Handle) {
+        // A second tree would be a second daemon.
+        self.0.tree.set(tree).ok();
     }
 
     /// Remembers which session a chat belongs to, for those who look at whole sessions.
@@ -76,7 +89,7 @@ impl Audience {
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
         // Every change is a single step, so a panic elsewhere leaves the counts whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,42 +101,42 @@ impl ports::Audience for Audience {
 
 /// A seat in the audience. Dropping it leaves, and tells the tree where nobody is left.
 pub struct Seat {
-    services: Arc<Services>,
+    audience: Audience,
+    store: Store,
     view: View,
 }
 
 impl Seat {
     /// Takes a seat.
-    pub fn take(services: Arc<Services>, view: View) -> Self {
-        services.audience.enter(view.clone());
-        Self { services, view }
+    pub fn take(audience: Audience, store: Store, view: View) -> Self {
+        audience.enter(view.clone());
+        Self { audience, store, view }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.services.audience.leave(&self.view);
+        self.audience.leave(&self.view);
         // At the very end of the daemon there may be no runtime, and nothing left to tell.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tell_those_left(self.services.clone()));
+            runtime.spawn(tell_those_left(self.audience.clone(), self.store.clone()));
         }
     }
 }
 
 /// Tells the tree of every chat with a waiting question that nobody looks at.
-async fn tell_those_left(services: Arc<Services>) {
-    let Ok(waiting) = services.store.permissions(None, Some("pending")).await else {
-        // The store is gone, and with it the daemon.
+async fn tell_those_left(audience: Audience, store: Store) {
+    let (Some(tree), Ok(waiting)) = (audience.0.tree.get(), store.permissions(None, Some("pending")).await) else {
+        // Without a tree or a store there is no daemon any more.
         return;
     };
-    let mut chats: Vec<String> = waiting.into_iter().map(|permission| permission.chat).collect();
-    chats.dedup();
+    let chats: BTreeSet<String> = waiting.into_iter().map(|permission| permission.chat).collect();
     for chat in chats {
-        if let Ok(Some(row)) = services.store.chat(&chat).await {
-            services.audience.learn(&chat, &row.session);
+        if let Ok(Some(row)) = store.chat(&chat).await {
+            audience.learn(&chat, &row.session);
         }
-        if !services.audience.is_watched(&chat) {
-            services.tree.audience_left(ChatId::from(chat));
+        if !audience.is_watched(&chat) {
+            tree.audience_left(ChatId::from(chat));
         }
     }
 }

@@ -61,9 +61,9 @@ pub async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
             clients: call.server.n_clients() as u64,
         },
         database: DatabaseRow {
-            path: database.path.display().to_string(),
+            path: database.path,
             size_bytes: database.size_bytes,
-            schema: database.schema.into(),
+            schema: database.schema,
         },
         limits: LimitsRow {
             max_live: config.pool.max_live as u64,
