@@ -16,7 +16,7 @@ const RUST_FOLDERS: [&str; 4] = ["src", "actors", "tests", "benches"];
 const CORE_DEPENDENCIES: [&str; 4] = ["ractor", "thiserror", "tokio", "tracing"];
 /// Where a process other than an agent may be started, besides `src/backend/process`.
 const MAY_START_PROGRAMS: [&str; 4] =
-    ["src/backend/process", "src/worktree/git_program.rs", "src/cli/start.rs", "src/cli/demo"];
+    ["src/backend/process", "src/worktree/git_program.rs", "src/cli/start.rs", "src/sys.rs"];
 /// Folders whose content the documents may name.
 const NAMED_FOLDERS: [&str; 8] =
     ["src/", "actors/", "docs/", "tests/", "migrations/", "benches/", ".ci/", ".cargo/"];
