@@ -69,7 +69,7 @@ enum Said {
 }
 
 /// The `hobd` beside our own executable, else ourselves as the hidden `hob daemon`.
-fn program() -> Result<(PathBuf, &'static [&'static str]), CliError> {
+pub fn program() -> Result<(PathBuf, &'static [&'static str]), CliError> {
     let own = std::env::current_exe()
         .map_err(|error| CliError::failed(format!("cannot find the program itself: {error}")))?;
     let beside = own.with_file_name("hobd");
