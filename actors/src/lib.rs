@@ -10,6 +10,8 @@
 
 pub mod dispatch;
 pub mod event;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod id;
 pub mod links;
 mod persist;

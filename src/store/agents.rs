@@ -159,7 +159,14 @@ fn write_move(tx: &mut Tx<'_>, from: &Known, step: &AgentMove) -> Result<()> {
             tx.conn,
             "UPDATE agent_sessions SET exit_code = ?3, exit_signal = ?4, exit_stderr = ?5, exit_at = ?6
              WHERE chat_id = ?1 AND agent = ?2",
-            params![key.chat.as_str(), key.agent.as_str(), exit.code, exit.signal, exit.stderr_tail, tx.now().0],
+            params![
+                key.chat.as_str(),
+                key.agent.as_str(),
+                exit.code,
+                exit.signal,
+                exit.stderr_tail,
+                tx.now().0
+            ],
         )?;
     }
     let event = Event::AgentState {
@@ -212,7 +219,8 @@ pub(super) fn opened(tx: &mut Tx<'_>, opened: &BackendOpened) -> Result<()> {
 }
 
 pub(super) fn forget_backend_session(tx: &mut Tx<'_>, key: &AgentKey) -> Result<()> {
-    let sql = "UPDATE agent_sessions SET backend_session = NULL, has_history = 0 WHERE chat_id = ?1 AND agent = ?2";
+    let sql =
+        "UPDATE agent_sessions SET backend_session = NULL, has_history = 0 WHERE chat_id = ?1 AND agent = ?2";
     sql::run(tx.conn, sql, [key.chat.as_str(), key.agent.as_str()])?;
     Ok(())
 }
@@ -240,7 +248,13 @@ fn move_where(tx: &mut Tx<'_>, condition: &str, bound: &str, to: AgentStatus, wh
 
 /// Closes the agent sessions of a chat.
 pub(super) fn close_all(tx: &mut Tx<'_>, chat: &str, why: &str) -> Result<u64> {
-    move_where(tx, "chat_id = ?1 AND status IS NOT NULL AND status <> 'closed'", chat, AgentStatus::Closed, why)
+    move_where(
+        tx,
+        "chat_id = ?1 AND status IS NOT NULL AND status <> 'closed'",
+        chat,
+        AgentStatus::Closed,
+        why,
+    )
 }
 
 /// What had a process, or was about to get one, has none any more.

@@ -68,7 +68,8 @@ pub(super) fn set_held(tx: &mut Tx<'_>, chat: &str, held: bool) -> Result<()> {
     if sql::run(tx.conn, "UPDATE chats SET held = ?2 WHERE id = ?1", params![chat, held])? == 0 {
         return Err(StoreError::not_found("chat", chat));
     }
-    let (from, to) = if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
+    let (from, to) =
+        if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
     let waiting: Vec<TaskRef> =
         tasks::open_in_chat(tx.conn, chat)?.into_iter().filter(|task| task.state == from).collect();
     for task in waiting {

@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn a_taken_id_is_not_given_again() {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE tasks (id TEXT); INSERT INTO tasks VALUES ('t-a'), ('t-b')").unwrap();
+        conn.execute_batch("CREATE TABLE tasks (id TEXT); INSERT INTO tasks VALUES ('t-a'), ('t-b')")
+            .unwrap();
         let mut draws = ["t-a", "t-b", "t-c"].into_iter();
         assert_eq!(unused_from(&conn, "tasks", || draws.next().unwrap().to_owned()).unwrap(), "t-c");
         assert!(unused_from(&conn, "tasks", || "t-a".to_owned()).is_err());

@@ -115,7 +115,8 @@ impl Tx<'_> {
     pub(super) fn event(&mut self, scope: &Scope, event: &Event) -> Result<usize> {
         let seq = self.line.take(self.conn)?;
         payload::write(event, &mut self.line.payload)?;
-        let text = std::str::from_utf8(&self.line.payload).map_err(|error| StoreError::other("write an event", error))?;
+        let text = std::str::from_utf8(&self.line.payload)
+            .map_err(|error| StoreError::other("write an event", error))?;
         self.conn
             .prepare_cached(
                 "INSERT INTO events (seq, at, session_id, chat_id, agent, generation, task_id, turn_id, type, payload)
@@ -144,7 +145,8 @@ pub(super) fn meta(conn: &Connection, key: &str) -> Result<Option<i64>> {
 
 /// Keeps a number about the store itself.
 pub(super) fn set_meta(conn: &Connection, key: &str, value: i64) -> Result<()> {
-    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+    let sql =
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
     sql::run(conn, sql, params![key, value])?;
     Ok(())
 }
@@ -220,7 +222,8 @@ pub(super) fn page(conn: &Connection, filter: &EventFilter, after: i64, limit: u
     let head = sql::one(conn, "SELECT max(seq) FROM events", [], |row| row.get::<_, Option<i64>>(0))?;
     let forgotten = forgotten(conn)?;
     let head = head.flatten().unwrap_or(0).max(forgotten);
-    let mut page = EventPage { events: Vec::new(), scanned_to: after.max(head), oldest_kept: forgotten + 1, head };
+    let mut page =
+        EventPage { events: Vec::new(), scanned_to: after.max(head), oldest_kept: forgotten + 1, head };
     let types = filter.types.as_ref().map(serde_json::to_string).transpose()?;
     let mut statement = conn.prepare_cached(&query(filter))?;
     let mut params: Vec<(&str, &dyn ToSql)> = named_params! {":after": after, ":head": head}.to_vec();
@@ -231,7 +234,9 @@ pub(super) fn page(conn: &Connection, filter: &EventFilter, after: i64, limit: u
         (":agent", &filter.agent),
         (":types", &types),
     ];
-    params.extend(wanted.iter().filter(|(_, value)| value.is_some()).map(|(name, value)| (*name, *value as &dyn ToSql)));
+    params.extend(
+        wanted.iter().filter(|(_, value)| value.is_some()).map(|(name, value)| (*name, *value as &dyn ToSql)),
+    );
     let mut rows = statement.query(params.as_slice())?;
     let limit = limit.clamp(1, PAGE_EVENTS_MAX);
     let (mut bytes, mut buffer) = (0, Vec::new());

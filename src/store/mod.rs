@@ -45,18 +45,18 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
+pub use self::chats::NewChat;
 pub use self::error::{OpenError, StoreError};
 pub use self::ids::fresh_id;
+use self::journal::Line;
 pub use self::journal::{EventFilter, EventPage, PAGE_EVENTS_MAX, StoredEvent};
 pub use self::processes::{NewAttempt, ProcessRow};
 pub use self::reader::Reply;
-pub use self::chats::NewChat;
 pub use self::sessions::{NewSession, SessionParams};
 pub use self::settle::Settled;
 pub use self::status::{DatabaseStatus, Kind};
 pub use self::tasks::{NewTask, Submitted, TaskFilter};
 pub use self::worktrees::{NewWorktree, WorktreeFacts};
-use self::journal::Line;
 use self::writer::{Call, Command, Signals, Tx};
 
 /// Threads that read.
@@ -219,7 +219,8 @@ fn unreadable(error: StoreError) -> OpenError {
 
 /// A connection that may write.
 fn connect(database: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(database, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     Ok(conn)

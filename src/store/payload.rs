@@ -41,7 +41,9 @@ pub(super) fn write(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> 
             object.field("text", text).field("message", message)
         }
         Event::ToolCall(_) | Event::ToolUpdate(_) | Event::Plan { .. } => said(object, event),
-        Event::Commands { .. } | Event::Mode { .. } | Event::Models { .. } | Event::Raw { .. } => offered(object, event),
+        Event::Commands { .. } | Event::Mode { .. } | Event::Models { .. } | Event::Raw { .. } => {
+            offered(object, event)
+        }
         Event::Usage(usage) => usage_fields(object, usage),
         Event::PermissionRequested { .. } | Event::PermissionResolved { .. } => asked(object, event),
         Event::TurnStarted { attempt, context } => {
@@ -170,7 +172,11 @@ pub(super) fn usage_row(usage: &Usage) -> UsageRow {
 pub(super) fn option_rows(options: &[PermissionOption]) -> Vec<OptionRow> {
     options
         .iter()
-        .map(|option| OptionRow { id: option.id.clone(), name: option.name.clone(), kind: option.kind.clone() })
+        .map(|option| OptionRow {
+            id: option.id.clone(),
+            name: option.name.clone(),
+            kind: option.kind.clone(),
+        })
         .collect()
 }
 

@@ -126,10 +126,14 @@ fn settle(
     id: &PermissionId,
     (state, option, by): (&str, Option<&str>, &str),
 ) -> Result<()> {
-    let sql = "UPDATE permissions SET state = ?2, chosen = ?3, answered_by = ?4, resolved_at = ?5 WHERE id = ?1";
+    let sql =
+        "UPDATE permissions SET state = ?2, chosen = ?3, answered_by = ?4, resolved_at = ?5 WHERE id = ?1";
     sql::run(tx.conn, sql, params![id.as_str(), state, option, by, tx.now().0])?;
-    let event =
-        Event::PermissionResolved { permission: id.clone(), option: option.map(str::to_owned), by: by.to_owned() };
+    let event = Event::PermissionResolved {
+        permission: id.clone(),
+        option: option.map(str::to_owned),
+        by: by.to_owned(),
+    };
     tx.event(&task.scope(Some(turn.clone())), &event)?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use hob_actors::event::{Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
-    self, AgentMove, AgentRecord, Answer, BackendOpened, Permit, PermissionAsk, PortError, TaskCard, TurnEnd,
+    self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, TaskCard, TurnEnd,
 };
 
 use super::permissions::{self, Question};
@@ -94,7 +94,14 @@ impl ports::Store for Store {
         self.change("record the question", move |tx| permissions::ask(tx, &question))
     }
 
-    fn resolve_permission(&self, permission: PermissionId, option: Option<String>, by: String) -> Answer<bool> {
-        self.change("record the answer", move |tx| permissions::resolve(tx, &permission, option.as_deref(), &by))
+    fn resolve_permission(
+        &self,
+        permission: PermissionId,
+        option: Option<String>,
+        by: String,
+    ) -> Answer<bool> {
+        self.change("record the answer", move |tx| {
+            permissions::resolve(tx, &permission, option.as_deref(), &by)
+        })
     }
 }

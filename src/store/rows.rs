@@ -7,8 +7,8 @@ use rusqlite::{Connection, Row, params};
 use super::sql::{self, Result, natural};
 use super::{StoreError, words};
 use crate::control::wire::{
-    AgentSessionRow, ChatRow, ExitRow, IdOr, Moment, OutcomeRow, PermissionRow, RawJson, SessionRow, TaskRow, TurnRow,
-    UsageRow, WorktreeRow,
+    AgentSessionRow, ChatRow, ExitRow, IdOr, Moment, OutcomeRow, PermissionRow, RawJson, SessionRow, TaskRow,
+    TurnRow, UsageRow, WorktreeRow,
 };
 
 pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Moment> {
@@ -24,7 +24,10 @@ pub(super) fn natural_if(row: &Row<'_>, column: &str) -> rusqlite::Result<Option
 }
 
 /// A value kept as JSON text; `Default` where there is none.
-pub(super) fn json<T: serde::de::DeserializeOwned + Default>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned + Default>(
+    row: &Row<'_>,
+    column: &str,
+) -> rusqlite::Result<T> {
     match row.get::<_, Option<String>>(column)? {
         Some(text) => serde_json::from_str(&text).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
@@ -100,7 +103,12 @@ fn task_usage(conn: &Connection, task: &str) -> Result<UsageRow> {
     Ok(usage)
 }
 
-fn with_context(conn: &Connection, usage: &mut UsageRow, sql: &str, params: impl rusqlite::Params) -> Result<()> {
+fn with_context(
+    conn: &Connection,
+    usage: &mut UsageRow,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Result<()> {
     let told = sql::one(conn, sql, params, |row| {
         Ok((natural_if(row, "context_used")?, natural_if(row, "context_size")?))
     })?;
@@ -130,9 +138,10 @@ pub(super) fn session(conn: &Connection, id: &str, whole: bool) -> Result<Option
     })?;
     let Some(mut found) = found else { return Ok(None) };
     let worktree = worktree_of(conn, id)?;
-    let chats = sql::all(conn, "SELECT id FROM chats WHERE session_id = ?1 ORDER BY created_at, id", [id], |row| {
-        row.get::<_, String>(0)
-    })?;
+    let chats =
+        sql::all(conn, "SELECT id FROM chats WHERE session_id = ?1 ORDER BY created_at, id", [id], |row| {
+            row.get::<_, String>(0)
+        })?;
     if whole {
         found.worktree = worktree.map(|row| IdOr::Whole(Box::new(row)));
         for id in chats {
@@ -294,7 +303,8 @@ pub(super) fn task(conn: &Connection, id: &str) -> Result<Option<TaskRow>> {
         return Ok(None);
     };
     found.usage = task_usage(conn, id)?;
-    found.turns = Some(sql::all(conn, "SELECT * FROM turns WHERE task_id = ?1 ORDER BY attempt", [id], turn_row)?);
+    found.turns =
+        Some(sql::all(conn, "SELECT * FROM turns WHERE task_id = ?1 ORDER BY attempt", [id], turn_row)?);
     Ok(Some(found))
 }
 
@@ -343,7 +353,8 @@ pub(super) fn permission_row(row: &Row<'_>) -> rusqlite::Result<PermissionRow> {
         title: get(row, "title")?,
         kind: get(row, "kind")?,
         call: get(row, "call")?,
-        input: json::<Option<Box<serde_json::value::RawValue>>>(row, "input")?.map(|value| Box::new(RawJson(value))),
+        input: json::<Option<Box<serde_json::value::RawValue>>>(row, "input")?
+            .map(|value| Box::new(RawJson(value))),
         options: json(row, "options")?,
         option: get(row, "chosen")?,
         by: get(row, "answered_by")?,

@@ -85,7 +85,9 @@ fn close(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
 fn reopen(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
     if known_state(tx.conn, id)? == "closed" {
         if worktrees::move_of_session(tx, id, "orphaned", "active")? == 0 {
-            return Err(StoreError::Conflict(format!("the worktree of session {id} is gone; restore it first")));
+            return Err(StoreError::Conflict(format!(
+                "the worktree of session {id} is gone; restore it first"
+            )));
         }
         sql::run(tx.conn, "UPDATE sessions SET state = 'open', closed_at = NULL WHERE id = ?1", [id])?;
     }
@@ -94,7 +96,8 @@ fn reopen(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
 
 /// The session of a chat, open or not.
 pub(super) fn of_chat(conn: &Connection, chat: &str) -> Result<SessionId> {
-    let found = sql::one(conn, "SELECT session_id FROM chats WHERE id = ?1", [chat], |row| row.get::<_, String>(0))?;
+    let found =
+        sql::one(conn, "SELECT session_id FROM chats WHERE id = ?1", [chat], |row| row.get::<_, String>(0))?;
     found.map(SessionId::from).ok_or_else(|| StoreError::not_found("chat", chat))
 }
 

@@ -32,7 +32,8 @@ fn settle(tx: &mut Tx<'_>, why: &str) -> Result<Settled> {
         settled.tasks += 1;
         settled.turns += u64::from(seen_ms.is_some());
         // Nobody saw the end: the turn lasted at least until its last event.
-        let ending = Ending { duration_ms: seen_ms, moot: Moot::STALE, ..Ending::by_us(Outcome::Interrupted, why) };
+        let ending =
+            Ending { duration_ms: seen_ms, moot: Moot::STALE, ..Ending::by_us(Outcome::Interrupted, why) };
         turns::end(tx, &task, &ending)?;
     }
     settled.agents = agents::settle(tx, why)?;

@@ -63,7 +63,8 @@ fn find_prefix(conn: &Connection, kind: Kind, prefix: &str) -> Result<Vec<String
         return Ok(vec![id]);
     }
     // Bytes order ids, and no text that begins with the prefix comes after it with the last character.
-    let sql = format!("SELECT id FROM {table} WHERE id >= ?1 AND id < ?1 || char(0x10FFFF) ORDER BY id LIMIT ?2");
+    let sql =
+        format!("SELECT id FROM {table} WHERE id >= ?1 AND id < ?1 || char(0x10FFFF) ORDER BY id LIMIT ?2");
     sql::all(conn, &sql, params![prefix, CANDIDATES_MAX], |row| row.get(0))
 }
 

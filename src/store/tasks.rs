@@ -99,8 +99,9 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
 }
 
 fn state(word: &str) -> rusqlite::Result<TaskState> {
-    words::parse_task_state(word)
-        .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, word.to_owned().into()))
+    words::parse_task_state(word).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, word.to_owned().into())
+    })
 }
 
 fn reference(row: &Row<'_>) -> rusqlite::Result<TaskRef> {
@@ -212,7 +213,8 @@ fn submitted(conn: &Connection, id: &str, fresh: bool) -> Result<Submitted> {
 
 // Cards ----------------------------------------------------------------------------------------
 
-const CARD: &str = "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait
+const CARD: &str =
+    "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {

@@ -78,11 +78,18 @@ fn open_turn(conn: &Connection, task: &TaskId) -> Result<Option<OpenTurn>> {
 }
 
 /// `dispatched` to `running`, with the turn.
-pub(super) fn start(tx: &mut Tx<'_>, id: &TaskId, generation: Generation, context: Context) -> Result<TurnId> {
+pub(super) fn start(
+    tx: &mut Tx<'_>,
+    id: &TaskId,
+    generation: Generation,
+    context: Context,
+) -> Result<TurnId> {
     let task = tasks::known(tx.conn, id)?;
     if task.state != TaskState::Dispatched || task.generation != Some(generation) {
         let state = words::task_state(task.state);
-        return Err(StoreError::Conflict(format!("task {id} is {state} and not dispatched to backend {generation}")));
+        return Err(StoreError::Conflict(format!(
+            "task {id} is {state} and not dispatched to backend {generation}"
+        )));
     }
     let attempt = sql::count(tx.conn, "SELECT count(*) FROM turns WHERE task_id = ?1", [id.as_str()])? + 1;
     let turn = TurnId::from(ids::unused(tx.conn, "turns", "u-")?);
@@ -90,12 +97,23 @@ pub(super) fn start(tx: &mut Tx<'_>, id: &TaskId, generation: Generation, contex
     sql::run(
         tx.conn,
         "INSERT INTO turns (id, task_id, attempt, generation, context, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![turn.as_str(), id.as_str(), integer(attempt), integer(generation.0), words::context(context), now],
+        params![
+            turn.as_str(),
+            id.as_str(),
+            integer(attempt),
+            integer(generation.0),
+            words::context(context),
+            now
+        ],
     )?;
     let sql = "UPDATE tasks SET state = 'running', started_at = coalesce(started_at, ?2) WHERE id = ?1";
     sql::run(tx.conn, sql, params![id.as_str(), now])?;
     let sql = "UPDATE agent_sessions SET context = ?3 WHERE chat_id = ?1 AND agent = ?2";
-    sql::run(tx.conn, sql, params![task.key.chat.as_str(), task.key.agent.as_str(), words::context(context)])?;
+    sql::run(
+        tx.conn,
+        sql,
+        params![task.key.chat.as_str(), task.key.agent.as_str(), words::context(context)],
+    )?;
     let scope = task.scope(Some(turn.clone()));
     tasks::told(tx, &scope, Some(TaskState::Dispatched), TaskState::Running, None)?;
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
@@ -179,7 +197,8 @@ fn end_open_turn(tx: &mut Tx<'_>, task: &TaskRef, open: &OpenTurn, ending: &Endi
         ],
     )?;
     if ending.outcome == Outcome::Completed {
-        let sql = "UPDATE agent_sessions SET has_history = 1 WHERE chat_id = ?1 AND agent = ?2 AND generation = ?3";
+        let sql =
+            "UPDATE agent_sessions SET has_history = 1 WHERE chat_id = ?1 AND agent = ?2 AND generation = ?3";
         let key = &task.key;
         sql::run(tx.conn, sql, params![key.chat.as_str(), key.agent.as_str(), integer(open.generation.0)])?;
     }

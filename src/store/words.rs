@@ -106,7 +106,9 @@ mod tests {
 
     #[test]
     fn every_task_state_survives_the_way_there_and_back() {
-        for word in ["queued", "held", "dispatched", "running", "completed", "failed", "cancelled", "interrupted"] {
+        for word in
+            ["queued", "held", "dispatched", "running", "completed", "failed", "cancelled", "interrupted"]
+        {
             assert_eq!(parse_task_state(word).map(task_state), Some(word));
         }
         assert_eq!(parse_task_state("lost"), None);

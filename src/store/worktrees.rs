@@ -81,7 +81,12 @@ pub(super) fn activate(tx: &mut Tx<'_>, session: &str, facts: &WorktreeFacts) ->
 }
 
 /// Moves the worktrees of a session that are in state `from`.
-pub(super) fn move_of_session(tx: &mut Tx<'_>, session: &str, from: &'static str, to: &'static str) -> Result<usize> {
+pub(super) fn move_of_session(
+    tx: &mut Tx<'_>,
+    session: &str,
+    from: &'static str,
+    to: &'static str,
+) -> Result<usize> {
     let sql = "SELECT id FROM worktrees WHERE session_id = ?1 AND state = ?2 ORDER BY id";
     let ids = sql::all(tx.conn, sql, [session, from], |row| row.get::<_, String>(0))?;
     for id in &ids {
@@ -98,9 +103,10 @@ pub(super) fn move_of_session(tx: &mut Tx<'_>, session: &str, from: &'static str
 /// Worktrees that were being made when the daemon ended become orphans: what is on the disk, if
 /// anything, is for the reaper to judge.
 pub(super) fn settle(tx: &mut Tx<'_>, why: &str) -> Result<u64> {
-    let ids = sql::all(tx.conn, "SELECT id FROM worktrees WHERE state = 'creating' ORDER BY id", [], |row| {
-        row.get::<_, String>(0)
-    })?;
+    let ids =
+        sql::all(tx.conn, "SELECT id FROM worktrees WHERE state = 'creating' ORDER BY id", [], |row| {
+            row.get::<_, String>(0)
+        })?;
     for id in &ids {
         let sql = "UPDATE worktrees SET state = 'orphaned', orphaned_at = ?2 WHERE id = ?1";
         sql::run(tx.conn, sql, params![id, tx.now().0])?;

@@ -86,7 +86,12 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
 {
-    pub(super) fn boxed(action: &'static str, durable: bool, call: F, reply: oneshot::Sender<Result<T>>) -> Box<dyn Job> {
+    pub(super) fn boxed(
+        action: &'static str,
+        durable: bool,
+        call: F,
+        reply: oneshot::Sender<Result<T>>,
+    ) -> Box<dyn Job> {
         Box::new(Self { action, durable, call: Some(call), result: None, reply })
     }
 }
@@ -288,7 +293,9 @@ impl Writer {
         let mark = self.line.mark();
         match self.transaction(durable || reserve, &mut done) {
             Ok(()) => {
-                self.head.send_if_modified(|head| std::mem::replace(head, self.line.newest()) != self.line.newest());
+                self.head.send_if_modified(|head| {
+                    std::mem::replace(head, self.line.newest()) != self.line.newest()
+                });
                 for command in done {
                     if let Command::Run(job) = command {
                         job.answer();
@@ -352,7 +359,11 @@ impl Writer {
     /// Sets how far a commit goes; between transactions only.
     fn synchronous(&mut self, full: bool) -> Result<()> {
         if self.full != full {
-            self.conn.execute_batch(if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+            self.conn.execute_batch(if full {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
+            })?;
             self.full = full;
         }
         Ok(())

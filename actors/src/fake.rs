@@ -1,0 +1,453 @@
+//! Fakes of the ports: they obey, remember, and yield, because a fake that never yields hides
+//! ordering bugs. For tests only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::event::{AgentStatus, Context, Event, Exit, NewEvent, Outcome, TaskState};
+use crate::id::{AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, TaskId, TurnId};
+use crate::ports::{
+    Agent, AgentMove, AgentRecord, AgentSettings, Answer, Audience, Backend, BackendOpened, Launch, Launched, Limits,
+    News, NewsSink, PermissionAsk, PermissionPolicy, PermissionRules, Permit, PortError, Ports, Settings, Settled,
+    StartFailed, Store, TaskCard, TurnEnd,
+};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers after others had a chance to run.
+fn later<T: Send + 'static>(value: Result<T, PortError>) -> Answer<T> {
+    Box::pin(async move {
+        tokio::task::yield_now().await;
+        value
+    })
+}
+
+/// What a fake world remembers.
+#[derive(Default)]
+pub struct Remembered {
+    /// Tasks, in order of acceptance.
+    pub tasks: Vec<TaskCard>,
+    /// Turn ends by task: more than one is a bug.
+    pub turn_ends: Vec<(TaskId, Outcome)>,
+    /// Ends of tasks without a turn.
+    pub task_ends: Vec<(TaskId, Outcome, String)>,
+    /// Agent sessions.
+    pub agents: BTreeMap<AgentKey, AgentRecord>,
+    /// Every move of an agent session.
+    pub moves: Vec<(AgentKey, AgentStatus)>,
+    /// Every streamed event.
+    pub events: Vec<NewEvent>,
+    /// Questions and what they were answered.
+    pub permissions: Vec<(PermissionId, Option<(Option<String>, String)>)>,
+    /// Prompts that reached an agent.
+    pub prompts: Vec<(AgentKey, String)>,
+    /// Cancels that reached an agent.
+    pub cancels: usize,
+    /// Answers that reached an agent.
+    pub answers: Vec<(u64, Option<String>)>,
+    /// Processes that are alive.
+    pub alive: BTreeSet<(AgentKey, Generation)>,
+    /// Open turns.
+    pub open_turns: BTreeMap<TurnId, TaskId>,
+    n_turns: u64,
+    refusals: usize,
+}
+
+/// A whole fake world.
+#[derive(Clone)]
+pub struct World {
+    memory: Arc<Mutex<Remembered>>,
+    script: Arc<Mutex<Script>>,
+    sinks: Arc<Mutex<BTreeMap<AgentKey, NewsSink>>>,
+}
+
+/// What the fake agents do.
+#[derive(Clone)]
+pub struct Script {
+    /// How long a start takes.
+    pub start: Duration,
+    /// Starts fail with this.
+    pub start_fails: Option<String>,
+    /// How long a turn takes; `None`: it never ends by itself.
+    pub turn: Option<Duration>,
+    /// Whether a cancel ends the turn.
+    pub obeys_cancel: bool,
+    /// What a turn asks first.
+    pub asks: Option<PermissionAsk>,
+    /// Limits.
+    pub limits: Limits,
+    /// Whether somebody watches.
+    pub watched: bool,
+    /// The agent's permission rule.
+    pub policy: PermissionPolicy,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_millis(10),
+            start_fails: None,
+            turn: Some(Duration::from_millis(100)),
+            obeys_cancel: true,
+            asks: None,
+            limits: Limits { max_live: 100, max_running: 100, max_running_per_agent: 0 },
+            watched: false,
+            policy: PermissionPolicy::Ask,
+        }
+    }
+}
+
+impl World {
+    /// A world whose agents follow `script`.
+    pub fn new(script: Script) -> Self {
+        Self { memory: Arc::default(), script: Arc::new(Mutex::new(script)), sinks: Arc::default() }
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> Ports {
+        Ports {
+            store: Arc::new(self.clone()),
+            backend: Arc::new(self.clone()),
+            settings: Arc::new(self.clone()),
+            audience: Arc::new(self.clone()),
+        }
+    }
+
+    /// What it remembers.
+    pub fn memory(&self) -> MutexGuard<'_, Remembered> {
+        lock(&self.memory)
+    }
+
+    /// What its agents do from now on.
+    pub fn script(&self) -> MutexGuard<'_, Script> {
+        lock(&self.script)
+    }
+
+    /// Makes the next `n` writes fail.
+    pub fn refuse(&self, n: usize) {
+        self.memory().refusals = n;
+    }
+
+    /// Adds a queued task and returns its card.
+    pub fn add_task(&self, chat: &str, agent: &str) -> TaskCard {
+        let mut memory = self.memory();
+        let order = i64::try_from(memory.tasks.len()).unwrap_or(i64::MAX);
+        let card = TaskCard {
+            task: format!("t-{order}").into(),
+            key: AgentKey::new(chat, agent),
+            session: "s-1".into(),
+            order,
+            state: TaskState::Queued,
+            prompt: format!("say: {order}").into(),
+            permissions: None,
+            no_wait: false,
+        };
+        memory.tasks.push(card.clone());
+        card
+    }
+
+    /// Says something in the name of a running agent.
+    pub fn tell(&self, key: &AgentKey, news: News) {
+        let sink = lock(&self.sinks).get(key).cloned();
+        if let Some(sink) = sink {
+            sink(news, Permit::free());
+        }
+    }
+
+    /// Where a task stands.
+    pub fn state(&self, task: &TaskId) -> Option<TaskState> {
+        self.memory().tasks.iter().find(|card| card.task == *task).map(|card| card.state)
+    }
+
+    fn write<T: Send + 'static>(&self, change: impl FnOnce(&mut Remembered) -> T) -> Answer<T> {
+        let mut memory = self.memory();
+        if memory.refusals > 0 {
+            memory.refusals -= 1;
+            return later(Err(PortError::new("write", "refused by the test")));
+        }
+        let value = change(&mut memory);
+        drop(memory);
+        later(Ok(value))
+    }
+}
+
+impl Remembered {
+    fn set(&mut self, task: &TaskId, to: TaskState) {
+        if let Some(card) = self.tasks.iter_mut().find(|card| card.task == *task) {
+            card.state = to;
+        }
+    }
+
+    fn is_open(&self, task: &TaskId) -> bool {
+        self.tasks.iter().any(|card| card.task == *task && !card.state.is_terminal())
+    }
+}
+
+impl Store for World {
+    fn open_tasks(&self) -> Answer<Vec<TaskCard>> {
+        self.write(|memory| memory.tasks.iter().filter(|card| !card.state.is_terminal()).cloned().collect())
+    }
+
+    fn task(&self, task: TaskId) -> Answer<Option<TaskCard>> {
+        self.write(move |memory| memory.tasks.iter().find(|card| card.task == task).cloned())
+    }
+
+    fn agent_record(&self, key: AgentKey) -> Answer<AgentRecord> {
+        self.write(move |memory| {
+            let record = memory.agents.entry(key).or_insert_with(|| AgentRecord {
+                session: "s-1".into(),
+                generation: Generation::default(),
+                backend_session: None,
+                has_history: false,
+                cwd: "/nowhere".into(),
+                status: None,
+                config_hash: None,
+            });
+            record.clone()
+        })
+    }
+
+    fn begin_generation(&self, key: AgentKey) -> Answer<Generation> {
+        self.write(move |memory| {
+            memory.moves.push((key.clone(), AgentStatus::Starting));
+            let record = memory.agents.get_mut(&key);
+            record.map_or(Generation(1), |record| {
+                record.generation.0 += 1;
+                record.generation
+            })
+        })
+    }
+
+    fn backend_opened(&self, opened: BackendOpened) -> Answer<()> {
+        self.write(move |memory| {
+            memory.moves.push((opened.key.clone(), AgentStatus::Idle));
+            if let Some(record) = memory.agents.get_mut(&opened.key) {
+                record.backend_session = Some(opened.backend_session);
+            }
+        })
+    }
+
+    fn forget_backend_session(&self, key: AgentKey) -> Answer<()> {
+        self.write(move |memory| {
+            if let Some(record) = memory.agents.get_mut(&key) {
+                record.backend_session = None;
+            }
+        })
+    }
+
+    fn move_agent(&self, step: AgentMove) -> Answer<()> {
+        self.write(move |memory| memory.moves.push((step.key, step.to)))
+    }
+
+    fn dispatch_task(&self, task: TaskId, _: Generation) -> Answer<bool> {
+        self.write(move |memory| {
+            let queued = memory.tasks.iter().any(|card| card.task == task && card.state == TaskState::Queued);
+            if queued {
+                memory.set(&task, TaskState::Dispatched);
+            }
+            queued
+        })
+    }
+
+    fn start_turn(&self, task: TaskId, _: Generation, _: Context) -> Answer<TurnId> {
+        self.write(move |memory| {
+            memory.n_turns += 1;
+            let turn = TurnId::from(format!("u-{}", memory.n_turns));
+            memory.set(&task, TaskState::Running);
+            memory.open_turns.insert(turn.clone(), task);
+            turn
+        })
+    }
+
+    fn end_turn(&self, end: TurnEnd) -> Answer<bool> {
+        self.write(move |memory| {
+            let was_open = memory.open_turns.remove(&end.turn).is_some();
+            if was_open {
+                memory.set(&end.task, end.outcome.into());
+                memory.turn_ends.push((end.task, end.outcome));
+            }
+            was_open
+        })
+    }
+
+    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<bool> {
+        self.write(move |memory| {
+            let open = memory.is_open(&task);
+            if open {
+                memory.open_turns.retain(|_, of| *of != task);
+                memory.set(&task, outcome.into());
+                memory.task_ends.push((task, outcome, reason));
+            }
+            open
+        })
+    }
+
+    fn set_held(&self, chat: ChatId, held: bool) -> Answer<()> {
+        self.write(move |memory| {
+            let (from, to) =
+                if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
+            for card in memory.tasks.iter_mut().filter(|card| card.key.chat == chat && card.state == from) {
+                card.state = to;
+            }
+        })
+    }
+
+    fn append(&self, event: NewEvent, _: Permit) {
+        self.memory().events.push(event);
+    }
+
+    fn ask_permission(
+        &self,
+        _: TurnId,
+        _: TaskId,
+        _: AgentKey,
+        _: Generation,
+        _: PermissionAsk,
+    ) -> Answer<PermissionId> {
+        self.write(|memory| {
+            let id = PermissionId::from(format!("p-{}", memory.permissions.len()));
+            memory.permissions.push((id.clone(), None));
+            id
+        })
+    }
+
+    fn resolve_permission(&self, permission: PermissionId, option: Option<String>, by: String) -> Answer<bool> {
+        self.write(move |memory| {
+            let open = memory.permissions.iter_mut().find(|(id, answer)| *id == permission && answer.is_none());
+            open.map(|(_, answer)| *answer = Some((option, by))).is_some()
+        })
+    }
+}
+
+impl Settings for World {
+    fn agent(&self, _: &AgentName) -> AgentSettings {
+        AgentSettings {
+            start_timeout: Duration::from_secs(60),
+            cancel_grace: Duration::from_secs(10),
+            permissions: PermissionRules {
+                default: self.script().policy,
+                by_kind: BTreeMap::new(),
+                unattended: PermissionPolicy::Reject,
+                deadline: Duration::from_secs(1800),
+            },
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        self.script().limits
+    }
+}
+
+impl Audience for World {
+    fn watches(&self, _: &ChatId) -> bool {
+        self.script().watched
+    }
+}
+
+impl Backend for World {
+    fn launch(
+        &self,
+        launch: Launch,
+        sink: NewsSink,
+    ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>> {
+        let world = self.clone();
+        Box::pin(async move {
+            let script = world.script().clone();
+            let puppet = Puppet::new(&world, &launch, sink.clone());
+            tokio::time::sleep(script.start).await;
+            if let Some(message) = script.start_fails {
+                return Err(StartFailed { permanent: false, message, exit: None });
+            }
+            lock(&world.sinks).insert(launch.key, sink);
+            Ok(Launched {
+                agent: Arc::new(puppet),
+                pid: Some(4242),
+                backend_session: BackendSessionId::from("b-1"),
+                context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
+                reset: None,
+                config_hash: "hash".into(),
+            })
+        })
+    }
+
+    fn config_hash(&self, _: &AgentName, _: &Path) -> String {
+        "hash".into()
+    }
+}
+
+/// One fake agent process; dropping it ends it.
+struct Puppet {
+    world: World,
+    key: AgentKey,
+    generation: Generation,
+    sink: NewsSink,
+    working: Mutex<Option<(u64, tokio::task::AbortHandle)>>,
+}
+
+impl Puppet {
+    fn new(world: &World, launch: &Launch, sink: NewsSink) -> Self {
+        world.memory().alive.insert((launch.key.clone(), launch.generation));
+        let (world, key) = (world.clone(), launch.key.clone());
+        Self { world, key, generation: launch.generation, sink, working: Mutex::default() }
+    }
+}
+
+impl Drop for Puppet {
+    fn drop(&mut self) {
+        self.world.memory().alive.remove(&(self.key.clone(), self.generation));
+    }
+}
+
+fn settled(prompt: u64, reason: &str) -> News {
+    News::Settled(Settled { prompt, result: Ok(reason.into()), usage: None })
+}
+
+impl Agent for Puppet {
+    fn prompt(&self, number: u64, text: &str) {
+        self.world.memory().prompts.push((self.key.clone(), text.to_owned()));
+        let (script, sink, text) = (self.world.script().clone(), self.sink.clone(), text.to_owned());
+        let work = tokio::spawn(async move {
+            sink(News::Said(Event::Text { text, message: None }), Permit::free());
+            if let Some(ask) = script.asks {
+                sink(News::Asked(7, ask), Permit::free());
+            }
+            match script.turn {
+                Some(turn) => tokio::time::sleep(turn).await,
+                None => std::future::pending().await,
+            }
+            sink(settled(number, "end_turn"), Permit::free());
+        });
+        *lock(&self.working) = Some((number, work.abort_handle()));
+    }
+
+    fn cancel(&self) {
+        self.world.memory().cancels += 1;
+        if !self.world.script().obeys_cancel {
+            return;
+        }
+        if let Some((number, work)) = lock(&self.working).take() {
+            work.abort();
+            (self.sink)(settled(number, "cancelled"), Permit::free());
+        }
+    }
+
+    fn answer(&self, question: u64, option: Option<String>) {
+        self.world.memory().answers.push((question, option));
+    }
+
+    fn stop(&self, _: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>> {
+        if let Some((_, work)) = lock(&self.working).take() {
+            work.abort();
+        }
+        self.world.memory().alive.remove(&(self.key.clone(), self.generation));
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Exit { code: Some(0), ..Exit::default() }
+        })
+    }
+}

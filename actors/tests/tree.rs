@@ -1,0 +1,300 @@
+//! The whole tree over fake ports and a paused clock: order, limits, cancels, deaths.
+
+use std::time::Duration;
+
+use hob_actors::event::{AgentStatus, Event, Exit, Outcome, PermissionOption, TaskState};
+use hob_actors::fake::{Script, World};
+use hob_actors::id::{AgentKey, TaskId};
+use hob_actors::ports::{Limits, News, PermissionAsk, PermissionPolicy};
+use hob_actors::tree::{self, Answered, PermissionReply, Refusal, Remember, Tree};
+
+async fn stage(script: Script) -> (World, Tree) {
+    let world = World::new(script);
+    let tree = tree::start(world.ports()).await.expect("the tree starts");
+    (world, tree)
+}
+
+fn submit(world: &World, tree: &Tree, chat: &str, agent: &str) -> TaskId {
+    let card = world.add_task(chat, agent);
+    let task = card.task.clone();
+    tree.handle().submitted(card);
+    task
+}
+
+/// Waits, in paused time, until a condition holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}
+
+async fn ended(world: &World, task: &TaskId) -> TaskState {
+    until(&format!("{task} ends"), || world.state(task).is_some_and(TaskState::is_terminal)).await;
+    world.state(task).expect("a known task")
+}
+
+fn ask() -> PermissionAsk {
+    let option = |kind: &str| PermissionOption { id: format!("id-{kind}"), name: kind.into(), kind: kind.into() };
+    PermissionAsk {
+        title: "rm -rf".into(),
+        kind: "execute".into(),
+        options: vec![option("allow_once"), option("reject_once")],
+        call: None,
+        input: None,
+        content: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_of_one_agent_session_run_in_order_on_one_backend() {
+    let (world, tree) = stage(Script::default()).await;
+    let tasks: Vec<_> = (0..5).map(|_| submit(&world, &tree, "c-1", "demo")).collect();
+    for task in &tasks {
+        assert_eq!(ended(&world, task).await, TaskState::Completed);
+    }
+    let memory = world.memory();
+    let prompts: Vec<_> = memory.prompts.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(prompts, ["say: 0", "say: 1", "say: 2", "say: 3", "say: 4"]);
+    assert_eq!(memory.moves.iter().filter(|(_, to)| *to == AgentStatus::Starting).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_turns_run_at_once_than_allowed_and_all_run_in_the_end() {
+    let limits = Limits { max_live: 100, max_running: 2, max_running_per_agent: 0 };
+    let (world, tree) = stage(Script { limits, ..Script::default() }).await;
+    let tasks: Vec<_> = (0..10).map(|n| submit(&world, &tree, &format!("c-{n}"), "demo")).collect();
+    until("all end", || {
+        assert!(world.memory().open_turns.len() <= 2);
+        tasks.iter().all(|task| world.state(task).is_some_and(TaskState::is_terminal))
+    })
+    .await;
+    assert_eq!(world.memory().turn_ends.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_pool_refuses_new_starts_and_serves_the_living() {
+    let limits = Limits { max_live: 2, max_running: 100, max_running_per_agent: 0 };
+    let (world, tree) = stage(Script { limits, ..Script::default() }).await;
+    for chat in ["c-1", "c-2"] {
+        let task = submit(&world, &tree, chat, "demo");
+        assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    }
+    let refused = tree.handle().admit(AgentKey::new("c-3", "demo")).await.expect("the pool answers");
+    assert_eq!(refused, Err(Refusal::Overloaded { live: 2, max: 2 }));
+    assert_eq!(tree.handle().admit(AgentKey::new("c-1", "demo")).await.expect("the pool answers"), Ok(()));
+    // A place that is freed is a place.
+    tree.handle().close_chat("c-2".into()).await.expect("closed");
+    let task = submit(&world, &tree, "c-3", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_without_a_place_waits_and_says_so() {
+    let limits = Limits { max_live: 1, max_running: 100, max_running_per_agent: 0 };
+    let (world, tree) = stage(Script { limits, ..Script::default() }).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &first).await;
+    let second = submit(&world, &tree, "c-2", "demo");
+    let mut waited = None;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        waited = tree.handle().waiting().await.expect("the dispatcher answers").get(&second).map(|(_, why)| *why);
+        if waited == Some("slot") {
+            break;
+        }
+    }
+    assert_eq!(waited, Some("slot"));
+    tree.handle().close_chat("c-1".into()).await.expect("closed");
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_ends_its_turn_and_leaves_queue_and_backend() {
+    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    let second = submit(&world, &tree, "c-1", "demo");
+    until("the first runs", || world.state(&first) == Some(TaskState::Running)).await;
+    world.script().turn = Some(Duration::from_millis(10));
+    tree.handle().cancel(first.clone()).await.expect("cancelled");
+    assert_eq!(ended(&world, &first).await, TaskState::Cancelled);
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+    assert_eq!(world.memory().moves.iter().filter(|(_, to)| *to == AgentStatus::Starting).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_at_once_after_submit_cancels_without_a_prompt_or_ends_its_turn() {
+    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    tree.handle().cancel(task.clone()).await.expect("cancelled");
+    assert_eq!(ended(&world, &task).await, TaskState::Cancelled);
+    let memory = world.memory();
+    assert_eq!(memory.turn_ends.len() + memory.task_ends.len(), 1, "exactly one end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_is_never_answered_is_sent_again_and_then_costs_the_backend() {
+    let (world, tree) = stage(Script { turn: None, obeys_cancel: false, ..Script::default() }).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    until("it runs", || !world.memory().prompts.is_empty()).await;
+    tree.handle().cancel(first.clone()).await.expect("cancelled");
+    assert_eq!(ended(&world, &first).await, TaskState::Cancelled);
+    // 10 s of grace, a cancel every 250 ms.
+    let cancels = world.memory().cancels;
+    assert!((39..=41).contains(&cancels), "{cancels} cancels");
+    world.script().turn = Some(Duration::from_millis(10));
+    let second = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+    assert_eq!(world.memory().moves.iter().filter(|(_, to)| *to == AgentStatus::Starting).count(), 2);
+    assert_eq!(world.memory().cancels, cancels, "no cancel after the turn had ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_mid_turn_interrupts_it_and_the_next_prompt_finds_the_agent_back() {
+    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    until("it runs", || !world.memory().events.is_empty()).await;
+    let key = AgentKey::new("c-1", "demo");
+    world.tell(&key, News::Exited(Exit { signal: Some(9), ..Exit::default() }));
+    assert_eq!(ended(&world, &first).await, TaskState::Interrupted);
+    assert!(world.memory().alive.is_empty());
+    world.script().turn = Some(Duration::from_millis(10));
+    let second = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+    assert!(world.memory().moves.contains(&(key, AgentStatus::Crashed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_start_fails_its_task_and_disturbs_nobody() {
+    let (world, tree) = stage(Script::default()).await;
+    let good = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &good).await;
+    world.script().start_fails = Some("it exits with code 1".into());
+    let bad = submit(&world, &tree, "c-2", "demo");
+    let again = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &bad).await, TaskState::Failed);
+    assert_eq!(ended(&world, &again).await, TaskState::Completed);
+    assert_eq!(world.memory().task_ends[0].2, "it exits with code 1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_outside_of_a_turn_is_dropped_and_told_once() {
+    let (world, tree) = stage(Script::default()).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &task).await;
+    let key = AgentKey::new("c-1", "demo");
+    let late = || News::Said(Event::Text { text: "late".into(), message: None });
+    world.tell(&key, late());
+    world.tell(&key, late());
+    let next = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &next).await;
+    let memory = world.memory();
+    assert!(!memory.events.iter().any(|e| matches!(&e.event, Event::Text { text, .. } if text == "late")));
+    assert_eq!(memory.events.iter().filter(|e| matches!(&e.event, Event::Notice { .. })).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_waits_for_its_watcher_and_the_first_answer_wins() {
+    let script = Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(5)), ..Script::default() };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    until("it asks", || world.memory().permissions.len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let key = AgentKey::new("c-1", "demo");
+    let answer = |option: &str| PermissionReply {
+        permission: "p-0".into(),
+        option: option.into(),
+        by: "test".into(),
+        remember: Remember::Once,
+    };
+    let handle = tree.handle();
+    let unknown = handle.answer_permission(key.clone(), answer("id-nonsense")).await.expect("answered");
+    assert_eq!(unknown, Answered::NotOffered(vec!["id-allow_once".into(), "id-reject_once".into()]));
+    assert_eq!(handle.answer_permission(key.clone(), answer("allow_once")).await.expect("answered"), Answered::Accepted);
+    assert_eq!(handle.answer_permission(key, answer("id-reject_once")).await.expect("answered"), Answered::Late);
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_watches_is_answered_by_the_unattended_policy() {
+    let (world, tree) = stage(Script { asks: Some(ask()), ..Script::default() }).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    assert_eq!(world.memory().answers, [(7, Some("id-reject_once".to_owned()))]);
+    let by = world.memory().permissions[0].1.clone().expect("resolved").1;
+    assert_eq!(by, "unattended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_answers_for_a_watcher_who_does_not() {
+    let script = Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(3600)), ..Script::default() };
+    let (world, tree) = stage(script).await;
+    submit(&world, &tree, "c-1", "demo");
+    until("it asks", || world.memory().permissions.len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(1799)).await;
+    assert!(world.memory().answers.is_empty());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.memory().answers, [(7, Some("id-reject_once".to_owned()))]);
+    drop(tree);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_answers_waiting_questions_cancelled() {
+    let script = Script { asks: Some(ask()), watched: true, turn: None, ..Script::default() };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    until("it asks", || world.memory().permissions.len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    tree.handle().cancel(task.clone()).await.expect("cancelled");
+    assert_eq!(ended(&world, &task).await, TaskState::Cancelled);
+    until("the agent is answered", || !world.memory().answers.is_empty()).await;
+    assert_eq!(world.memory().answers, [(7, None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_allowed_kind_is_allowed_without_a_question_to_anybody() {
+    let (world, tree) = stage(Script { asks: Some(ask()), policy: PermissionPolicy::Allow, ..Script::default() }).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &task).await;
+    assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_for_a_while_loses_nothing() {
+    let (world, tree) = stage(Script::default()).await;
+    let warm = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &warm).await;
+    world.refuse(5);
+    let task = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    assert_eq!(world.memory().prompts.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_cancels_what_runs_keeps_what_waits_and_leaves_no_process() {
+    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
+    let running = submit(&world, &tree, "c-1", "demo");
+    let waiting = submit(&world, &tree, "c-1", "demo");
+    until("it runs", || world.state(&running) == Some(TaskState::Running)).await;
+    tree.stop(false).await;
+    assert_eq!(world.state(&running), Some(TaskState::Cancelled));
+    assert_eq!(world.state(&waiting), Some(TaskState::Queued));
+    assert!(world.memory().alive.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_lets_running_turns_end_and_starts_no_other() {
+    let (world, tree) = stage(Script { turn: Some(Duration::from_secs(30)), ..Script::default() }).await;
+    let running = submit(&world, &tree, "c-1", "demo");
+    let waiting = submit(&world, &tree, "c-1", "demo");
+    until("it runs", || world.state(&running) == Some(TaskState::Running)).await;
+    tree.drain(Duration::from_secs(300)).await;
+    assert_eq!(world.state(&running), Some(TaskState::Completed));
+    tree.stop(false).await;
+    assert_eq!(world.state(&waiting), Some(TaskState::Queued));
+    assert_eq!(world.memory().turn_ends, [(running, Outcome::Completed)]);
+}
