@@ -188,12 +188,13 @@ impl Changes {
             let mut index = Repository::open(target).and_then(|repo| repo.index()).map_err(failed)?;
             return self.stage(&mut index).and_then(|()| index.write()).map_err(failed);
         }
+        let no_object = "0".repeat(source.commit("HEAD")?.map_or(40, |commit| commit.len()));
         let mut input = Vec::new();
         let (gone, there): (Vec<_>, Vec<_>) = self.staged.iter().partition(|(_, entry)| entry.is_none());
         for (path, entry) in gone.into_iter().chain(there) {
             let line = match entry {
                 Some(entry) => format!("{:06o} {} 0\t", entry.mode, entry.object),
-                None => format!("0 {} 0\t", "0".repeat(40)),
+                None => format!("0 {no_object} 0\t"),
             };
             input.extend_from_slice(line.as_bytes());
             input.extend_from_slice(bytes_of(path));

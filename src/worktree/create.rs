@@ -24,7 +24,7 @@ use super::include::{Included, copy_included};
 use super::lock::{RepoLock, retry_busy};
 use super::method::{Choice, Method, choose, needs_program};
 use super::recorded::{Recorded, recorded};
-use super::source::Source;
+use super::source::{Source, bytes_of};
 use super::undo::{Names, is_linked, seal, wipe};
 use super::{CreateRequest, Created, Inner, LOCK_REASON};
 
@@ -164,7 +164,12 @@ fn is_way_free(inner: &Inner, source: &Source<'_>, names: &Names) -> Result<(), 
 }
 
 /// Branch, entry and directory, locked with our reason.
-fn make(inner: &Inner, source: &Source<'_>, names: &Names, method: Method) -> Result<(), WorktreeError> {
+pub(super) fn make(
+    inner: &Inner,
+    source: &Source<'_>,
+    names: &Names,
+    method: Method,
+) -> Result<(), WorktreeError> {
     retry_busy(inner.options.lock_file_wait, || {
         let made = match (method, &source.repo) {
             (Method::Git2, Some(repo)) => by_libgit2(repo, names),
@@ -199,7 +204,20 @@ fn by_libgit2(repo: &Repository, names: &Names) -> Result<(), WorktreeError> {
     options.reference(Some(&branch));
     let name = names.admin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let worktree = repo.worktree(name, &names.path, Some(&options)).map_err(failed)?;
-    worktree.lock(Some(LOCK_REASON)).map_err(failed)
+    worktree.lock(Some(LOCK_REASON)).map_err(failed)?;
+    as_git_writes_it(names)
+}
+
+/// libgit2 ends these paths with a slash and spells the common directory out; with git's own way
+/// a repository survives being moved, and one comparison serves both.
+fn as_git_writes_it(names: &Names) -> Result<(), WorktreeError> {
+    let points = [b"gitdir: ", bytes_of(&names.admin), b"\n"].concat();
+    for (file, text) in
+        [(names.path.join(".git"), points.as_slice()), (names.admin.join("commondir"), b"../..\n")]
+    {
+        fs::write(&file, text).map_err(|error| WorktreeError::io("write", &file, &error))?;
+    }
+    Ok(())
 }
 
 fn by_program(source: &Source<'_>, names: &Names) -> Result<(), WorktreeError> {

@@ -50,8 +50,10 @@ use source::Source;
 
 /// Why `git worktree list` says that the worktree is locked.
 pub const LOCK_REASON: &str = "in use by a hob session; `hob session rm` removes it";
-/// Git jobs at once: they are bound by the disk.
+/// Jobs that change a repository at once: they are bound by the disk.
 const JOBS_MAX: usize = 4;
+/// Questions about repositories at once; apart, so that no large checkout holds them up.
+const LOOKS_MAX: usize = 8;
 /// How long a job waits for others on the same repository.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long a lock file of a foreign git is waited for.
@@ -129,6 +131,7 @@ struct Inner {
     options: Options,
     locks: Locks,
     jobs: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     git: OnceLock<Result<Git, GitFact>>,
 }
 
@@ -148,6 +151,7 @@ impl Worktrees {
                 copy,
                 options,
                 jobs: Arc::new(Semaphore::new(JOBS_MAX)),
+                looks: Arc::new(Semaphore::new(LOOKS_MAX)),
                 git: OnceLock::new(),
             }),
         }
@@ -160,7 +164,7 @@ impl Worktrees {
     /// `NotARepo`, `Bare`, `NoCommit`, `Unsupported`, `Io`.
     pub async fn locate(&self, path: &Path) -> Result<Located, WorktreeError> {
         let path = path.to_owned();
-        self.job(move |inner| locate::locate(&path, inner.git())).await
+        self.job(&self.inner.looks, move |inner| locate::locate(&path, inner.git())).await
     }
 
     /// The directory and the branch that the worktree `id` will have.
@@ -212,19 +216,20 @@ impl Worktrees {
         job: impl FnOnce(&Inner, &RepoLock) -> Result<T, WorktreeError> + Send + 'static,
     ) -> Result<T, WorktreeError> {
         let turn: Turn = self.inner.locks.turn(common_dir).await?;
-        self.job(move |inner| {
+        self.job(&self.inner.jobs, move |inner| {
             let lock = inner.locks.lock(turn)?;
             job(inner, &lock)
         })
         .await
     }
 
-    /// Runs a job on a thread that may block.
+    /// Runs a job on a thread that may block, when one of the slots is free.
     async fn job<T: Send + 'static>(
         &self,
+        slots: &Arc<Semaphore>,
         job: impl FnOnce(&Inner) -> Result<T, WorktreeError> + Send + 'static,
     ) -> Result<T, WorktreeError> {
-        let permit = Arc::clone(&self.inner.jobs).acquire_owned().await.map_err(|_| lost())?;
+        let permit = Arc::clone(slots).acquire_owned().await.map_err(|_| lost())?;
         let inner = Arc::clone(&self.inner);
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;

@@ -19,6 +19,23 @@ const HEADER: &str = "hob repository record 1";
 /// Settings of one repository that are recorded.
 const SETTINGS_MAX: usize = 4_096;
 
+/// Names the remote of a partial clone.
+const PARTIAL_CLONE: &str = "extensions.partialclone";
+/// Beginnings of settings that say how objects are fetched.
+const TRANSPORT: &[&str] = &[
+    "core.sshcommand",
+    "core.gitproxy",
+    "core.askpass",
+    "core.alternaterefscommand",
+    "credential.",
+    "url.",
+    "protocol.",
+    "ssh.",
+    "http.",
+    "https.",
+    "fetch.",
+];
+
 /// Name to values, in the order in which they are written.
 type Settings = BTreeMap<String, Vec<String>>;
 
@@ -100,27 +117,28 @@ fn settings_of(common_dir: &Path) -> Result<Settings, WorktreeError> {
 /// Keeps what can run a program: filter drivers everywhere, and in a partial clone what decides
 /// how and from where missing objects are fetched. Pure.
 fn select(all: Vec<(String, String)>) -> Settings {
-    let promisors: Vec<String> = all
-        .iter()
-        .filter_map(|(key, _)| {
-            key.strip_suffix(".promisor").or_else(|| key.strip_suffix(".partialclonefilter"))
-        })
-        .map(|remote| format!("{remote}."))
-        .collect();
+    let promisors: Vec<String> = all.iter().filter_map(|(key, value)| promisor(key, value)).collect();
     let mut kept = Settings::new();
     for (key, value) in all {
         let harmless = [".fetch", ".push", ".tagopt", ".prune"].iter().any(|end| key.ends_with(end));
         let fetches = promisors.iter().any(|remote| key.starts_with(remote)) && !harmless;
-        let transport = ["core.sshcommand", "core.gitproxy", "core.askpass"].contains(&key.as_str())
-            || ["credential.", "url.", "protocol.", "ssh.", "http.", "https."]
-                .iter()
-                .any(|start| key.starts_with(start));
+        let transport = key == PARTIAL_CLONE || TRANSPORT.iter().any(|start| key.starts_with(start));
         let wanted = key.starts_with("filter.") || fetches || (!promisors.is_empty() && transport);
         if wanted && kept.len() < SETTINGS_MAX {
             kept.entry(key).or_default().push(value);
         }
     }
     kept
+}
+
+/// The start of the names of a remote's settings, if this setting makes it one that missing
+/// objects are fetched from.
+fn promisor(key: &str, value: &str) -> Option<String> {
+    if key == PARTIAL_CLONE {
+        return Some(format!("remote.{value}."));
+    }
+    let remote = key.strip_suffix(".promisor").or_else(|| key.strip_suffix(".partialclonefilter"))?;
+    Some(format!("{remote}."))
 }
 
 /// Path, device and inode: a repository made anew at the same path is another one.
@@ -190,6 +208,12 @@ mod tests {
             partial.keys().collect::<Vec<_>>(),
             ["core.sshcommand", "remote.origin.promisor", "remote.origin.url"]
         );
+    }
+
+    #[test]
+    fn a_remote_that_only_the_extension_names_is_one_to_fetch_from() {
+        let named = settings(&[("extensions.partialclone", "evil"), ("remote.evil.uploadpack", "program")]);
+        assert_eq!(named.keys().collect::<Vec<_>>(), ["extensions.partialclone", "remote.evil.uploadpack"]);
     }
 
     #[test]

@@ -111,7 +111,20 @@ impl<'a> Source<'a> {
                 _ => break,
             }
         }
-        Ok(self.common_dir.join(name).exists().then(|| format!("{name}/")))
+        self.below(&format!("{name}/"))
+    }
+
+    /// Some full reference that begins with `prefix`.
+    fn below(&self, prefix: &str) -> Result<Option<String>, WorktreeError> {
+        if let Some(repo) = &self.repo {
+            let found = repo
+                .references_glob(&format!("{prefix}*"))
+                .and_then(|mut refs| refs.names().next().transpose().map(|name| name.map(str::to_owned)));
+            return found.map_err(|error| WorktreeError::git("read the branches", &self.common_dir, &error));
+        }
+        let args = ["for-each-ref", "--count=1", "--format=%(refname)", prefix];
+        let out = self.program()?.line(&self.call(&args))?;
+        Ok((!out.is_empty()).then(|| String::from_utf8_lossy(&out).into_owned()))
     }
 
     /// What a full reference points to, in hex, or `None`.

@@ -52,6 +52,9 @@ impl Names {
 /// could not be removed.
 pub(super) fn wipe(source: &Source<'_>, names: &Names) -> Vec<String> {
     let mut kept = Vec::new();
+    if belongs_to_another(names) {
+        return vec![format!("`{}`, which is another repository's", names.path.display())];
+    }
     for dir in [&names.path, &names.admin] {
         // Does not follow symbolic links.
         match fs::remove_dir_all(dir) {
@@ -117,6 +120,13 @@ fn changed(
         return Ok(Some("files were changed in it"));
     }
     Ok(None)
+}
+
+/// Whether the directory is a checkout, and not of our entry.
+fn belongs_to_another(names: &Names) -> bool {
+    let Ok(text) = fs::read(names.path.join(".git")) else { return false };
+    // libgit2 ends it with a slash before we write it anew; an empty one was only begun.
+    !text.is_empty() && !text.starts_with(&[b"gitdir: ", bytes_of(&names.admin)].concat())
 }
 
 /// Whether the directory's `.git` file and the entry's back pointer name each other.
