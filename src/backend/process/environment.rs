@@ -4,8 +4,20 @@ use std::collections::BTreeMap;
 
 /// What every agent inherits, where it is set.
 const ALLOWED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_*", "TERM", "TMPDIR", "SHELL", "XDG_*", "SSL_CERT_*",
-    "*_PROXY", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_*",
+    "TERM",
+    "TMPDIR",
+    "SHELL",
+    "XDG_*",
+    "SSL_CERT_*",
+    "*_PROXY",
+    "SSH_AUTH_SOCK",
+    "DBUS_SESSION_BUS_ADDRESS",
 ];
 
 /// Spellings that many programs read instead of the ones in capitals.
@@ -35,8 +47,7 @@ pub fn agent_environment(
 
 fn is_inherited(name: &str, pass: &[String]) -> bool {
     let any = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, name));
-    !any(NEVER)
-        && (any(ALLOWED) || any(ALLOWED_LOWER) || pass.iter().any(|pattern| matches(pattern, name)))
+    !any(NEVER) && (any(ALLOWED) || any(ALLOWED_LOWER) || pass.iter().any(|pattern| matches(pattern, name)))
 }
 
 /// Whether a name fits a pattern, in which the first `*` stands for anything.
@@ -60,10 +71,25 @@ mod tests {
     #[test]
     fn the_allow_list_lets_through_what_it_names_and_nothing_else() {
         let passes = [
-            "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TERM", "TMPDIR", "SHELL", "XDG_RUNTIME_DIR",
-            "SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS",
+            "PATH",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "LANG",
+            "LC_ALL",
+            "TERM",
+            "TMPDIR",
+            "SHELL",
+            "XDG_RUNTIME_DIR",
+            "SSL_CERT_FILE",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "https_proxy",
+            "SSH_AUTH_SOCK",
+            "DBUS_SESSION_BUS_ADDRESS",
         ];
-        let stays = ["AWS_SECRET_ACCESS_KEY", "PATHS", "MY_HOME", "LC", "RUST_LOG", "NOTIFY_SOCKET", "LISTEN_FDS"];
+        let stays =
+            ["AWS_SECRET_ACCESS_KEY", "PATHS", "MY_HOME", "LC", "RUST_LOG", "NOTIFY_SOCKET", "LISTEN_FDS"];
         for name in passes {
             assert!(is_inherited(name, &[]), "{name}");
         }

@@ -103,7 +103,9 @@ pub fn is_agent_peer(pid: u32) -> io::Result<bool> {
     if limit_of(pid.cast_signed())? != limit_of(0)? {
         return Ok(true);
     }
-    Ok(in_environment(pid.cast_signed()) != in_environment(std::process::id().cast_signed()))
+    // Our own is asked of the library: a process that is not dumpable cannot open its own file.
+    let own = std::env::var(ENVIRONMENT).ok().and_then(|text| Mark::from_text(&text));
+    Ok(in_environment(pid.cast_signed()) != own)
 }
 
 /// The hard limit: a soft one could be lowered and raised again by whoever bears it.

@@ -20,6 +20,7 @@ pub mod mark;
 mod memory;
 mod procfs;
 mod spawner;
+mod store_ledger;
 mod supervise;
 mod sweep;
 mod talk;
@@ -32,4 +33,5 @@ pub use ledger::{Ledger, LedgerError, MemoryLedger, NewAttempt, ProcessRow, Writ
 pub use mark::is_agent_peer;
 pub use memory::{tree_rss, tree_rss_of};
 pub use spawner::{KeeperProgram, Spawner, SpawnerOptions};
+pub use store_ledger::StoreLedger;
 pub use sweep::{Found, SweepReport};

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -29,19 +29,38 @@ use super::{Process, SpawnRequest};
 
 /// How long the trial keeper at the start may take.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the end of the daemon waits for processes that it has let go.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(20);
 /// The name that a keeper is started under.
 const KEEPER_ARG0: &str = "hobd";
 /// What runs the very program that a keeper is, from within a keeper.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Which program the keepers are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum KeeperProgram {
-    /// The running program itself, by a descriptor opened at the start: an upgrade on disk cannot
-    /// mix versions.
-    Own,
+    /// The running program itself, by a descriptor of it: an upgrade on disk cannot mix versions.
+    Own(Arc<OwnedFd>),
     /// The program at this absolute path: for tests that run the daemon as a library.
     Path(PathBuf),
+}
+
+impl KeeperProgram {
+    /// The running program itself. Call it at the start.
+    ///
+    /// # Errors
+    /// If `/proc` is not there.
+    pub fn own() -> io::Result<Self> {
+        Ok(Self::Own(Arc::new(File::open(OWN_PROGRAM)?.into())))
+    }
+
+    /// The path to execute; it holds for as long as this does.
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Own(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+            Self::Path(path) => path.clone(),
+        }
+    }
 }
 
 /// What a spawner is made of.
@@ -68,7 +87,8 @@ pub(super) struct Inner {
     pub(super) marked: bool,
     jobs: mpsc::Sender<Job>,
     ended: watch::Receiver<()>,
-    live: Mutex<BTreeSet<u32>>,
+    live: watch::Sender<BTreeSet<u32>>,
+    closing: watch::Sender<bool>,
 }
 
 /// A keeper to start; the answer goes to whoever asked.
@@ -86,8 +106,6 @@ impl Spawner {
             .await
             .map_err(|error| SpawnError::other("read the number of the installation", error))?;
         let boot_id = procfs::boot_id().map_err(|error| SpawnError::other("read the boot id", error))?;
-        let program = Program::open(keeper)
-            .map_err(|error| SpawnError::other("open the daemon's own program", error))?;
         let (jobs, queue) = mpsc::channel();
         let (alive, ended) = watch::channel(());
         thread::Builder::new()
@@ -95,7 +113,7 @@ impl Spawner {
             .spawn(move || {
                 // Dropped when the thread ends, however it ends.
                 let _alive = alive;
-                work(&program, debug, &queue);
+                work(&keeper, debug, &queue);
             })
             .map_err(|error| SpawnError::other("start the spawner's thread", error))?;
         let mut inner = Inner {
@@ -106,7 +124,8 @@ impl Spawner {
             marked: false,
             jobs,
             ended,
-            live: Mutex::default(),
+            live: watch::Sender::default(),
+            closing: watch::Sender::default(),
         };
         inner.marked = inner.probe().await?;
         if !inner.marked {
@@ -123,19 +142,19 @@ impl Spawner {
         let (ready, answer) = oneshot::channel();
         // On its own: given up half-way, the start must still be settled in the ledger.
         tokio::spawn(supervise::supervise(Arc::clone(&self.0), request, ready));
-        answer.await.unwrap_or_else(|_| {
-            Err(SpawnError::other("start the agent", "the daemon's runtime is ending"))
-        })
+        answer
+            .await
+            .unwrap_or_else(|_| Err(SpawnError::other("start the agent", "the daemon's runtime is ending")))
     }
 
     /// Ends everything that earlier daemons of this installation left behind, and settles it in
-    /// the ledger. What this spawner has started itself is left alone.
-    ///
-    /// # Errors
-    /// If the ledger cannot be read or written.
-    pub async fn sweep(&self) -> Result<SweepReport, SpawnError> {
-        let failed = |error| SpawnError::other("settle the processes of the daemon before", error);
-        let rows = self.0.ledger.open().await.map_err(failed)?;
+    /// the ledger. What this spawner has started itself is left alone. Where the ledger fails,
+    /// what can be found by the mark is ended all the same, and the rest is left to the next sweep.
+    pub async fn sweep(&self) -> SweepReport {
+        let rows = self.0.ledger.open().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the ledger of processes cannot be read");
+            Vec::new()
+        });
         let mut prey = self.0.prey(None);
         // The daemon before may have run where the limit could not carry the mark.
         prey.in_environment = true;
@@ -147,9 +166,21 @@ impl Spawner {
                 continue;
             }
             let detail = "ended by the sweep at the start of the daemon".to_owned();
-            self.0.ledger.ended(row.attempt, detail).await.map_err(failed)?;
+            if let Err(error) = self.0.ledger.ended(row.attempt, detail).await {
+                tracing::error!(attempt = row.attempt, %error, "the end of a process could not be recorded");
+            }
         }
-        Ok(report)
+        report
+    }
+
+    /// Starts nothing more, lets go of what still runs, and resolves when nothing is left of it
+    /// and the ledger knows (or after a bound, when something hangs in the kernel).
+    pub async fn close(&self) {
+        self.0.closing.send_replace(true);
+        let mut live = self.0.live.subscribe();
+        if tokio::time::timeout(CLOSE_TIME_MAX, live.wait_for(BTreeSet::is_empty)).await.is_err() {
+            tracing::warn!(left = ?*self.0.live.borrow(), "some processes did not end in time");
+        }
     }
 
     /// `strong` where every process is marked, else `weak`.
@@ -190,7 +221,7 @@ impl Inner {
 
     /// What a sweep is to end.
     pub(super) fn prey(&self, attempt: Option<u32>) -> Prey {
-        let spared = if attempt.is_none() { self.with_live(|live| live.clone()) } else { BTreeSet::new() };
+        let spared = if attempt.is_none() { self.live.borrow().clone() } else { BTreeSet::new() };
         Prey {
             installation: self.installation,
             attempt,
@@ -211,9 +242,22 @@ impl Inner {
         }
     }
 
-    /// Notes the starts that are alive.
-    pub(super) fn with_live<T>(&self, act: impl FnOnce(&mut BTreeSet<u32>) -> T) -> T {
-        act(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Notes that a start is alive. False if none may begin any more.
+    pub(super) fn begin(&self, attempt: u32) -> bool {
+        self.live.send_modify(|live| _ = live.insert(attempt));
+        // Asked last: whoever closes waits for what was noted before.
+        !*self.closing.borrow()
+    }
+
+    /// Notes that nothing is left of a start, and the ledger knows.
+    pub(super) fn finish(&self, attempt: u32) {
+        self.live.send_modify(|live| _ = live.remove(&attempt));
+    }
+
+    /// Resolves when everything has to be let go.
+    pub(super) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        closing.wait_for(|closing| *closing).await.ok();
     }
 
     /// Whether a keeper can mark itself so that we can read it.
@@ -238,37 +282,18 @@ impl Inner {
     }
 }
 
-/// The keeper's program, held open.
-struct Program {
-    path: PathBuf,
-    _own: Option<File>,
-}
-
-impl Program {
-    fn open(keeper: KeeperProgram) -> io::Result<Self> {
-        match keeper {
-            KeeperProgram::Path(path) => Ok(Self { path, _own: None }),
-            KeeperProgram::Own => {
-                let own = File::open(OWN_PROGRAM)?;
-                let path = PathBuf::from(format!("/proc/self/fd/{}", own.as_raw_fd()));
-                Ok(Self { path, _own: Some(own) })
-            }
-        }
-    }
-}
-
 /// The thread's whole life. It ends with the last spawner.
-fn work(program: &Program, debug: bool, queue: &mpsc::Receiver<Job>) {
+fn work(keeper: &KeeperProgram, debug: bool, queue: &mpsc::Receiver<Job>) {
     while let Ok(Job(answer)) = queue.recv() {
         // Nobody waits any more: the keeper's control pipe closes, and it ends.
-        answer.send(launch(program, debug)).ok();
+        answer.send(launch(keeper, debug)).ok();
     }
 }
 
-fn launch(program: &Program, debug: bool) -> io::Result<(Child, UnixStream)> {
+fn launch(keeper: &KeeperProgram, debug: bool) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     // The keeper's environment is readable by its agent, so it gets none.
-    let child = Command::new(&program.path)
+    let child = Command::new(keeper.path())
         .arg0(KEEPER_ARG0)
         .arg("keeper")
         .arg(std::process::id().to_string())

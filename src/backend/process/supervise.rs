@@ -151,11 +151,8 @@ pub(super) async fn supervise(
     request: SpawnRequest,
     ready: oneshot::Sender<Result<Process, SpawnError>>,
 ) {
-    let attempt = NewAttempt {
-        label: request.label.clone(),
-        agent: request.agent.clone(),
-        chat: request.chat.clone(),
-    };
+    let attempt =
+        NewAttempt { label: request.label.clone(), agent: request.agent.clone(), chat: request.chat.clone() };
     let attempt = match inner.ledger.attempt(attempt).await {
         Ok(attempt) => attempt,
         Err(error) => {
@@ -163,7 +160,11 @@ pub(super) async fn supervise(
             return;
         }
     };
-    inner.with_live(|live| live.insert(attempt));
+    if !inner.begin(attempt) {
+        record_end(&inner, attempt, "not started: the daemon is stopping".to_owned()).await;
+        ready.send(Err(SpawnError::other("start the agent", "the daemon is stopping"))).ok();
+        return;
+    }
     // The record always comes first: whoever hears of an end may rely on it.
     match start(&inner, attempt, &request).await {
         Ok((running, pipes)) => {
@@ -187,15 +188,11 @@ async fn record_end(inner: &Inner, attempt: u32, detail: String) {
         // The row stays open, and the next start of the daemon sweeps it.
         tracing::warn!(attempt, %error, "the end of a process could not be recorded");
     }
-    inner.with_live(|live| live.remove(&attempt));
+    inner.finish(attempt);
 }
 
 /// The spawn protocol.
-async fn start(
-    inner: &Inner,
-    attempt: u32,
-    request: &SpawnRequest,
-) -> Result<(Running, Pipes), SpawnError> {
+async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(Running, Pipes), SpawnError> {
     let go = Order::Go(Box::new(Go {
         installation: inner.installation,
         attempt,
@@ -302,7 +299,7 @@ async fn stay(
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break !left.is_empty(),
             },
-            wish = next_wish(&mut wished), if watched => {
+            wish = next_wish(inner, &mut wished), if watched => {
                 watched = wish != Wish::Dropped;
                 let patience = obey(&mut keeper, wish, stop_grace).await;
                 hurry(&mut deadline, patience);
@@ -332,10 +329,15 @@ fn hurry(deadline: &mut Option<Instant>, patience: Duration) {
     *deadline = Some(deadline.map_or(due, |before| before.min(due)));
 }
 
-async fn next_wish(wished: &mut watch::Receiver<Wish>) -> Wish {
-    match wished.changed().await {
-        Ok(()) => *wished.borrow_and_update(),
-        Err(_) => Wish::Dropped,
+async fn next_wish(inner: &Inner, wished: &mut watch::Receiver<Wish>) -> Wish {
+    tokio::select! {
+        // A wish comes before the end of wishes.
+        biased;
+        changed = wished.changed() => match changed {
+            Ok(()) => *wished.borrow_and_update(),
+            Err(_) => Wish::Dropped,
+        },
+        () = inner.closed() => Wish::Dropped,
     }
 }
 
@@ -365,8 +367,8 @@ async fn end_orphans(
 ) -> RawExit {
     keeper.kill();
     // The signal goes through the descriptor first: if it arrives, the group is still the agent's.
-    let alive = agent_process
-        .is_some_and(|process| sys::pidfd_kill(process.as_fd(), Signal::SIGKILL).is_ok());
+    let alive =
+        agent_process.is_some_and(|process| sys::pidfd_kill(process.as_fd(), Signal::SIGKILL).is_ok());
     if alive {
         killpg(Pid::from_raw(agent), Signal::SIGKILL).ok();
     }

@@ -79,9 +79,8 @@ impl Prey {
             }
             let keeper = row.pid.zip(row.start_time);
             let agent = row.agent_pid.zip(row.agent_start_time);
-            self.known.extend(
-                [keeper, agent].into_iter().flatten().map(|(pid, start)| (pid.cast_signed(), start)),
-            );
+            self.known
+                .extend([keeper, agent].into_iter().flatten().map(|(pid, start)| (pid.cast_signed(), start)));
         }
     }
 

@@ -250,7 +250,10 @@ impl Writer {
         let Self { mut bytes, holds_nul } = self;
         let length = bytes.len() - LENGTH_BYTES;
         if holds_nul {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a path, an argument or the environment"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a NUL byte in a path, an argument or the environment",
+            ));
         }
         if length > FRAME_BYTES_MAX {
             return Err(io::Error::from_raw_os_error(libc::E2BIG));

@@ -106,8 +106,7 @@ impl Keeper {
         SigSet::all().thread_set_mask()?;
         sys::default_disposition(Signal::SIGCHLD)?;
         let awaited = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM]);
-        let signals =
-            SignalFd::with_flags(&awaited, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let signals = SignalFd::with_flags(&awaited, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         prctl::set_child_subreaper(true)?;
         prctl::set_name(NAME)?;
@@ -213,7 +212,9 @@ impl Keeper {
         let timeout = match pause {
             None => PollTimeout::NONE,
             // Rounded up: a poll that returns just before its time would spin.
-            Some(pause) => PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+            Some(pause) => {
+                PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
         };
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         if !self.alone {
@@ -283,8 +284,8 @@ impl Keeper {
         let denied = signal_descendants(Signal::SIGKILL);
         let alive = living();
         let waited = since.elapsed();
-        let given_up = waited > KILL_TIME_MAX
-            || (waited > DENIED_WAIT && !alive.is_empty() && alive.is_subset(&denied));
+        let given_up =
+            waited > KILL_TIME_MAX || (waited > DENIED_WAIT && !alive.is_empty() && alive.is_subset(&denied));
         if given_up {
             self.tell(&Report::Left { pids: alive.into_iter().collect() });
         }
