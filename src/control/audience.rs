@@ -126,7 +126,8 @@ impl Drop for Seat {
 
 /// Tells the tree of every chat with a waiting question that nobody looks at.
 async fn tell_those_left(audience: Audience, store: Store) {
-    let (Some(tree), Ok(waiting)) = (audience.0.tree.get(), store.permissions(None, Some("pending")).await) else {
+    let (Some(tree), Ok(waiting)) = (audience.0.tree.get(), store.permissions(None, Some("pending")).await)
+    else {
         // Without a tree or a store there is no daemon any more.
         return;
     };

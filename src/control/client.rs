@@ -143,7 +143,11 @@ impl Client {
     }
 
     /// Calls a method and reads its result.
-    pub async fn call<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, ClientError> {
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let raw = self.call_raw(method, params).await?;
         serde_json::from_str(raw.get()).map_err(|error| {
             ClientError::own(Kind::Internal, format!("the answer to {method} was not understood: {error}"))
@@ -151,7 +155,11 @@ impl Client {
     }
 
     /// Calls a method; its result as it came.
-    pub async fn call_raw(&self, method: &str, params: &impl Serialize) -> Result<Box<RawValue>, ClientError> {
+    pub async fn call_raw(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<Box<RawValue>, ClientError> {
         Ok(self.peer.call(method, params).await?)
     }
 
@@ -229,7 +237,8 @@ mod tests {
     async fn a_daemon_that_goes_away_fails_the_calls_in_flight() {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         let client = Client::over(ours);
-        let call = client.call_raw("daemon/status", &serde_json::json!({}));
+        let params = serde_json::json!({});
+        let call = client.call_raw("daemon/status", &params);
         let gone = async { drop(theirs) };
         let (answer, ()) = tokio::join!(call, gone);
         assert_eq!(answer.expect_err("gone").kind, Kind::Disconnected);

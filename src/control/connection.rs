@@ -39,7 +39,7 @@ const SUBSCRIPTIONS_MAX: usize = 64;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One client, as its requests see it.
-pub struct Connection {
+pub(super) struct Connection {
     /// Sends to it.
     pub peer: Peer,
     /// What it may do.
@@ -58,22 +58,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Connection {
     /// What the client calls itself, if it said.
-    pub fn name(&self) -> Option<String> {
+    pub(super) fn name(&self) -> Option<String> {
         lock(&self.name).clone()
     }
 
     /// Remembers what the client calls itself.
-    pub fn set_name(&self, name: String) {
+    pub(super) fn set_name(&self, name: String) {
         *lock(&self.name) = Some(name);
     }
 
     /// A name for a new subscription.
-    pub fn new_subscription(&self) -> String {
+    pub(super) fn new_subscription(&self) -> String {
         format!("e-{}", self.next_subscription.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Begins to serve a subscription.
-    pub fn subscribe(&self, subscription: Subscription, store: crate::store::Store) -> Result<(), RpcFailure> {
+    pub(super) fn subscribe(
+        &self,
+        subscription: Subscription,
+        store: crate::store::Store,
+    ) -> Result<(), RpcFailure> {
         let mut subscriptions = lock(&self.subscriptions);
         subscriptions.retain(|_, served| !served.is_finished());
         if subscriptions.len() >= SUBSCRIPTIONS_MAX {
@@ -86,7 +90,7 @@ impl Connection {
     }
 
     /// Ends a subscription. False if there is none of that name.
-    pub fn unsubscribe(&self, id: &str) -> bool {
+    pub(super) fn unsubscribe(&self, id: &str) -> bool {
         match lock(&self.subscriptions).remove(id) {
             Some(served) => {
                 served.abort();
@@ -103,7 +107,8 @@ impl Connection {
     fn respond(&self, id: &RequestId, result: Result<Box<RawValue>, RpcFailure>) {
         let result = result.and_then(|answer| {
             if answer.get().len() > self.max_frame {
-                let message = format!("the answer has {} bytes, more than a line may have", answer.get().len());
+                let message =
+                    format!("the answer has {} bytes, more than a line may have", answer.get().len());
                 return Err(RpcFailure::refused(message).hint("ask for less, with `limit`"));
             }
             Ok(answer)
@@ -117,7 +122,7 @@ impl Connection {
 }
 
 /// Serves a connection to its end.
-pub async fn run(stream: UnixStream, server: Arc<Server>, standing: Standing) {
+pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Standing) {
     let control = server.services.config.current().control.clone();
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let max_frame = bytes(control.max_frame);
@@ -237,7 +242,9 @@ impl Work {
     fn complain(&self, problem: Problem) -> bool {
         let (kind, message) = match problem {
             Problem::Parse | Problem::NotUtf8 => (Kind::Parse, problem.to_string()),
-            Problem::Batch => (Kind::InvalidRequest, "batches are not taken: one request per line".to_owned()),
+            Problem::Batch => {
+                (Kind::InvalidRequest, "batches are not taken: one request per line".to_owned())
+            }
             Problem::Invalid => (Kind::InvalidRequest, problem.to_string()),
             Problem::TooLong(_) => {
                 let max = self.connection.max_frame;
@@ -319,7 +326,11 @@ struct Watched {
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.half).poll_read(cx, buffer);

@@ -25,13 +25,13 @@ const PAGE_TASKS: usize = 1000;
 const PAGES_MAX: usize = 20;
 
 /// The agent that calls.
-pub struct Caller {
+pub(super) struct Caller {
     /// The task whose turn makes the call.
     pub task: TaskRow,
 }
 
 /// The agent that calls; `None` if no agent does.
-pub async fn caller(call: &Call) -> Done<Option<Caller>> {
+pub(super) async fn caller(call: &Call) -> Done<Option<Caller>> {
     let mark = match call.standing() {
         Standing::Full => return Ok(None),
         Standing::Agent(mark) => mark,
@@ -64,7 +64,7 @@ async fn key_of(call: &Call, mark: Mark) -> Done<Option<AgentKey>> {
 }
 
 /// What an agent asked for, held to what it may: its own session, in its own name.
-pub fn narrow(caller: &Caller, mut params: TaskSubmit) -> Done<TaskSubmit> {
+pub(super) fn narrow(caller: &Caller, mut params: TaskSubmit) -> Done<TaskSubmit> {
     let own = &caller.task;
     if params.source.is_some_and(|source| source != Source::Mcp) {
         return Err(RpcFailure::forbidden("an agent submits with source `mcp` only"));
@@ -88,7 +88,7 @@ pub fn narrow(caller: &Caller, mut params: TaskSubmit) -> Done<TaskSubmit> {
 }
 
 /// Refuses a task that is not of the calling agent's own making. Others than agents may see all.
-pub async fn check_own(call: &Call, task: &TaskRow) -> Done<()> {
+pub(super) async fn check_own(call: &Call, task: &TaskRow) -> Done<()> {
     let Some(caller) = caller(call).await? else {
         return Ok(());
     };
@@ -104,7 +104,7 @@ pub async fn check_own(call: &Call, task: &TaskRow) -> Done<()> {
 async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
     let mut above: Vec<TaskRow> = Vec::new();
     let mut next = task.parent.clone();
-    while let Some(id) = next
+    while let Some(id) = next.take()
         && above.len() < ANCESTORS_MAX
         && let Some(row) = store.task_row(&id).await?
     {
@@ -116,7 +116,7 @@ async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
 
 /// Refuses one child more than the limits allow. What is returned keeps the family from growing
 /// until the child is recorded.
-pub async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMutexGuard<()>> {
+pub(super) async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMutexGuard<()>> {
     let services = call.services();
     let above = ancestors(&services.store, &caller.task).await?;
     let root = above.last().unwrap_or(&caller.task).id.clone();
@@ -147,7 +147,12 @@ struct Counts {
 fn judge(counts: Counts, limits: &Dispatch) -> Done<()> {
     let refused = [
         (counts.depth > limits.max_depth, "depth", "tasks may not be nested deeper", limits.max_depth),
-        (counts.alive >= limits.max_children, "children", "as many tasks as allowed are alive", limits.max_children),
+        (
+            counts.alive >= limits.max_children,
+            "children",
+            "as many tasks as allowed are alive",
+            limits.max_children,
+        ),
         (
             counts.total >= limits.max_children_total,
             "children_total",
@@ -156,7 +161,9 @@ fn judge(counts: Counts, limits: &Dispatch) -> Done<()> {
         ),
     ];
     match refused.into_iter().find(|(is_over, ..)| *is_over) {
-        Some((_, reason, what, limit)) => Err(RpcFailure::refused(format!("{what} ({limit})")).reason(reason)),
+        Some((_, reason, what, limit)) => {
+            Err(RpcFailure::refused(format!("{what} ({limit})")).reason(reason))
+        }
         None => Ok(()),
     }
 }

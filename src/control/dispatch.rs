@@ -26,7 +26,7 @@ const LIKENESS_MIN: f64 = 0.7;
 macro_rules! methods {
     ($($name:literal => $handler:path,)*) => {
         /// Every method.
-        pub const METHODS: &[&str] = &[$($name),*];
+        pub(super) const METHODS: &[&str] = &[$($name),*];
 
         async fn run(call: &Call, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcFailure> {
             match method {
@@ -71,12 +71,16 @@ methods! {
 }
 
 /// Whether a method may take as long as somebody's work does.
-pub fn is_wait(method: &str) -> bool {
+pub(super) fn is_wait(method: &str) -> bool {
     method == "task/wait"
 }
 
 /// Does what a request asks for.
-pub async fn dispatch(call: &Call, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, RpcFailure> {
+pub(super) async fn dispatch(
+    call: &Call,
+    method: &str,
+    params: Option<&RawValue>,
+) -> Result<Box<RawValue>, RpcFailure> {
     if !METHODS.contains(&method) {
         return Err(unknown(method));
     }
@@ -87,7 +91,8 @@ pub async fn dispatch(call: &Call, method: &str, params: Option<&RawValue>) -> R
 }
 
 fn answer(result: &impl Serialize) -> Result<Box<RawValue>, RpcFailure> {
-    to_raw_value(result).map_err(|error| RpcFailure::internal(format!("the answer cannot be written: {error}")))
+    to_raw_value(result)
+        .map_err(|error| RpcFailure::internal(format!("the answer cannot be written: {error}")))
 }
 
 fn unknown(method: &str) -> RpcFailure {

@@ -150,13 +150,8 @@ pub struct RpcFailure {
 impl RpcFailure {
     /// A failure of `kind`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let data = FailureData {
-            kind,
-            retryable: kind.is_retryable(),
-            reasons: Vec::new(),
-            hint: None,
-            path: None,
-        };
+        let data =
+            FailureData { kind, retryable: kind.is_retryable(), reasons: Vec::new(), hint: None, path: None };
         Self { message: message.into(), data }
     }
 
@@ -249,7 +244,9 @@ impl From<StoreError> for RpcFailure {
             StoreError::Conflict(why) => Self::conflict(why),
             StoreError::Closed => Self::shutting_down(),
             full @ StoreError::Full(_) => Self::overloaded(full.to_string()).hint("df -h"),
-            passing @ (StoreError::Busy(_) | StoreError::ReadOnly(_)) => Self::overloaded(passing.to_string()),
+            passing @ (StoreError::Busy(_) | StoreError::ReadOnly(_)) => {
+                Self::overloaded(passing.to_string())
+            }
             other => Self::internal(chain(&other)),
         }
     }

@@ -11,7 +11,7 @@ use hob_actors::ports::{Permit, Store as _};
 use super::Services;
 use super::error::{RpcFailure, chain};
 use super::params::StateName;
-use super::wire::{IdOr, SessionRow};
+use super::wire::SessionRow;
 use crate::store::{NewSession, NewWorktree, TaskFilter, WorktreeFacts, fresh_id};
 use crate::worktree::{CreateRequest, Created, Located};
 
@@ -19,7 +19,7 @@ use crate::worktree::{CreateRequest, Created, Located};
 const TASKS_PAGE: usize = 1000;
 
 /// What a new session is to be.
-pub struct Plan {
+pub(super) struct Plan {
     /// Its id, if the client brought one.
     pub id: Option<String>,
     /// What a person calls it.
@@ -33,18 +33,18 @@ pub struct Plan {
 }
 
 /// Makes a session with its worktree. Nothing is left behind when that fails.
-pub async fn session(services: &Services, located: Located, plan: Plan) -> Result<SessionRow, RpcFailure> {
+pub(super) async fn session(
+    services: &Services,
+    located: Located,
+    plan: Plan,
+) -> Result<SessionRow, RpcFailure> {
     let id = fresh_id("w-");
     let (path, branch) = services.worktrees.plan(&id);
     let repo = text(&located.top)?.to_owned();
     let begun = NewWorktree { id: id.clone(), repo: repo.clone(), path: text(&path)?.to_owned(), branch };
     services.store.begin_worktree(begun).await?;
-    let request = CreateRequest {
-        id: id.clone(),
-        located,
-        base: plan.base.clone(),
-        carry_changes: plan.carry_changes,
-    };
+    let request =
+        CreateRequest { id: id.clone(), located, base: plan.base.clone(), carry_changes: plan.carry_changes };
     let created = match services.worktrees.create(request).await {
         Ok(created) => created,
         Err(error) => {
@@ -58,8 +58,11 @@ pub async fn session(services: &Services, located: Located, plan: Plan) -> Resul
             Ok(row)
         }
         Err(failure) => {
-            services.worktrees.undo_create(&created).await;
-            abandon(services, &id).await;
+            match services.worktrees.undo_create(&created).await {
+                Ok(_) => abandon(services, &id).await,
+                // Its row stays, so that the directory is not forgotten.
+                Err(error) => tracing::warn!(worktree = %id, %error, "half-made worktree not undone"),
+            }
             Err(failure)
         }
     }
@@ -110,7 +113,7 @@ fn tell_notices(services: &Services, session: &str, notices: Vec<String>) {
 
 /// Ends everything of a chat that runs or waits. The caller is alone with its session, so that
 /// nothing comes after.
-pub async fn clear_chat(services: &Services, chat: &str) -> Result<(), RpcFailure> {
+pub(super) async fn clear_chat(services: &Services, chat: &str) -> Result<(), RpcFailure> {
     for state in [StateName::Queued, StateName::Held] {
         let filter = TaskFilter {
             chat: Some(chat.to_owned()),
@@ -127,16 +130,7 @@ pub async fn clear_chat(services: &Services, chat: &str) -> Result<(), RpcFailur
     Ok(())
 }
 
-/// The ids of the chats of a session.
-pub fn chat_ids(session: &SessionRow) -> Vec<String> {
-    let id = |chat: &IdOr<super::wire::ChatRow>| match chat {
-        IdOr::Id(id) => id.clone(),
-        IdOr::Whole(chat) => chat.id.clone(),
-    };
-    session.chats.iter().map(id).collect()
-}
-
 /// A path as the text that is recorded and shown.
-pub fn text(path: &Path) -> Result<&str, RpcFailure> {
+pub(super) fn text(path: &Path) -> Result<&str, RpcFailure> {
     path.to_str().ok_or_else(|| RpcFailure::refused(format!("{} is not valid UTF-8", path.display())))
 }

@@ -14,7 +14,7 @@ const ROOT: u32 = 0;
 
 /// What a peer may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// Everything.
     Full,
     /// It is a process of an agent; the mark says whose, if it is whole.
@@ -33,7 +33,7 @@ struct Facts {
 }
 
 /// Finds out what the peer of a connection may do.
-pub fn check(stream: &UnixStream) -> Result<Standing, RpcFailure> {
+pub(super) fn check(stream: &UnixStream) -> Result<Standing, RpcFailure> {
     let peer = stream.peer_cred().map_err(|error| unknown(&error))?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
     let facts = Facts {

@@ -27,7 +27,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all connections share.
-pub struct Server {
+pub(super) struct Server {
     /// What the handlers ask.
     pub services: Arc<Services>,
     /// Fires when the daemon ends.
@@ -37,13 +37,13 @@ pub struct Server {
 
 impl Server {
     /// How many clients are connected.
-    pub fn n_clients(&self) -> usize {
+    pub(super) fn n_clients(&self) -> usize {
         self.clients.all().len()
     }
 }
 
 /// One connected client, as the others see it.
-pub struct Client {
+pub(super) struct Client {
     peer: Peer,
     since: Instant,
     /// Whether it ever said anything.
@@ -69,7 +69,8 @@ impl Clients {
         if connected.len() < clients_max {
             return true;
         }
-        let is_silent = |client: &Client| !client.spoke.load(Ordering::Relaxed) && client.since.elapsed() > silence_max;
+        let is_silent =
+            |client: &Client| !client.spoke.load(Ordering::Relaxed) && client.since.elapsed() > silence_max;
         let Some(id) = connected.iter().find(|(_, client)| is_silent(client)).map(|(id, _)| *id) else {
             return false;
         };
@@ -81,7 +82,7 @@ impl Clients {
 }
 
 /// A place among the clients, given back when dropped.
-pub struct Place {
+pub(super) struct Place {
     server: Arc<Server>,
     id: u64,
     /// The client in it.
@@ -90,7 +91,7 @@ pub struct Place {
 
 impl Place {
     /// Counts a client in.
-    pub fn take(server: Arc<Server>, peer: Peer) -> Self {
+    pub(super) fn take(server: Arc<Server>, peer: Peer) -> Self {
         let id = server.clients.next.fetch_add(1, Ordering::Relaxed);
         let client = Arc::new(Client { peer, since: Instant::now(), spoke: AtomicBool::new(false) });
         server.clients.all().insert(id, client.clone());
@@ -142,9 +143,10 @@ async fn admit(stream: UnixStream, server: Arc<Server>) {
             return turn_away(stream, failure).await;
         }
     };
-    let clients_max = usize::try_from(control.max_clients).unwrap_or(usize::MAX);
+    let clients_max = control.max_clients;
     if !server.clients.has_room(clients_max, control.handshake_timeout) {
-        let failure = RpcFailure::overloaded(format!("{clients_max} clients are connected, which is the limit"));
+        let failure =
+            RpcFailure::overloaded(format!("{clients_max} clients are connected, which is the limit"));
         return turn_away(stream, failure.hint("control.max_clients in the configuration")).await;
     }
     connection::run(stream, server, standing).await;

@@ -19,14 +19,14 @@ use crate::jsonrpc::Peer;
 use crate::store::{EventFilter, EventPage, Store, StoreError};
 
 /// The notification that carries an event.
-pub const EVENT_METHOD: &str = "events/event";
+pub(super) const EVENT_METHOD: &str = "events/event";
 /// The next event is sent when fewer bytes than this wait to be written.
 const WINDOW_BYTES: usize = 256 << 10;
 /// Events that are read from the journal at once.
 const PAGE_EVENTS: usize = 256;
 
 /// What a subscription needs to run.
-pub struct Subscription {
+pub(super) struct Subscription {
     /// Its name on its connection.
     pub id: String,
     /// What it wants.
@@ -45,7 +45,7 @@ pub struct Subscription {
 
 impl Subscription {
     /// Serves it until the connection or the daemon ends.
-    pub async fn run(mut self, store: Store) {
+    pub(super) async fn run(mut self, store: Store) {
         self.answered.cancelled().await;
         if let Err(error) = self.serve(&store).await {
             tracing::warn!(subscription = %self.id, error = %super::error::chain(&error), "subscription ended");
@@ -136,7 +136,7 @@ struct Gap {
 }
 
 /// The event that stands for what is no longer kept after `cursor`, if anything is missing.
-pub fn gap(cursor: i64, oldest_kept: i64) -> Option<String> {
+pub(super) fn gap(cursor: i64, oldest_kept: i64) -> Option<String> {
     let (from, to) = (cursor.saturating_add(1), oldest_kept - 1);
     let gap = Gap {
         seq: to,

@@ -8,7 +8,7 @@ use crate::control::wire::ChatRow;
 use crate::store::NewChat;
 
 /// `chat/create`
-pub async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
+pub(crate) async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
     call.check_open()?;
     if let Some(id) = &params.id {
         check_new_id("id", id)?;
@@ -33,7 +33,7 @@ pub async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
 }
 
 /// `chat/list`
-pub async fn list(call: &Call, params: ChatList) -> Done<Vec<ChatRow>> {
+pub(crate) async fn list(call: &Call, params: ChatList) -> Done<Vec<ChatRow>> {
     let store = &call.services().store;
     if let Some(session) = &params.session
         && store.session_params(session).await?.is_none()
@@ -49,7 +49,7 @@ pub async fn list(call: &Call, params: ChatList) -> Done<Vec<ChatRow>> {
 }
 
 /// `chat/show`
-pub async fn show(call: &Call, params: ChatRef) -> Done<ChatRow> {
+pub(crate) async fn show(call: &Call, params: ChatRef) -> Done<ChatRow> {
     let mut row = find(call, &params.chat).await?;
     let now = pool::Now::look(call).await;
     now.merge(&mut row.agents);
@@ -58,7 +58,7 @@ pub async fn show(call: &Call, params: ChatRef) -> Done<ChatRow> {
 }
 
 /// `chat/close`
-pub async fn close(call: &Call, params: ChatRef) -> Done<ChatRow> {
+pub(crate) async fn close(call: &Call, params: ChatRef) -> Done<ChatRow> {
     let services = call.services();
     let session = find(call, &params.chat).await?.session;
     let _alone = services.flights.session(&session).await;
@@ -71,7 +71,7 @@ pub async fn close(call: &Call, params: ChatRef) -> Done<ChatRow> {
 }
 
 /// The chat of that id.
-pub async fn find(call: &Call, id: &str) -> Done<ChatRow> {
+pub(crate) async fn find(call: &Call, id: &str) -> Done<ChatRow> {
     let found = call.services().store.chat(id).await?;
     found.ok_or_else(|| RpcFailure::not_found("chat", id).hint("hob chat ls"))
 }

@@ -16,7 +16,7 @@ use crate::daemon::ShutdownRequest;
 use crate::store;
 
 /// `daemon/hello`
-pub async fn hello(call: &Call, params: Hello) -> Done<HelloReply> {
+pub(crate) async fn hello(call: &Call, params: Hello) -> Done<HelloReply> {
     if params.protocol != PROTOCOL {
         let message = format!("protocol {} is not spoken here, {PROTOCOL} is", params.protocol);
         return Err(RpcFailure::invalid_params("protocol", message));
@@ -38,7 +38,7 @@ pub async fn hello(call: &Call, params: Hello) -> Done<HelloReply> {
 }
 
 /// `daemon/status`
-pub async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
+pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
     let services = call.services();
     let database = services.store.status().await?;
     let live = services.tree.live().await.unwrap_or_default();
@@ -77,7 +77,7 @@ pub async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
 }
 
 /// `daemon/reload`
-pub async fn reload(call: &Call, _: Nothing) -> Done<ReloadReply> {
+pub(crate) async fn reload(call: &Call, _: Nothing) -> Done<ReloadReply> {
     let changed = call.services().control.reload().await.map_err(|error| {
         let hint = error.hint.clone();
         RpcFailure::refused(error.to_string()).reason("bad_config").maybe_hint(hint)
@@ -86,7 +86,7 @@ pub async fn reload(call: &Call, _: Nothing) -> Done<ReloadReply> {
 }
 
 /// `daemon/shutdown`
-pub async fn shutdown(call: &Call, params: Shutdown) -> Done<Empty> {
+pub(crate) async fn shutdown(call: &Call, params: Shutdown) -> Done<Empty> {
     let services = call.services();
     services.stopping.cancel();
     let drain = params.drain_s.map(Duration::from_secs);
@@ -95,7 +95,7 @@ pub async fn shutdown(call: &Call, params: Shutdown) -> Done<Empty> {
 }
 
 /// `id/find`: the ids that begin with a prefix; the exact one alone, if there is one.
-pub async fn find_id(call: &Call, params: FindId) -> Done<Vec<String>> {
+pub(crate) async fn find_id(call: &Call, params: FindId) -> Done<Vec<String>> {
     let kind = match params.kind {
         IdKind::Session => store::Kind::Session,
         IdKind::Chat => store::Kind::Chat,

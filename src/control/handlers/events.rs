@@ -17,7 +17,7 @@ const TYPES_MAX: usize = 64;
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// `events/subscribe`
-pub async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<SubscribeReply> {
+pub(crate) async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<SubscribeReply> {
     let filter = EventFilter {
         chat: params.chat,
         session: params.session,
@@ -50,7 +50,7 @@ pub async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<SubscribeRe
 }
 
 /// `events/unsubscribe`
-pub async fn unsubscribe(call: &Call, params: EventsUnsubscribe) -> Done<Empty> {
+pub(crate) async fn unsubscribe(call: &Call, params: EventsUnsubscribe) -> Done<Empty> {
     if call.connection.unsubscribe(&params.subscription) {
         return Ok(Empty {});
     }
@@ -58,7 +58,7 @@ pub async fn unsubscribe(call: &Call, params: EventsUnsubscribe) -> Done<Empty> 
 }
 
 /// `events/list`
-pub async fn list(call: &Call, params: EventsList) -> Done<EventsReply> {
+pub(crate) async fn list(call: &Call, params: EventsList) -> Done<EventsReply> {
     let filter = EventFilter {
         chat: params.chat,
         session: params.session,

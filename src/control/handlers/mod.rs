@@ -12,21 +12,21 @@ use super::error::RpcFailure;
 use super::peer_check::Standing;
 use super::server::Server;
 
-pub mod agents;
-pub mod chats;
-pub mod daemon;
-pub mod events;
-pub mod permissions;
-pub mod pool;
-pub mod sessions;
-pub mod submit;
-pub mod tasks;
+pub(super) mod agents;
+pub(super) mod chats;
+pub(super) mod daemon;
+pub(super) mod events;
+pub(super) mod permissions;
+pub(super) mod pool;
+pub(super) mod sessions;
+pub(super) mod submit;
+pub(super) mod tasks;
 
 /// What every handler returns.
-pub type Done<T> = Result<T, RpcFailure>;
+pub(super) type Done<T> = Result<T, RpcFailure>;
 
 /// One request on its way.
-pub struct Call {
+pub(super) struct Call {
     /// What all connections share.
     pub server: Arc<Server>,
     /// Where it came from.
@@ -37,22 +37,22 @@ pub struct Call {
 
 impl Call {
     /// What the handlers ask.
-    pub fn services(&self) -> &Services {
+    pub(super) fn services(&self) -> &Services {
         &self.server.services
     }
 
     /// What the peer may do.
-    pub fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         self.connection.standing
     }
 
     /// Whether an agent asks.
-    pub fn is_agent(&self) -> bool {
+    pub(super) fn is_agent(&self) -> bool {
         self.standing() != Standing::Full
     }
 
     /// New work is taken only as long as the daemon is not stopping.
-    pub fn check_open(&self) -> Done<()> {
+    pub(super) fn check_open(&self) -> Done<()> {
         if self.services().stopping.is_cancelled() {
             return Err(RpcFailure::shutting_down());
         }

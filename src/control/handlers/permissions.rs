@@ -12,13 +12,13 @@ use crate::control::wire::PermissionRow;
 const ANONYMOUS: &str = "a client";
 
 /// `permission/list`
-pub async fn list(call: &Call, params: PermissionList) -> Done<Vec<PermissionRow>> {
+pub(crate) async fn list(call: &Call, params: PermissionList) -> Done<Vec<PermissionRow>> {
     let state = params.state.map(crate::control::params::PermissionState::word);
     Ok(call.services().store.permissions(params.chat.as_deref(), state).await?)
 }
 
 /// `permission/answer`
-pub async fn answer(call: &Call, params: PermissionAnswer) -> Done<PermissionRow> {
+pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<PermissionRow> {
     let row = find(call, &params.permission).await?;
     if row.state != "pending" {
         return Err(settled(&row));

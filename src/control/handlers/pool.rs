@@ -14,7 +14,7 @@ use crate::control::wire::{AgentSessionRow, TaskRow};
 use crate::store::words;
 
 /// `pool/list`
-pub async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSessionRow>> {
+pub(crate) async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSessionRow>> {
     let mut rows = call.services().store.agent_sessions(true).await?;
     let now = Now::look(call).await;
     now.merge(&mut rows);
@@ -31,21 +31,21 @@ fn is_live(row: &AgentSessionRow) -> bool {
 }
 
 /// What the tree knows at one moment.
-pub struct Now {
+pub(crate) struct Now {
     live: Vec<LiveView>,
     waiting: BTreeMap<TaskId, (AgentKey, &'static str)>,
 }
 
 impl Now {
     /// Asks the tree. While a part of it is being restarted, what is recorded must do.
-    pub async fn look(call: &Call) -> Self {
+    pub(crate) async fn look(call: &Call) -> Self {
         let tree = &call.services().tree;
         let (live, waiting) = tokio::join!(tree.live(), tree.waiting());
         Self { live: live.unwrap_or_default(), waiting: waiting.unwrap_or_default() }
     }
 
     /// Puts the present into rows of the past.
-    pub fn merge(&self, rows: &mut [AgentSessionRow]) {
+    pub(crate) fn merge(&self, rows: &mut [AgentSessionRow]) {
         for row in rows {
             if let Some(view) = self.live.iter().find(|view| is_of(&view.key, row)) {
                 take(row, view);
@@ -56,7 +56,7 @@ impl Now {
     }
 
     /// Says of waiting tasks what they wait for.
-    pub fn explain(&self, rows: &mut [TaskRow]) {
+    pub(crate) fn explain(&self, rows: &mut [TaskRow]) {
         for row in rows.iter_mut().filter(|row| row.state == "queued") {
             row.waiting = self.waiting.get(row.id.as_str()).map(|(_, what)| (*what).to_owned());
         }
@@ -80,7 +80,7 @@ fn take(row: &mut AgentSessionRow, view: &LiveView) {
 }
 
 /// Fills in the memory of the process trees. Walks /proc, so not on this thread.
-pub async fn weigh(rows: &mut [AgentSessionRow]) {
+pub(crate) async fn weigh(rows: &mut [AgentSessionRow]) {
     let pids: Vec<Option<u32>> = rows.iter().map(|row| row.pid).collect();
     if pids.iter().all(Option::is_none) {
         return;

@@ -18,7 +18,7 @@ use crate::store::SessionParams;
 const BASE_BYTES_MAX: usize = 4096;
 
 /// `session/create`
-pub async fn create(call: &Call, params: SessionCreate) -> Done<SessionRow> {
+pub(crate) async fn create(call: &Call, params: SessionCreate) -> Done<SessionRow> {
     call.check_open()?;
     if let Some(id) = &params.id {
         check_new_id("id", id)?;
@@ -64,7 +64,8 @@ async fn same(call: &Call, id: &str, made_with: &SessionParams, asked: &SessionP
         ("base", made_with.base != asked.base),
         ("carry_changes", made_with.carry_changes != asked.carry_changes),
     ];
-    let differing: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+    let differing: Vec<&str> =
+        differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     if differing.is_empty() {
         return find(call, id).await;
     }
@@ -73,7 +74,7 @@ async fn same(call: &Call, id: &str, made_with: &SessionParams, asked: &SessionP
 }
 
 /// `session/list`
-pub async fn list(call: &Call, params: SessionList) -> Done<Vec<SessionRow>> {
+pub(crate) async fn list(call: &Call, params: SessionList) -> Done<Vec<SessionRow>> {
     let mut rows = call.services().store.sessions(params.all).await?;
     if let Some(caller) = delegation::caller(call).await? {
         rows.retain(|row| row.id == caller.task.session);
@@ -82,7 +83,7 @@ pub async fn list(call: &Call, params: SessionList) -> Done<Vec<SessionRow>> {
 }
 
 /// `session/show`
-pub async fn show(call: &Call, params: SessionRef) -> Done<SessionRow> {
+pub(crate) async fn show(call: &Call, params: SessionRef) -> Done<SessionRow> {
     let mut row = find(call, &params.session).await?;
     let now = pool::Now::look(call).await;
     for chat in &mut row.chats {
@@ -94,7 +95,7 @@ pub async fn show(call: &Call, params: SessionRef) -> Done<SessionRow> {
 }
 
 /// `session/close`
-pub async fn close(call: &Call, params: SessionRef) -> Done<SessionRow> {
+pub(crate) async fn close(call: &Call, params: SessionRef) -> Done<SessionRow> {
     let services = call.services();
     let _alone = services.flights.session(&params.session).await;
     let row = find(call, &params.session).await?;
@@ -110,7 +111,7 @@ pub async fn close(call: &Call, params: SessionRef) -> Done<SessionRow> {
 }
 
 /// `session/reopen`
-pub async fn reopen(call: &Call, params: SessionRef) -> Done<SessionRow> {
+pub(crate) async fn reopen(call: &Call, params: SessionRef) -> Done<SessionRow> {
     call.check_open()?;
     let services = call.services();
     let _alone = services.flights.session(&params.session).await;
@@ -118,9 +119,10 @@ pub async fn reopen(call: &Call, params: SessionRef) -> Done<SessionRow> {
 }
 
 /// `session/delete`
-pub async fn delete(call: &Call, params: SessionDelete) -> Done<Empty> {
+pub(crate) async fn delete(call: &Call, params: SessionDelete) -> Done<Empty> {
     find(call, &params.session).await?;
-    let failure = RpcFailure::refused("sessions cannot be deleted yet: that comes with the removal of worktrees");
+    let failure =
+        RpcFailure::refused("sessions cannot be deleted yet: that comes with the removal of worktrees");
     let hint = format!("hob session close {} keeps its directory and its branch", params.session);
     Err(failure.reason("unsupported").hint(hint))
 }
@@ -131,7 +133,7 @@ async fn find(call: &Call, id: &str) -> Done<SessionRow> {
 }
 
 /// A directory that a client names. The daemon has no working directory that would mean anything.
-pub fn absolute(repo: &str) -> Done<&Path> {
+pub(crate) fn absolute(repo: &str) -> Done<&Path> {
     let path = Path::new(repo);
     if path.is_absolute() {
         return Ok(path);

@@ -24,7 +24,7 @@ use crate::worktree::Located;
 const REQUEST_ID_BYTES_MAX: usize = 256;
 
 /// `task/submit`
-pub async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
+pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     check(&params)?;
     let caller = delegation::caller(call).await?;
     let params = match &caller {
@@ -59,12 +59,15 @@ pub async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
 }
 
 /// `task/retry`
-pub async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
+pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
     call.check_open()?;
     let services = call.services();
     let old = tasks::find(call, &params.task).await?;
     if !tasks::is_terminal(&old) {
-        return Err(RpcFailure::conflict(format!("task `{}` is {}, so there is nothing to retry", old.id, old.state)));
+        return Err(RpcFailure::conflict(format!(
+            "task `{}` is {}, so there is nothing to retry",
+            old.id, old.state
+        )));
     }
     let card = services.store.task(TaskId::from(old.id.as_str())).await?;
     check_agent(call, &old.agent).await?;
@@ -123,7 +126,8 @@ async fn check_agent(call: &Call, name: &str) -> Done<()> {
         Availability::Ready => Ok(()),
         Availability::Unknown => Err(RpcFailure::not_found("agent", name).hint("hob agent ls")),
         Availability::Missing(why) => {
-            Err(RpcFailure::unavailable(format!("agent `{}` is not available: {why}", shorten(name))).hint("hob agent ls"))
+            Err(RpcFailure::unavailable(format!("agent `{}` is not available: {why}", shorten(name)))
+                .hint("hob agent ls"))
         }
     }
 }
@@ -160,7 +164,8 @@ async fn find_spot(call: &Call, target: Target) -> Done<Spot> {
         Target::Session { session, fresh } => {
             let alone = services.flights.session(&session).await;
             let found = services.store.session(&session).await?;
-            let found = found.ok_or_else(|| RpcFailure::not_found("session", &session).hint("hob session ls"))?;
+            let found =
+                found.ok_or_else(|| RpcFailure::not_found("session", &session).hint("hob session ls"))?;
             Ok(Spot::new(route::in_session(&found, fresh)?, None, vec![alone]))
         }
         Target::Repo { directory, fresh } => {
@@ -189,7 +194,8 @@ async fn open_chat(call: &Call, chat: &str) -> Done<()> {
     if row.state == "open" {
         return Ok(());
     }
-    Err(RpcFailure::conflict(format!("chat `{chat}` is closed")).hint(format!("hob chat new {}", row.session)))
+    Err(RpcFailure::conflict(format!("chat `{chat}` is closed"))
+        .hint(format!("hob chat new {}", row.session)))
 }
 
 /// An agent that waited for a task behind its own turn would wait for ever.
@@ -226,7 +232,8 @@ async fn settle(call: &Call, spot: Spot) -> Done<Settled> {
         }
         Place::NewSession => {
             // Only a directory leads to a new session.
-            let located = located.ok_or_else(|| RpcFailure::internal("a new session without a repository"))?;
+            let located =
+                located.ok_or_else(|| RpcFailure::internal("a new session without a repository"))?;
             let plan =
                 Plan { id: None, title: None, base: None, carry_changes: false, origin: Some("prompt") };
             let session = make::session(services, located, plan).await?.id;

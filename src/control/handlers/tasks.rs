@@ -19,7 +19,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// `task/list`
-pub async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
+pub(crate) async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
     let filter = TaskFilter {
         chat: params.chat,
         session: params.session,
@@ -33,14 +33,14 @@ pub async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
 }
 
 /// `task/show`
-pub async fn show(call: &Call, params: TaskRef) -> Done<TaskRow> {
+pub(crate) async fn show(call: &Call, params: TaskRef) -> Done<TaskRow> {
     let row = find(call, &params.task).await?;
     delegation::check_own(call, &row).await?;
     explained(call, row).await
 }
 
 /// `task/wait`
-pub async fn wait(call: &Call, params: TaskWait) -> Done<TaskRow> {
+pub(crate) async fn wait(call: &Call, params: TaskWait) -> Done<TaskRow> {
     let row = find(call, &params.task).await?;
     delegation::check_own(call, &row).await?;
     let until_terminal = terminal(call, &params.task);
@@ -71,7 +71,7 @@ async fn terminal(call: &Call, id: &str) -> Done<TaskRow> {
 }
 
 /// `task/cancel`
-pub async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
+pub(crate) async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
     let row = find(call, &params.task).await?;
     delegation::check_own(call, &row).await?;
     if is_terminal(&row) {
@@ -82,12 +82,12 @@ pub async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
 }
 
 /// `task/hold`
-pub async fn hold(call: &Call, params: ChatRef) -> Done<HeldReply> {
+pub(crate) async fn hold(call: &Call, params: ChatRef) -> Done<HeldReply> {
     set_held(call, &params.chat, true).await
 }
 
 /// `task/release`
-pub async fn release(call: &Call, params: ChatRef) -> Done<HeldReply> {
+pub(crate) async fn release(call: &Call, params: ChatRef) -> Done<HeldReply> {
     set_held(call, &params.chat, false).await
 }
 
@@ -104,7 +104,7 @@ async fn set_held(call: &Call, chat: &str, held: bool) -> Done<HeldReply> {
 }
 
 /// The task of that id, with its turns.
-pub async fn find(call: &Call, id: &str) -> Done<TaskRow> {
+pub(crate) async fn find(call: &Call, id: &str) -> Done<TaskRow> {
     let found = call.services().store.task_row(id).await?;
     found.ok_or_else(|| RpcFailure::not_found("task", id).hint("hob task ls"))
 }
@@ -120,6 +120,6 @@ async fn explained(call: &Call, row: TaskRow) -> Done<TaskRow> {
 }
 
 /// Nothing will change it any more.
-pub fn is_terminal(row: &TaskRow) -> bool {
+pub(crate) fn is_terminal(row: &TaskRow) -> bool {
     matches!(row.state.as_str(), "completed" | "failed" | "cancelled" | "interrupted")
 }
