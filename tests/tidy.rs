@@ -38,7 +38,7 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     // A folder that does not exist has no files; that it must exist is said elsewhere.
     let paths = entries.filter_map(Result::ok).map(walkdir::DirEntry::into_path);
     let wanted = paths.filter(|path| path.extension().is_some_and(|found| found == extension));
-    wanted.map(|path| path.strip_prefix(root()).unwrap().to_owned()).collect()
+    wanted.filter_map(|path| path.strip_prefix(root()).map(Path::to_owned).ok()).collect()
 }
 
 fn rust_files() -> Vec<PathBuf> {
@@ -252,7 +252,7 @@ fn mentions(document: &str) -> Vec<(usize, String)> {
 /// Whether what a document mentions is a file of ours that does not exist.
 fn is_missing(document: &Path, mention: &str, rust: &[PathBuf]) -> bool {
     if let Some(link) = mention.strip_prefix("link:") {
-        return !root().join(document).parent().unwrap().join(link).exists();
+        return !root().join(document).with_file_name(link).exists();
     }
     let plain = mention.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
     if !plain {
