@@ -8,4 +8,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod daemon_crash;
+mod real;
 mod scripted_model;
+mod sources;

@@ -15,6 +15,7 @@
 pub mod agents;
 pub mod client;
 pub mod daemon;
+pub mod demo;
 pub mod fault;
 pub mod home;
 pub mod leftovers;
