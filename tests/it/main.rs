@@ -9,7 +9,9 @@
 mod support;
 
 mod bad_input;
+mod cli;
 mod daemon_crash;
+mod demo;
 mod real;
 mod scripted_model;
 mod sources;
