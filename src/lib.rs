@@ -10,4 +10,5 @@ pub mod daemon;
 pub mod jsonrpc;
 pub mod paths;
 pub mod store;
+pub mod sys;
 pub mod worktree;

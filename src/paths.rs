@@ -1,1 +1,274 @@
-//! paths
+//! Where everything of hob's lies: configuration, state, socket, lock.
+//!
+//! Decided from the environment alone, without looking at the disk; [`Paths::create_dirs`] is the
+//! only thing here that touches it. Everything may be gathered under one directory with
+//! `HOB_HOME`; else the XDG base directories hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// What `sockaddr_un` can hold: 108 bytes with the closing zero.
+const SOCKET_BYTES_MAX: usize = 107;
+/// Only their owner may look into hob's directories.
+const PRIVATE: u32 = 0o700;
+
+/// What was said on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PathOverrides {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
+}
+
+/// Where everything lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Whether it was asked for by name, so that it must exist.
+    pub config_is_given: bool,
+    /// The directory of everything that is remembered.
+    pub state: PathBuf,
+    /// The database.
+    pub database: PathBuf,
+    /// The directory of the worktrees, unless configured otherwise.
+    pub worktrees: PathBuf,
+    /// Where retired worktrees wait, unless the worktrees lie elsewhere.
+    pub trash: PathBuf,
+    /// What the daemon writes when it runs in the background.
+    pub logs: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Whether it was asked for by name. If not, a client may read the place from the lock.
+    pub socket_is_given: bool,
+    /// The lock of the daemon; holds its pid and the path of its socket.
+    pub lock: PathBuf,
+    /// `HOB_HOME`, if everything lies under one directory.
+    pub home: Option<PathBuf>,
+}
+
+/// A place cannot be used, or cannot be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathsError {
+    /// What is wrong, as a lower-case fragment.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl std::error::Error for PathsError {}
+
+impl fmt::Display for PathsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message, self.hint)
+    }
+}
+
+impl PathsError {
+    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+/// The environment, where an empty value is as good as none.
+struct Env<'a>(&'a BTreeMap<String, String>);
+
+impl Env<'_> {
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.0.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    /// A directory of the XDG specification, which tells to ignore relative ones.
+    fn xdg(&self, name: &str) -> Option<PathBuf> {
+        self.path(name).filter(|path| path.is_absolute())
+    }
+
+    fn xdg_or_home(&self, name: &str, below_home: &str) -> Result<PathBuf, PathsError> {
+        let home = || self.path("HOME").filter(|path| path.is_absolute()).map(|home| home.join(below_home));
+        self.xdg(name).or_else(home).ok_or_else(|| {
+            PathsError::new(
+                format!("neither HOME nor {name} names a directory"),
+                "set HOME, or HOB_HOME to a directory for everything of hob's",
+            )
+        })
+    }
+}
+
+impl Paths {
+    /// Decides where everything lies. Relative paths that were given are taken from the working
+    /// directory.
+    ///
+    /// # Errors
+    /// Where no home is known, and where the path of the socket is longer than the system takes.
+    pub fn resolve(overrides: &PathOverrides, env: &BTreeMap<String, String>) -> Result<Self, PathsError> {
+        let env = Env(env);
+        let home = env.path("HOB_HOME").map(absolute).transpose()?;
+        let state = match &home {
+            Some(home) => home.clone(),
+            None => env.xdg_or_home("XDG_STATE_HOME", ".local/state")?.join("hob"),
+        };
+        let config_given =
+            overrides.config.clone().or_else(|| env.path("HOB_CONFIG")).map(absolute).transpose()?;
+        let socket_given =
+            overrides.socket.clone().or_else(|| env.path("HOB_SOCKET")).map(absolute).transpose()?;
+        let config_is_given = config_given.is_some();
+        let socket_is_given = socket_given.is_some();
+        let config = match (config_given, &home) {
+            (Some(given), _) => given,
+            (None, Some(home)) => home.join("config.toml"),
+            (None, None) => env.xdg_or_home("XDG_CONFIG_HOME", ".config")?.join("hob/config.toml"),
+        };
+        let socket = socket_given.unwrap_or_else(|| default_socket(&env, home.as_deref(), &state));
+        Ok(Self {
+            config,
+            config_is_given,
+            database: state.join("hob.db"),
+            worktrees: state.join("worktrees"),
+            trash: state.join("worktrees/.trash"),
+            logs: state.join("logs"),
+            socket: fitting(socket)?,
+            socket_is_given,
+            lock: state.join("hob.lock"),
+            state,
+            home,
+        })
+    }
+
+    /// Makes the directories that hob writes to, readable by their owner alone. What exists is
+    /// left as it is: it may be shared on purpose.
+    ///
+    /// # Errors
+    /// The first that could not be made, named in the message.
+    pub fn create_dirs(&self) -> io::Result<()> {
+        private_dir(&self.state)?;
+        private_dir(&self.worktrees)?;
+        private_dir(&self.logs)?;
+        // The directory of a socket that was given is somebody else's, as is XDG_RUNTIME_DIR.
+        match self.socket.parent() {
+            Some(parent) if !self.socket_is_given => private_dir(parent),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn default_socket(env: &Env<'_>, home: Option<&Path>, state: &Path) -> PathBuf {
+    match (home, env.xdg("XDG_RUNTIME_DIR")) {
+        (Some(home), _) => home.join("hob.sock"),
+        (None, Some(runtime)) => runtime.join("hob/hob.sock"),
+        (None, None) => state.join("run/hob.sock"),
+    }
+}
+
+fn fitting(socket: PathBuf) -> Result<PathBuf, PathsError> {
+    let bytes = socket.as_os_str().as_bytes().len();
+    if bytes <= SOCKET_BYTES_MAX {
+        return Ok(socket);
+    }
+    let message = format!(
+        "the path of the socket is {bytes} bytes long, {SOCKET_BYTES_MAX} is the most: {}",
+        socket.display()
+    );
+    Err(PathsError::new(message, "give a shorter one with --socket or HOB_SOCKET"))
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, PathsError> {
+    std::path::absolute(&path).map_err(|error| {
+        PathsError::new(
+            format!("{} cannot be made absolute: {error}", path.display()),
+            "give an absolute path",
+        )
+    })
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(path).map_err(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn resolve(pairs: &[(&str, &str)]) -> Paths {
+        Paths::resolve(&PathOverrides::default(), &env(pairs)).unwrap()
+    }
+
+    #[test]
+    fn the_socket_lies_where_the_environment_says() {
+        for (pairs, socket) in [
+            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/1")][..], "/run/user/1/hob/hob.sock"),
+            (&[("HOME", "/h")], "/h/.local/state/hob/run/hob.sock"),
+            (&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")], "/s/hob/run/hob.sock"),
+            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "relative")], "/h/.local/state/hob/run/hob.sock"),
+            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "")], "/h/.local/state/hob/run/hob.sock"),
+            (&[("HOB_HOME", "/o"), ("XDG_RUNTIME_DIR", "/run/user/1")], "/o/hob.sock"),
+            (&[("HOB_HOME", "/o"), ("HOB_SOCKET", "/x.sock")], "/x.sock"),
+        ] {
+            assert_eq!(resolve(pairs).socket, Path::new(socket), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn one_home_holds_everything_directly() {
+        let paths = resolve(&[("HOB_HOME", "/o"), ("HOME", "/h"), ("XDG_CONFIG_HOME", "/c")]);
+        assert_eq!(paths.config, Path::new("/o/config.toml"));
+        assert_eq!(paths.database, Path::new("/o/hob.db"));
+        assert_eq!(paths.worktrees, Path::new("/o/worktrees"));
+        assert_eq!(paths.logs, Path::new("/o/logs"));
+        assert_eq!(paths.lock, Path::new("/o/hob.lock"));
+        assert!(!paths.config_is_given);
+    }
+
+    #[test]
+    fn what_is_said_on_the_command_line_wins() {
+        let overrides = PathOverrides { config: Some("/a.toml".into()), socket: Some("/a.sock".into()) };
+        let paths = Paths::resolve(
+            &overrides,
+            &env(&[("HOB_HOME", "/o"), ("HOB_CONFIG", "/b"), ("HOB_SOCKET", "/c")]),
+        )
+        .unwrap();
+        assert_eq!(paths.config, Path::new("/a.toml"));
+        assert_eq!(paths.socket, Path::new("/a.sock"));
+        assert!(paths.config_is_given && paths.socket_is_given);
+    }
+
+    #[test]
+    fn a_socket_path_may_have_107_bytes_and_no_more() {
+        let fits = format!("/{}", "s".repeat(106));
+        assert_eq!(resolve(&[("HOME", "/h"), ("HOB_SOCKET", &fits)]).socket, Path::new(&fits));
+        let error = Paths::resolve(
+            &PathOverrides::default(),
+            &env(&[("HOME", "/h"), ("HOB_SOCKET", &format!("{fits}s"))]),
+        );
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("108 bytes") && text.contains("HOB_SOCKET"), "{text}");
+    }
+
+    #[test]
+    fn without_any_home_the_error_says_what_to_set() {
+        let error = Paths::resolve(&PathOverrides::default(), &env(&[])).unwrap_err();
+        assert!(error.to_string().contains("HOB_HOME"), "{error}");
+    }
+
+    #[test]
+    fn directories_are_made_private() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path().join("new/home");
+        let paths = resolve(&[("HOB_HOME", home.to_str().unwrap())]);
+        paths.create_dirs().unwrap();
+        for directory in [&paths.state, &paths.worktrees, &paths.logs] {
+            assert_eq!(std::fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+}

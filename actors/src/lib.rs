@@ -1,12 +1,22 @@
 //! The core of hob: what is true of chats, agents and tasks, whatever the world is made of.
 //!
 //! Read in this order: [`id`] and [`event`] for the vocabulary, [`ports`] for what the tree asks
-//! of the world, then the policies and, last, the actors that carry them out.
+//! of the world, [`session::lifecycle`] and the other policies, and last the actors that carry
+//! them out, from [`root`] downwards. [`tree`] is the door for everybody outside.
 //!
 //! **Invariant:** nothing here names SQLite, git, a socket, a file, a process or an agent
 //! protocol, and no policy reads a clock. `Cargo.toml`, `clippy.toml` and hob's tidy test enforce
 //! it.
 
+pub mod dispatch;
 pub mod event;
 pub mod id;
+pub mod links;
+mod persist;
+pub mod pool;
 pub mod ports;
+pub mod restart;
+pub mod root;
+pub mod session;
+pub mod sessions;
+pub mod tree;

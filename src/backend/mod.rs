@@ -1,1 +1,4 @@
 //! backend
+
+pub mod known;
+pub mod process;

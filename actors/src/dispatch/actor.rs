@@ -1,0 +1,301 @@
+//! The dispatcher actor: keeps the queue in step with the store and hands tasks to session actors.
+//!
+//! The store is the queue; what is in memory here is a copy that a restarted dispatcher reads
+//! anew. **Invariant:** a task is handed over only while the store says `queued`; whether it may
+//! be sent is decided by the store's own `queued` → `dispatched`, so no bug in here sends it twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::task::JoinSet;
+
+use super::queue::{Queue, Stage};
+use crate::event::{Outcome, TaskState};
+use crate::id::{AgentKey, ChatId, TaskId};
+use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor};
+use crate::persist::insist;
+use crate::pool::actor::{Acquired, PoolMsg};
+use crate::pool::policy::Refusal;
+use crate::ports::{Ports, TaskCard};
+use crate::session::actor::SessionMsg;
+use crate::session::state::Denied;
+
+/// Why a task that was cancelled in the queue ended.
+const NOT_BEGUN: &str = "cancelled before it began";
+
+/// Runs tasks in order.
+pub struct Dispatcher;
+
+/// What the dispatcher is told.
+pub enum DispatchMsg {
+    /// The open tasks of the store, and which of them live session actors hold.
+    Loaded(Vec<TaskCard>, Vec<TaskId>),
+    /// A durable task has come.
+    Submitted(TaskCard),
+    /// Somebody cancels a task; answered when that has begun.
+    Cancel(TaskId, RpcReplyPort<()>),
+    /// The chat was held, or released, in the store.
+    Held(ChatId, bool),
+    /// The pool answered.
+    Acquired(TaskId, Acquired),
+    /// The session actor took the task, or not.
+    Handed(TaskId, Result<(), Denied>),
+    /// The session actor is through with a task: it ended, or comes back as it was.
+    Back {
+        /// Whose.
+        key: AgentKey,
+        /// Which.
+        task: TaskId,
+        /// Whether its end is recorded.
+        ended: bool,
+    },
+    /// The store's word on a task that came back.
+    Reread(TaskId, Option<TaskCard>),
+    /// The session actor of a key ended.
+    Lost {
+        /// Whose.
+        key: AgentKey,
+    },
+    /// Which session actors live, told by a new pool: what others had in flight is lost.
+    Living(BTreeSet<AgentKey>),
+    /// A backend ended: there may be a place now.
+    PlaceFreed,
+    /// What each queued task waits for.
+    Waiting(RpcReplyPort<BTreeMap<TaskId, (AgentKey, &'static str)>>),
+    /// How many tasks are in flight.
+    InFlight(RpcReplyPort<usize>),
+    /// Start nothing any more.
+    Quiesce(RpcReplyPort<()>),
+    /// The end of a task was recorded.
+    Ended(TaskId),
+}
+
+/// The memory of the dispatcher.
+pub struct Desk {
+    ports: Ports,
+    links: Links,
+    queue: Queue,
+    loaded: bool,
+    quiet: bool,
+    effects: JoinSet<()>,
+}
+
+impl Actor for Dispatcher {
+    type Msg = DispatchMsg;
+    type State = Desk;
+    type Arguments = (Ports, Links);
+
+    async fn pre_start(
+        &self,
+        _me: ActorRef<DispatchMsg>,
+        (ports, links): (Ports, Links),
+    ) -> Result<Desk, ActorProcessingErr> {
+        Ok(Desk { ports, links, queue: Queue::default(), loaded: false, quiet: false, effects: JoinSet::new() })
+    }
+
+    async fn post_start(&self, me: ActorRef<DispatchMsg>, desk: &mut Desk) -> Result<(), ActorProcessingErr> {
+        desk.load(&me);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<DispatchMsg>,
+        message: DispatchMsg,
+        desk: &mut Desk,
+    ) -> Result<(), ActorProcessingErr> {
+        while desk.effects.try_join_next().is_some() {}
+        match message {
+            DispatchMsg::Loaded(open, held) => desk.fill(&me, open, &held),
+            DispatchMsg::Submitted(card) => desk.queue.insert(card),
+            DispatchMsg::Cancel(task, reply) => desk.cancel(&me, task, reply),
+            DispatchMsg::Held(chat, held) => desk.queue.set_held(&chat, held),
+            DispatchMsg::Acquired(task, acquired) => desk.acquired(&me, task, acquired),
+            DispatchMsg::Handed(task, result) => desk.handed(&me, task, result),
+            DispatchMsg::Back { task, ended: true, .. } | DispatchMsg::Ended(task) => {
+                desk.queue.remove(&task);
+            }
+            DispatchMsg::Back { task, ended: false, .. } => desk.reread(&me, task),
+            DispatchMsg::Reread(task, card) => desk.put_back(&me, task, card),
+            DispatchMsg::Lost { key } => desk.lost(&me, |lost| *lost == key),
+            DispatchMsg::Living(keys) => desk.lost(&me, |key| !keys.contains(key)),
+            DispatchMsg::PlaceFreed => desk.queue.place_freed(),
+            DispatchMsg::Waiting(reply) => {
+                reply.send(desk.queue.waiting()).ok();
+            }
+            DispatchMsg::InFlight(reply) => {
+                reply.send(desk.queue.iter().filter(|entry| entry.stage == Stage::InFlight).count()).ok();
+            }
+            DispatchMsg::Quiesce(reply) => {
+                desk.quiet = true;
+                reply.send(()).ok();
+            }
+        }
+        desk.start_next(&me);
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// Reads the open tasks, and asks every live session actor what it holds.
+    fn load(&mut self, me: &ActorRef<DispatchMsg>) {
+        let (store, links, me) = (self.ports.store.clone(), self.links.clone(), me.clone());
+        self.effects.spawn(async move {
+            let open = insist(store.open_tasks(), || store.open_tasks()).await;
+            let mut held = Vec::new();
+            let live = ask("session supervisor", &links.sessions, crate::sessions::SessionsMsg::Live).await;
+            for (_, actor) in live.unwrap_or_default() {
+                let view = ask_actor("session", &actor, SessionMsg::Inspect, CALL_TIMEOUT).await;
+                held.extend(view.ok().and_then(|view| view.task));
+            }
+            me.cast(DispatchMsg::Loaded(open, held)).ok();
+        });
+    }
+
+    fn fill(&mut self, me: &ActorRef<DispatchMsg>, open: Vec<TaskCard>, held: &[TaskId]) {
+        for card in open {
+            let task = card.task.clone();
+            let begun = matches!(card.state, TaskState::Dispatched | TaskState::Running);
+            self.queue.insert(card);
+            if held.contains(&task) {
+                if let Some(entry) = self.queue.get_mut(&task) {
+                    entry.stage = Stage::InFlight;
+                }
+            } else if begun {
+                // Nobody holds it, so nobody will end it: at most once means never again.
+                self.end(me, task, Outcome::Interrupted, "nobody was left who ran it");
+            }
+        }
+        self.loaded = true;
+    }
+
+    fn start_next(&mut self, me: &ActorRef<DispatchMsg>) {
+        if self.quiet || !self.loaded {
+            return;
+        }
+        for task in self.queue.next(self.ports.settings.limits()) {
+            let Some(entry) = self.queue.get_mut(&task) else { continue };
+            entry.stage = Stage::InFlight;
+            let (key, pool, me) = (entry.card.key.clone(), self.links.pool.clone(), me.clone());
+            self.effects.spawn(async move {
+                let acquired = ask("pool", &pool, |reply| PoolMsg::Acquire(key, reply)).await;
+                // A pool that is being restarted has no place just now; it tells when it has.
+                let acquired = acquired.unwrap_or(Err(Refusal::Overloaded { live: 0, max: 0 }));
+                me.cast(DispatchMsg::Acquired(task, acquired)).ok();
+            });
+        }
+    }
+
+    fn acquired(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, acquired: Acquired) {
+        let Some(entry) = self.queue.get_mut(&task) else { return };
+        match acquired {
+            _ if entry.cancelled => self.end(me, task, Outcome::Cancelled, NOT_BEGUN),
+            Ok(actor) => {
+                let (card, me) = (entry.card.clone(), me.clone());
+                self.effects.spawn(async move {
+                    let handed = ask_actor("session", &actor, |reply| SessionMsg::Run(card, reply), CALL_TIMEOUT).await;
+                    // An actor that is going away: the task is for its successor.
+                    me.cast(DispatchMsg::Handed(task, handed.unwrap_or(Err(Denied::Leaving)))).ok();
+                });
+            }
+            Err(Refusal::Overloaded { .. }) if !entry.card.no_wait => entry.stage = Stage::WaitingForSlot,
+            Err(Refusal::Stopping) => entry.stage = Stage::Waiting,
+            Err(refusal) => self.end(me, task, Outcome::Failed, &refusal.to_string()),
+        }
+    }
+
+    fn handed(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, result: Result<(), Denied>) {
+        match result {
+            Ok(()) => {
+                if let Some(entry) = self.queue.get(&task).filter(|entry| entry.cancelled) {
+                    let key = entry.card.key.clone();
+                    self.pass_cancel_on(key, task);
+                }
+            }
+            Err(_) => self.reread(me, task),
+        }
+    }
+
+    fn cancel(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, reply: RpcReplyPort<()>) {
+        match self.queue.get_mut(&task) {
+            Some(entry) if entry.stage == Stage::InFlight => {
+                // Remembered, for a task that is only on its way to its actor.
+                entry.cancelled = true;
+                let key = entry.card.key.clone();
+                self.pass_cancel_on(key, task);
+                reply.send(()).ok();
+            }
+            Some(entry) => {
+                entry.stage = Stage::InFlight;
+                let (store, me) = (self.ports.store.clone(), me.clone());
+                let end = move |task: TaskId| store.end_task(task, Outcome::Cancelled, NOT_BEGUN.into());
+                let first = end(task.clone());
+                self.effects.spawn(async move {
+                    insist(first, || end(task.clone())).await;
+                    reply.send(()).ok();
+                    me.cast(DispatchMsg::Ended(task)).ok();
+                });
+            }
+            // Terminal, or never heard of: nothing to do.
+            None => {
+                reply.send(()).ok();
+            }
+        }
+    }
+
+    fn pass_cancel_on(&mut self, key: AgentKey, task: TaskId) {
+        let pool = self.links.pool.clone();
+        self.effects.spawn(async move {
+            if let Ok(Some(actor)) = ask("pool", &pool, |reply| PoolMsg::Find(key, reply)).await {
+                actor.cast(SessionMsg::Cancel(task)).ok();
+            }
+        });
+    }
+
+    /// The store says what became of a task that nobody holds any more.
+    fn reread(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId) {
+        let (store, me) = (self.ports.store.clone(), me.clone());
+        let first = store.task(task.clone());
+        self.effects.spawn(async move {
+            let card = insist(first, || store.task(task.clone())).await;
+            me.cast(DispatchMsg::Reread(task, card)).ok();
+        });
+    }
+
+    fn put_back(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, card: Option<TaskCard>) {
+        let cancelled = self.queue.remove(&task).is_some_and(|entry| entry.cancelled);
+        let Some(card) = card.filter(|card| !card.state.is_terminal()) else { return };
+        let begun = matches!(card.state, TaskState::Dispatched | TaskState::Running);
+        self.queue.insert(card);
+        if begun {
+            self.end(me, task, Outcome::Interrupted, "the supervisor of its agent session failed");
+        } else if cancelled {
+            self.end(me, task, Outcome::Cancelled, NOT_BEGUN);
+        }
+    }
+
+    fn lost(&mut self, me: &ActorRef<DispatchMsg>, is_lost: impl Fn(&AgentKey) -> bool) {
+        let held: Vec<_> = self
+            .queue
+            .iter()
+            .filter(|entry| entry.stage == Stage::InFlight && is_lost(&entry.card.key))
+            .map(|entry| entry.card.task.clone())
+            .collect();
+        for task in held {
+            self.reread(me, task);
+        }
+    }
+
+    /// Records the end of a task that has no actor. It blocks its agent session until then.
+    fn end(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, outcome: Outcome, reason: &str) {
+        if let Some(entry) = self.queue.get_mut(&task) {
+            entry.stage = Stage::InFlight;
+        }
+        let (store, reason, me) = (self.ports.store.clone(), reason.to_owned(), me.clone());
+        let first = store.end_task(task.clone(), outcome, reason.clone());
+        self.effects.spawn(async move {
+            insist(first, || store.end_task(task.clone(), outcome, reason.clone())).await;
+            me.cast(DispatchMsg::Ended(task)).ok();
+        });
+    }
+}

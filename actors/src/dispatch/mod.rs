@@ -1,0 +1,4 @@
+//! The dispatcher: which task runs next.
+
+pub mod actor;
+pub mod queue;

@@ -1,0 +1,4 @@
+//! The pool: which agent sessions may have a live backend.
+
+pub mod actor;
+pub mod policy;

@@ -1,0 +1,387 @@
+//! Carries out what [`super::lifecycle`] decides for one agent session: gathers facts, records,
+//! then acts. Decides nothing itself.
+//!
+//! **Invariant:** no handler waits for an effect. Effects run in the actor's `JoinSet`, so they
+//! die with it, and come back as messages; one that panics takes the actor down instead of
+//! leaving it waiting for ever.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::lifecycle;
+use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
+use super::turn::Turn;
+use crate::event::{AgentStatus, Context, Exit, Scope};
+use crate::id::{AgentKey, Generation, PermissionId, SessionId, TaskId, TurnId};
+use crate::links::{Links, tell};
+use crate::pool::actor::PoolMsg;
+use crate::ports::{Agent, AgentRecord, Launched, News, Permit, Ports, StartFailed, TaskCard};
+
+/// Drives one agent session.
+pub struct SessionActor;
+
+/// What a session actor is started with.
+#[derive(Clone)]
+pub struct SessionArgs {
+    /// Which agent session.
+    pub key: AgentKey,
+    /// The world.
+    pub ports: Ports,
+    /// The tree.
+    pub links: Links,
+}
+
+/// How long an answered kind of question stays answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// Not at all.
+    Once,
+    /// For the turn.
+    Turn,
+    /// For the chat, as long as this actor lives.
+    Chat,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// It was passed on to the agent.
+    Accepted,
+    /// The question was settled before.
+    Late,
+    /// The agent does not offer that; these it does.
+    NotOffered(Vec<String>),
+}
+
+/// An answer to a question of the agent.
+#[derive(Debug, Clone)]
+pub struct PermissionReply {
+    /// The question.
+    pub permission: PermissionId,
+    /// The id, or the kind, of one of its options.
+    pub option: String,
+    /// Who answers.
+    pub by: String,
+    /// For how long.
+    pub remember: Remember,
+}
+
+/// How an agent session looks from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// A backend process may exist.
+    pub live: bool,
+    /// Its backend.
+    pub generation: Generation,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// The task that it was given.
+    pub task: Option<TaskId>,
+    /// The turn in flight.
+    pub turn: Option<TurnId>,
+    /// What the agent remembers.
+    pub context: Option<Context>,
+    /// Backends begun by this actor after its first.
+    pub restarts: u64,
+}
+
+/// Everything that a session actor is told, by sender.
+pub enum SessionMsg {
+    /// The dispatcher hands over a task.
+    Run(TaskCard, RpcReplyPort<Result<(), Denied>>),
+    /// Somebody cancels a task.
+    Cancel(TaskId),
+    /// The pool lets it go; answered when its backend is gone.
+    Leave(Leave, bool, RpcReplyPort<()>),
+    /// Somebody answers a question.
+    Answer(PermissionReply, RpcReplyPort<Answered>),
+    /// The last connection that answers permissions has left the chat.
+    AudienceLeft,
+    /// A new pool wants to know.
+    Inspect(RpcReplyPort<View>),
+    /// The backend tells.
+    Heard(Generation, News, Permit),
+    /// A generation was begun.
+    Begun(Generation, Box<AgentRecord>),
+    /// A start came through, or did not.
+    Started(Generation, Result<Launched, StartFailed>),
+    /// An effect came through.
+    Seen(Observation),
+    /// The ordered stop of a backend is complete.
+    Stopped(Generation, Exit),
+    /// A question was recorded.
+    Recorded(TurnId, PermissionId, super::turn::Question, String),
+    /// A question has waited long enough.
+    Due(PermissionId),
+    /// An effect panicked.
+    EffectPanicked,
+    /// Everything is recorded: the actor ends.
+    Finished,
+}
+
+/// The memory of a session actor.
+pub struct Memory {
+    pub(super) args: SessionArgs,
+    pub(super) machine: Machine,
+    pub(super) card: Option<TaskCard>,
+    pub(super) record: Option<AgentRecord>,
+    pub(super) generation: Generation,
+    pub(super) begun: u64,
+    pub(super) agent: Option<Arc<dyn Agent>>,
+    pub(super) pid: Option<u32>,
+    pub(super) config_hash: String,
+    pub(super) context: Option<Context>,
+    pub(super) turn: Option<Turn>,
+    pub(super) prompts: u64,
+    pub(super) cost_total: f64,
+    pub(super) resting: AgentStatus,
+    pub(super) last_exit: Option<Exit>,
+    pub(super) remembered: BTreeMap<String, String>,
+    pub(super) leavers: Vec<RpcReplyPort<()>>,
+    pub(super) effects: JoinSet<()>,
+    pub(super) start: Option<AbortHandle>,
+    pub(super) cancelling: Option<AbortHandle>,
+    pub(super) told: u64,
+    pub(super) settled_usage: Option<crate::event::Usage>,
+    reported: Option<View>,
+}
+
+impl Actor for SessionActor {
+    type Msg = SessionMsg;
+    type State = Memory;
+    type Arguments = SessionArgs;
+
+    async fn pre_start(&self, _me: ActorRef<SessionMsg>, args: SessionArgs) -> Result<Memory, ActorProcessingErr> {
+        Ok(Memory::new(args))
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<SessionMsg>,
+        message: SessionMsg,
+        memory: &mut Memory,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMsg::Run(card, reply) => memory.run(&me, card, reply),
+            SessionMsg::Cancel(task) => memory.ask(&me, Request::Cancel(task)),
+            SessionMsg::Leave(why, now, reply) => {
+                memory.leavers.push(reply);
+                memory.ask(&me, Request::Leave { why, now });
+            }
+            SessionMsg::Answer(answer, reply) => memory.answer(&me, answer, reply),
+            SessionMsg::AudienceLeft => memory.audience_left(&me),
+            SessionMsg::Inspect(reply) => {
+                reply.send(memory.view()).ok();
+            }
+            SessionMsg::Heard(generation, news, permit) => memory.heard(&me, generation, news, permit),
+            SessionMsg::Begun(generation, record) => memory.begun(generation, *record),
+            SessionMsg::Started(generation, result) => memory.started(&me, generation, result),
+            SessionMsg::Seen(seen) => memory.saw(&me, seen),
+            SessionMsg::Stopped(generation, exit) => memory.stopped(&me, generation, exit),
+            SessionMsg::Recorded(turn, permission, question, title) => {
+                memory.recorded(&me, &turn, permission, (question, title));
+            }
+            SessionMsg::Due(permission) => memory.due(&me, &permission),
+            SessionMsg::EffectPanicked => return Err("an effect of the session panicked".into()),
+            SessionMsg::Finished => {
+                for leaver in memory.leavers.drain(..) {
+                    leaver.send(()).ok();
+                }
+                me.stop(None);
+            }
+        }
+        memory.report();
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn new(args: SessionArgs) -> Self {
+        Self {
+            args,
+            machine: Machine::default(),
+            card: None,
+            record: None,
+            generation: Generation::default(),
+            begun: 0,
+            agent: None,
+            pid: None,
+            config_hash: String::new(),
+            context: None,
+            turn: None,
+            prompts: 0,
+            cost_total: 0.0,
+            resting: AgentStatus::Evicted,
+            last_exit: None,
+            remembered: BTreeMap::new(),
+            leavers: Vec::new(),
+            effects: JoinSet::new(),
+            start: None,
+            cancelling: None,
+            told: 0,
+            settled_usage: None,
+            reported: None,
+        }
+    }
+
+    fn run(&mut self, me: &ActorRef<SessionMsg>, card: TaskCard, reply: RpcReplyPort<Result<(), Denied>>) {
+        if self.machine.job.task() == Some(&card.task) {
+            // Asked again by a dispatcher that was restarted: granted, and nothing changes.
+            reply.send(Ok(())).ok();
+            return;
+        }
+        let recycle = self.machine.backend == Backend::Up && self.config_changed();
+        let request = Request::Run { task: card.task.clone(), recycle };
+        match lifecycle::request(&self.machine, request) {
+            Ok(decision) => {
+                self.card = Some(card);
+                reply.send(Ok(())).ok();
+                self.apply(me, decision);
+            }
+            Err(denied) => {
+                reply.send(Err(denied)).ok();
+            }
+        }
+    }
+
+    fn config_changed(&self) -> bool {
+        let Some(record) = &self.record else { return false };
+        self.args.ports.backend.config_hash(&self.args.key.agent, &record.cwd) != self.config_hash
+    }
+
+    fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {
+        match lifecycle::request(&self.machine, request) {
+            Ok(decision) => self.apply(me, decision),
+            Err(denied) => tracing::debug!(key = %self.args.key, %denied, "request denied"),
+        }
+    }
+
+    pub(super) fn saw(&mut self, me: &ActorRef<SessionMsg>, seen: Observation) {
+        let decision = lifecycle::observe(&self.machine, seen);
+        self.apply(me, decision);
+    }
+
+    fn apply(&mut self, me: &ActorRef<SessionMsg>, decision: Decision) {
+        if decision.next != self.machine {
+            tracing::debug!(key = %self.args.key, from = ?self.machine, to = ?decision.next, "session moved");
+        }
+        self.machine = decision.next;
+        for effect in decision.effects {
+            self.perform(me, effect);
+        }
+    }
+
+    fn perform(&mut self, me: &ActorRef<SessionMsg>, effect: Effect) {
+        match effect {
+            Effect::Start => self.start(me),
+            Effect::AbortStart => self.abort_start(),
+            Effect::Dispatch(task) => self.dispatch(me, task),
+            Effect::OpenTurn(task) => self.open_turn(me, task),
+            Effect::SendPrompt => self.send_prompt(),
+            Effect::SendCancel => self.send_cancel(me),
+            Effect::EndTurn { turn, outcome, stop_reason, error } => {
+                self.end_turn(me, turn, (outcome, stop_reason, error));
+            }
+            Effect::EndTask { task, outcome, reason } => self.end_task(me, task, outcome, reason),
+            Effect::ReturnJob(task) => self.hand_back(task, false),
+            Effect::ReportDone(task) => self.hand_back(task, true),
+            Effect::StopBackend { now } => self.stop_backend(me, now),
+            Effect::RecordCrash { how } => self.record_crash(me, how),
+            Effect::Finish(why) => self.finish(me, why),
+        }
+    }
+
+    fn begun(&mut self, generation: Generation, record: AgentRecord) {
+        self.generation = generation;
+        self.begun += 1;
+        self.record = Some(record);
+        self.resting = AgentStatus::Starting;
+    }
+
+    fn started(&mut self, me: &ActorRef<SessionMsg>, generation: Generation, result: Result<Launched, StartFailed>) {
+        // A start that was given up: dropping the handle ends what it started.
+        if !matches!(self.machine.backend, Backend::Starting { .. }) || generation != self.generation {
+            return;
+        }
+        self.start = None;
+        match result {
+            Ok(launched) => {
+                self.agent = Some(launched.agent);
+                self.pid = launched.pid;
+                self.config_hash = launched.config_hash;
+                self.context = Some(launched.context);
+                self.cost_total = 0.0;
+                self.resting = AgentStatus::Idle;
+                self.saw(me, Observation::Launched);
+            }
+            Err(failed) => {
+                self.resting = AgentStatus::Crashed;
+                self.saw(me, Observation::LaunchFailed { message: failed.message });
+            }
+        }
+    }
+
+    fn stopped(&mut self, me: &ActorRef<SessionMsg>, generation: Generation, exit: Exit) {
+        if generation != self.generation || self.machine.backend != Backend::Stopping {
+            return;
+        }
+        self.agent = None;
+        self.pid = None;
+        self.record_let_go(me, exit);
+        self.saw(me, Observation::Gone);
+    }
+
+    /// How this agent session looks from outside.
+    pub fn view(&self) -> View {
+        let status = match (self.machine.backend, &self.machine.job) {
+            (Backend::Down, _) => self.resting,
+            (Backend::Starting { .. }, _) => AgentStatus::Starting,
+            (Backend::Up, Job::None) => AgentStatus::Idle,
+            (Backend::Up | Backend::Stopping, _) => AgentStatus::Busy,
+        };
+        View {
+            status,
+            live: self.machine.may_own_process(),
+            generation: self.generation,
+            pid: self.pid,
+            task: self.machine.job.task().cloned(),
+            turn: self.machine.job.running_turn().cloned(),
+            context: self.context,
+            restarts: self.begun.saturating_sub(1),
+        }
+    }
+
+    fn report(&mut self) {
+        let view = self.view();
+        if self.reported.as_ref() != Some(&view) {
+            self.reported = Some(view.clone());
+            tell(&self.args.links.pool, PoolMsg::Moved(self.args.key.clone(), view));
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.record.as_ref().map(|r| r.session.clone()).or_else(|| self.card.as_ref().map(|c| c.session.clone()))
+    }
+
+    /// What an event of this agent session is about, outside of any turn.
+    pub(super) fn scope(&self, generation: Generation) -> Scope {
+        Scope {
+            session: self.session(),
+            chat: Some(self.args.key.chat.clone()),
+            agent: Some(self.args.key.agent.clone()),
+            generation: Some(generation),
+            task: None,
+            turn: None,
+        }
+    }
+
+    pub(super) fn now() -> Instant {
+        Instant::now()
+    }
+}

@@ -1,0 +1,329 @@
+//! What a session actor does in the world: each effect records first and acts then, in a task that
+//! ends with the actor, and comes back as a message.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+
+use super::actor::{Memory, SessionMsg};
+use super::state::{Leave, Observation};
+use super::turn::Turn;
+use crate::dispatch::actor::DispatchMsg;
+use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage};
+use crate::id::{Generation, TaskId, TurnId};
+use crate::links::tell;
+use crate::persist::insist;
+use crate::ports::{AgentMove, Answer, BackendOpened, Launch, Launched, NewsSink, Permit, StartFailed, TurnEnd};
+
+/// A cancel is sent again as often as this until the prompt is answered: the first is lost by some
+/// agents when it follows the prompt closely (goose, measured).
+const CANCEL_AGAIN: Duration = Duration::from_millis(250);
+
+/// Tells the actor if its effect panicked, so that it does not wait for ever.
+struct Alarm(ActorRef<SessionMsg>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cast(SessionMsg::EffectPanicked).ok();
+        }
+    }
+}
+
+impl Memory {
+    /// Runs `work` for as long as the actor lives.
+    pub(super) fn spawn(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::AbortHandle {
+        while self.effects.try_join_next().is_some() {}
+        let alarm = Alarm(me.clone());
+        self.effects.spawn(async move {
+            work.await;
+            drop(alarm);
+        })
+    }
+
+    /// Takes a place in the store's line now, insists until it is written, and then says `then`.
+    pub(super) fn persist<T: Send + 'static>(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        call: impl Fn() -> Answer<T> + Send + 'static,
+        then: impl FnOnce(T) -> Option<SessionMsg> + Send + 'static,
+    ) {
+        let first = call();
+        let to = me.clone();
+        self.spawn(me, async move {
+            if let Some(message) = then(insist(first, call).await) {
+                to.cast(message).ok();
+            }
+        });
+    }
+
+    pub(super) fn start(&mut self, me: &ActorRef<SessionMsg>) {
+        let (args, to) = (self.args.clone(), me.clone());
+        let handle = self.spawn(me, async move {
+            let store = &args.ports.store;
+            let key = &args.key;
+            let record = insist(store.agent_record(key.clone()), || store.agent_record(key.clone())).await;
+            let generation = insist(store.begin_generation(key.clone()), || store.begin_generation(key.clone())).await;
+            let launch = Launch {
+                key: key.clone(),
+                generation,
+                cwd: record.cwd.clone(),
+                resume: record.backend_session.clone(),
+                has_history: record.has_history,
+            };
+            to.cast(SessionMsg::Begun(generation, Box::new(record))).ok();
+            let result = launch_in_time(&args, launch, news_sink(&to, generation)).await;
+            record_start(&args, generation, &result).await;
+            to.cast(SessionMsg::Started(generation, result)).ok();
+        });
+        self.start = Some(handle);
+    }
+
+    pub(super) fn abort_start(&mut self) {
+        if let Some(start) = self.start.take() {
+            start.abort();
+        }
+    }
+
+    pub(super) fn dispatch(&mut self, me: &ActorRef<SessionMsg>, task: TaskId) {
+        let (store, generation) = (self.args.ports.store.clone(), self.generation);
+        self.persist(
+            me,
+            move || store.dispatch_task(task.clone(), generation),
+            |granted| Some(SessionMsg::Seen(Observation::Dispatched(granted))),
+        );
+    }
+
+    pub(super) fn open_turn(&mut self, me: &ActorRef<SessionMsg>, task: TaskId) {
+        let (store, generation) = (self.args.ports.store.clone(), self.generation);
+        let context = self.context.unwrap_or(Context::Warm);
+        self.persist(
+            me,
+            move || store.start_turn(task.clone(), generation, context),
+            |turn| Some(SessionMsg::Seen(Observation::Opened(turn))),
+        );
+        self.record_move(me, AgentStatus::Busy, None, None);
+    }
+
+    pub(super) fn send_prompt(&mut self) {
+        let (Some(turn), Some(card), Some(agent)) = (self.machine.job.running_turn(), &self.card, &self.agent) else {
+            return;
+        };
+        self.prompts += 1;
+        let mut scope = self.scope(self.generation);
+        scope.task = Some(card.task.clone());
+        scope.turn = Some(turn.clone());
+        agent.prompt(self.prompts, &card.prompt);
+        self.turn = Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
+        // The next turn on this backend finds it warm.
+        self.context = Some(Context::Warm);
+    }
+
+    pub(super) fn send_cancel(&mut self, me: &ActorRef<SessionMsg>) {
+        self.dismiss_questions(me);
+        let Some(agent) = self.agent.clone() else { return };
+        let grace = self.args.ports.settings.agent(&self.args.key.agent).cancel_grace;
+        let to = me.clone();
+        let handle = self.spawn(me, async move {
+            let resend = async {
+                loop {
+                    agent.cancel();
+                    tokio::time::sleep(CANCEL_AGAIN).await;
+                }
+            };
+            // Never returns `Ok`: the loop is ended by the grace, or by the turn's end.
+            if tokio::time::timeout(grace, resend).await.is_err() {
+                to.cast(SessionMsg::Seen(Observation::CancelGraceOver)).ok();
+            }
+        });
+        self.cancelling = Some(handle);
+    }
+
+    pub(super) fn end_turn(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        turn: TurnId,
+        (outcome, stop_reason, error): (Outcome, Option<String>, Option<String>),
+    ) {
+        if let Some(cancelling) = self.cancelling.take() {
+            cancelling.abort();
+        }
+        let Some(card) = &self.card else { return };
+        let mut end = TurnEnd {
+            task: card.task.clone(),
+            turn,
+            generation: self.generation,
+            outcome,
+            stop_reason,
+            error,
+            usage: Usage::default(),
+            duration_ms: 0,
+            first_token_ms: None,
+            text: String::new(),
+        };
+        if let Some(mut open) = self.turn.take() {
+            let told = self.settled_usage.take();
+            end.usage = open.usage(told);
+            end.duration_ms = millis(Self::now() - open.since);
+            end.first_token_ms = open.first_output.map(millis);
+            end.text = open.final_text();
+            self.cost_total = open.cost_total();
+        }
+        let store = self.args.ports.store.clone();
+        self.persist(me, move || store.end_turn(end.clone()), |_| Some(SessionMsg::Seen(Observation::Ended)));
+        if self.machine.backend == super::state::Backend::Up {
+            self.record_move(me, AgentStatus::Idle, None, None);
+        }
+    }
+
+    pub(super) fn end_task(&mut self, me: &ActorRef<SessionMsg>, task: TaskId, outcome: Outcome, reason: String) {
+        let store = self.args.ports.store.clone();
+        self.persist(
+            me,
+            move || store.end_task(task.clone(), outcome, reason.clone()),
+            |_| Some(SessionMsg::Seen(Observation::Ended)),
+        );
+    }
+
+    /// Gives the task back to the dispatcher: ended, or as it was.
+    pub(super) fn hand_back(&mut self, task: TaskId, ended: bool) {
+        self.card = None;
+        tell(&self.args.links.dispatcher, DispatchMsg::Back { key: self.args.key.clone(), task, ended });
+    }
+
+    pub(super) fn stop_backend(&mut self, me: &ActorRef<SessionMsg>, now: bool) {
+        let (agent, generation, to) = (self.agent.clone(), self.generation, me.clone());
+        self.spawn(me, async move {
+            let exit = match agent {
+                Some(agent) => agent.stop(now).await,
+                None => Exit::default(),
+            };
+            to.cast(SessionMsg::Stopped(generation, exit)).ok();
+        });
+    }
+
+    pub(super) fn record_crash(&mut self, me: &ActorRef<SessionMsg>, how: String) {
+        // Dropping the handle ends whatever is left of the tree.
+        self.agent = None;
+        self.pid = None;
+        self.resting = AgentStatus::Crashed;
+        let exit = self.last_exit.take();
+        self.record_move(me, AgentStatus::Crashed, Some(how), exit);
+    }
+
+    pub(super) fn record_let_go(&mut self, me: &ActorRef<SessionMsg>, exit: Exit) {
+        let reason = match self.machine.leaving {
+            Some(Leave::Closed) => "the chat was closed",
+            Some(Leave::DaemonStops) => "the daemon is stopping",
+            None => "the backend is started anew",
+        };
+        self.resting = AgentStatus::Evicted;
+        self.record_move(me, AgentStatus::Evicted, Some(reason.into()), Some(exit));
+    }
+
+    pub(super) fn finish(&mut self, me: &ActorRef<SessionMsg>, why: Leave) {
+        if matches!(self.resting, AgentStatus::Starting | AgentStatus::Idle) {
+            self.resting = AgentStatus::Evicted;
+            let reason = if why == Leave::Closed { "the chat was closed" } else { "the daemon is stopping" };
+            self.record_move(me, AgentStatus::Evicted, Some(reason.into()), None);
+        }
+        // Behind everything that is in the store's line already.
+        let (store, key) = (self.args.ports.store.clone(), self.args.key.clone());
+        self.persist(me, move || store.agent_record(key.clone()), |_| Some(SessionMsg::Finished));
+    }
+
+    /// Records a move of the agent session. The order of moves is the order of calls.
+    pub(super) fn record_move(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        to: AgentStatus,
+        reason: Option<String>,
+        exit: Option<Exit>,
+    ) {
+        let step = AgentMove {
+            key: self.args.key.clone(),
+            generation: self.generation,
+            to,
+            reason,
+            pid: self.pid,
+            exit,
+        };
+        let store = self.args.ports.store.clone();
+        self.persist(me, move || store.move_agent(step.clone()), |()| None);
+    }
+
+    /// Puts a notice of this agent session into the journal.
+    pub(super) fn notice(&self, level: Level, text: String) {
+        let scope = self.turn.as_ref().map_or_else(|| Arc::new(self.scope(self.generation)), |turn| turn.scope.clone());
+        let event = Event::Notice { level, text };
+        self.args.ports.store.append(NewEvent { scope, event }, Permit::free());
+    }
+}
+
+fn news_sink(to: &ActorRef<SessionMsg>, generation: Generation) -> NewsSink {
+    let to = to.clone();
+    Arc::new(move |news, permit| {
+        // The actor may be gone: its backend goes with it.
+        to.cast(SessionMsg::Heard(generation, news, permit)).ok();
+    })
+}
+
+async fn launch_in_time(
+    args: &super::actor::SessionArgs,
+    launch: Launch,
+    sink: NewsSink,
+) -> Result<Launched, StartFailed> {
+    let limit = args.ports.settings.agent(&args.key.agent).start_timeout;
+    match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
+        Ok(result) => result,
+        Err(_) => Err(StartFailed {
+            permanent: false,
+            message: format!("{} did not start within {} ms", args.key.agent, limit.as_millis()),
+            exit: None,
+        }),
+    }
+}
+
+/// Records how a start came out, before the actor acts on it.
+async fn record_start(
+    args: &super::actor::SessionArgs,
+    generation: Generation,
+    result: &Result<Launched, StartFailed>,
+) {
+    let store = &args.ports.store;
+    match result {
+        Ok(launched) => {
+            let opened = BackendOpened {
+                key: args.key.clone(),
+                generation,
+                backend_session: launched.backend_session.clone(),
+                context: launched.context,
+                reset: launched.reset.clone(),
+                pid: launched.pid,
+                config_hash: launched.config_hash.clone(),
+            };
+            insist(store.backend_opened(opened.clone()), || store.backend_opened(opened.clone())).await;
+        }
+        Err(failed) => {
+            let step = AgentMove {
+                key: args.key.clone(),
+                generation,
+                to: AgentStatus::Crashed,
+                reason: Some(failed.message.clone()),
+                pid: None,
+                exit: failed.exit.clone(),
+            };
+            insist(store.move_agent(step.clone()), || store.move_agent(step.clone())).await;
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,253 @@
+//! What a session actor does with news of its agent: stamps it with the turn it belongs to and
+//! passes it to the journal, or to the rules.
+
+use std::sync::Arc;
+
+use ractor::{ActorRef, RpcReplyPort};
+
+use super::actor::{Answered, Memory, PermissionReply, Remember, SessionMsg};
+use super::permission::{self, Facts, Verdict};
+use super::state::Observation;
+use super::turn::{Question, belongs_to_turn};
+use crate::event::{Event, Exit, Level, NewEvent};
+use crate::id::{Generation, PermissionId, TurnId};
+use crate::ports::{News, PermissionAsk, Permit, Settled};
+
+impl Memory {
+    pub(super) fn heard(&mut self, me: &ActorRef<SessionMsg>, generation: Generation, news: News, permit: Permit) {
+        // `Begun` comes before any news of its generation, through the same mailbox.
+        if generation != self.generation {
+            return;
+        }
+        match news {
+            News::Said(event) => self.said(event, permit),
+            News::Asked(number, ask) => self.asked(me, number, ask),
+            News::Withdrew(number) => self.withdrew(me, number),
+            News::Spent(usage) => {
+                if let Some(turn) = &mut self.turn {
+                    turn.spent.add(&usage);
+                }
+            }
+            News::Settled(settled) => self.settled(me, settled),
+            News::Hung(how) => {
+                let produced = self.produced();
+                self.saw(me, Observation::Hung { produced, how });
+            }
+            News::Exited(exit) => {
+                let seen = Observation::Exited { produced: self.produced(), how: describe(&exit) };
+                self.last_exit = Some(exit);
+                self.saw(me, seen);
+            }
+        }
+    }
+
+    fn produced(&self) -> bool {
+        self.turn.as_ref().is_some_and(super::turn::Turn::produced)
+    }
+
+    fn said(&mut self, event: Event, permit: Permit) {
+        let scope = match &mut self.turn {
+            Some(turn) => {
+                turn.note(&event, Self::now());
+                turn.scope.clone()
+            }
+            None if belongs_to_turn(&event) => {
+                self.late();
+                return;
+            }
+            None => Arc::new(self.scope(self.generation)),
+        };
+        self.args.ports.store.append(NewEvent { scope, event }, permit);
+    }
+
+    /// Output outside of any turn: counted, told once, never attributed to another turn.
+    fn late(&mut self) {
+        self.told += 1;
+        tracing::debug!(key = %self.args.key, n_late = self.told, "output outside of a turn was dropped");
+        if self.told == 1 {
+            let text = "the agent went on after the end of its turn; what it said was dropped";
+            self.notice(Level::Info, text.into());
+        }
+    }
+
+    fn settled(&mut self, me: &ActorRef<SessionMsg>, settled: Settled) {
+        // An answer to a prompt that was given up, or of the turn before.
+        if self.turn.as_ref().is_none_or(|turn| turn.prompt != settled.prompt) {
+            return;
+        }
+        self.settled_usage = settled.usage;
+        self.saw(me, Observation::Settled(settled.result));
+    }
+
+    // ------------------------------------------------------------------------------ questions
+
+    fn asked(&mut self, me: &ActorRef<SessionMsg>, number: u64, ask: PermissionAsk) {
+        let (Some(turn), Some(card)) = (&self.turn, &self.card) else {
+            // Nobody is working: nobody may ask.
+            self.reply_to_agent(number, None);
+            return;
+        };
+        if self.cancelling.is_some() {
+            self.reply_to_agent(number, None);
+            return;
+        }
+        let question = Question { number, kind: ask.kind.clone(), options: ask.options.clone() };
+        let (store, key, generation) = (self.args.ports.store.clone(), self.args.key.clone(), self.generation);
+        let (turn, task, title) = (turn.id.clone(), card.task.clone(), ask.title.clone());
+        let of = turn.clone();
+        self.persist(
+            me,
+            move || store.ask_permission(turn.clone(), task.clone(), key.clone(), generation, ask.clone()),
+            move |id| Some(SessionMsg::Recorded(of, id, question, title)),
+        );
+    }
+
+    /// The question is in the inbox: now somebody may answer it.
+    pub(super) fn recorded(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        of: &TurnId,
+        id: PermissionId,
+        (question, title): (Question, String),
+    ) {
+        let cancelled = self.cancelling.is_some();
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *of && !cancelled) else {
+            // The turn ended, or was cancelled, while the question was being written.
+            self.resolve(me, id, (question.number, None), "cancelled");
+            return;
+        };
+        tracing::debug!(permission = %id, title, "agent asks");
+        let settings = self.args.ports.settings.agent(&self.args.key.agent);
+        let remembered = turn.remembered.get(&question.kind).or_else(|| self.remembered.get(&question.kind));
+        let facts = Facts {
+            rules: &settings.permissions,
+            task: self.card.as_ref().and_then(|card| card.permissions),
+            remembered: remembered.map(String::as_str),
+            kind: &question.kind,
+            watched: self.args.ports.audience.watches(&self.args.key.chat),
+            options: &question.options,
+        };
+        let verdict = permission::decide(&facts);
+        turn.questions.insert(id.clone(), question);
+        match verdict {
+            Verdict::Ask => self.wait_for_answer(me, id, settings.permissions.deadline),
+            Verdict::Answer { option, by } => self.settle_question(me, &id, option, by),
+        }
+    }
+
+    fn wait_for_answer(&mut self, me: &ActorRef<SessionMsg>, id: PermissionId, deadline: std::time::Duration) {
+        let to = me.clone();
+        self.spawn(me, async move {
+            tokio::time::sleep(deadline).await;
+            to.cast(SessionMsg::Due(id)).ok();
+        });
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        answer: PermissionReply,
+        reply: RpcReplyPort<Answered>,
+    ) {
+        let verdict = self.accept(me, answer);
+        reply.send(verdict).ok();
+    }
+
+    fn accept(&mut self, me: &ActorRef<SessionMsg>, answer: PermissionReply) -> Answered {
+        let Some(turn) = &mut self.turn else { return Answered::Late };
+        let Some(question) = turn.questions.get(&answer.permission) else { return Answered::Late };
+        let chosen = question.options.iter().find(|option| option.id == answer.option || option.kind == answer.option);
+        let Some(chosen) = chosen else {
+            return Answered::NotOffered(question.options.iter().map(|option| option.id.clone()).collect());
+        };
+        let (option, kind) = (chosen.id.clone(), chosen.kind.clone());
+        let remembered = match answer.remember {
+            Remember::Once => None,
+            Remember::Turn => Some(&mut turn.remembered),
+            Remember::Chat => Some(&mut self.remembered),
+        };
+        if let Some(remembered) = remembered {
+            remembered.insert(question.kind.clone(), kind);
+        }
+        self.settle_question(me, &answer.permission, Some(option), &answer.by);
+        Answered::Accepted
+    }
+
+    /// Nobody is left who could answer.
+    pub(super) fn audience_left(&mut self, me: &ActorRef<SessionMsg>) {
+        if self.args.ports.audience.watches(&self.args.key.chat) {
+            return;
+        }
+        let waiting: Vec<_> = self.turn.iter().flat_map(|turn| turn.questions.keys().cloned()).collect();
+        for id in waiting {
+            self.due(me, &id);
+        }
+    }
+
+    /// A question that nobody answers is answered by the policy for unattended work.
+    pub(super) fn due(&mut self, me: &ActorRef<SessionMsg>, id: &PermissionId) {
+        let Some(question) = self.turn.as_ref().and_then(|turn| turn.questions.get(id)) else { return };
+        let settings = self.args.ports.settings.agent(&self.args.key.agent);
+        if let Verdict::Answer { option, by } = permission::unattended(&settings.permissions, &question.options) {
+            self.settle_question(me, id, option, by);
+        }
+    }
+
+    fn withdrew(&mut self, me: &ActorRef<SessionMsg>, number: u64) {
+        let Some(turn) = &self.turn else { return };
+        let found = turn.questions.iter().find(|(_, question)| question.number == number);
+        if let Some(id) = found.map(|(id, _)| id.clone()) {
+            self.settle_question(me, &id, None, "withdrawn");
+        }
+    }
+
+    /// Answers every waiting question with "cancelled": no real agent ends its turn before that.
+    pub(super) fn dismiss_questions(&mut self, me: &ActorRef<SessionMsg>) {
+        let waiting: Vec<_> = self.turn.iter().flat_map(|turn| turn.questions.keys().cloned()).collect();
+        for id in waiting {
+            self.settle_question(me, &id, None, "cancelled");
+        }
+    }
+
+    fn settle_question(&mut self, me: &ActorRef<SessionMsg>, id: &PermissionId, option: Option<String>, by: &str) {
+        let Some(question) = self.turn.as_mut().and_then(|turn| turn.questions.remove(id)) else { return };
+        self.resolve(me, id.clone(), (question.number, option), by);
+    }
+
+    /// Records the answer and gives it to the agent then.
+    fn resolve(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        id: PermissionId,
+        (number, option): (u64, Option<String>),
+        by: &str,
+    ) {
+        let (store, by, agent) = (self.args.ports.store.clone(), by.to_owned(), self.agent.clone());
+        let chosen = option.clone();
+        self.persist(
+            me,
+            move || store.resolve_permission(id.clone(), option.clone(), by.clone()),
+            move |_| {
+                if let Some(agent) = agent {
+                    agent.answer(number, chosen);
+                }
+                None
+            },
+        );
+    }
+
+    fn reply_to_agent(&self, number: u64, option: Option<String>) {
+        if let Some(agent) = &self.agent {
+            agent.answer(number, option);
+        }
+    }
+}
+
+/// How a process ended, in words.
+pub fn describe(exit: &Exit) -> String {
+    match (exit.signal, exit.code) {
+        (Some(signal), _) => format!("the agent was killed by signal {signal}"),
+        (None, Some(code)) => format!("the agent exited with code {code}"),
+        (None, None) => "the agent ended".into(),
+    }
+}

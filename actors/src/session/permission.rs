@@ -1,0 +1,111 @@
+//! Decides who answers a question of an agent; asks nobody.
+
+use crate::event::PermissionOption;
+use crate::ports::{PermissionPolicy, PermissionRules};
+
+/// What is known when an agent asks.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The rules of the agent.
+    pub rules: &'a PermissionRules,
+    /// What the task was submitted with.
+    pub task: Option<PermissionPolicy>,
+    /// What a person said before of this kind of tool, for the turn or the chat: an option kind.
+    pub remembered: Option<&'a str>,
+    /// The kind of tool.
+    pub kind: &'a str,
+    /// Whether somebody watches who can answer.
+    pub watched: bool,
+    /// The answers that the agent offers.
+    pub options: &'a [PermissionOption],
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A person.
+    Ask,
+    /// A rule: with the id of this option, or with "cancelled" where none offered fits.
+    Answer {
+        /// The chosen option.
+        option: Option<String>,
+        /// The rule, for the journal.
+        by: &'static str,
+    },
+}
+
+/// Who answers: what a person said before, then the task's word, then the configuration; and
+/// where that says "ask" and nobody watches, the policy for unattended work.
+pub fn decide(facts: &Facts<'_>) -> Verdict {
+    if let Some(kind) = facts.remembered {
+        let option = facts.options.iter().find(|option| option.kind == kind);
+        return Verdict::Answer { option: option.map(|o| o.id.clone()).or_else(|| like(facts.options, kind)), by: "remembered" };
+    }
+    let configured = facts.rules.by_kind.get(facts.kind).copied().unwrap_or(facts.rules.default);
+    match facts.task.unwrap_or(configured) {
+        PermissionPolicy::Ask if facts.watched => Verdict::Ask,
+        PermissionPolicy::Ask => unattended(facts.rules, facts.options),
+        policy => Verdict::Answer { option: choose(facts.options, policy), by: "policy" },
+    }
+}
+
+/// What is answered when nobody is left to ask, or nobody answered in time.
+pub fn unattended(rules: &PermissionRules, options: &[PermissionOption]) -> Verdict {
+    Verdict::Answer { option: choose(options, rules.unattended), by: "unattended" }
+}
+
+/// The offered option that says `policy` for the shortest time. By kind, never by position.
+pub fn choose(options: &[PermissionOption], policy: PermissionPolicy) -> Option<String> {
+    let kinds = match policy {
+        PermissionPolicy::Allow => ["allow_once", "allow_always"],
+        PermissionPolicy::Reject | PermissionPolicy::Ask => ["reject_once", "reject_always"],
+    };
+    kinds.iter().find_map(|kind| options.iter().find(|o| o.kind == *kind)).map(|o| o.id.clone())
+}
+
+fn like(options: &[PermissionOption], kind: &str) -> Option<String> {
+    let policy = if kind.starts_with("allow") { PermissionPolicy::Allow } else { PermissionPolicy::Reject };
+    choose(options, policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use PermissionPolicy::{Allow, Ask, Reject};
+
+    fn options(kinds: &[&str]) -> Vec<PermissionOption> {
+        kinds.iter().map(|kind| PermissionOption { id: format!("id-{kind}"), name: (*kind).into(), kind: (*kind).into() }).collect()
+    }
+
+    fn rules(default: PermissionPolicy, by_kind: &[(&str, PermissionPolicy)]) -> PermissionRules {
+        let by_kind: BTreeMap<_, _> = by_kind.iter().map(|(kind, policy)| ((*kind).to_owned(), *policy)).collect();
+        PermissionRules { default, by_kind, unattended: Reject, deadline: Duration::from_secs(1800) }
+    }
+
+    #[test]
+    fn the_table() {
+        let all = ["allow_always", "allow_once", "reject_once", "reject_always"];
+        let answer = |option: &str, by| Verdict::Answer { option: Some(format!("id-{option}")), by };
+        // name, rules, task, remembered, watched, offered, verdict
+        let cases = [
+            ("somebody watches", rules(Ask, &[]), None, None, true, &all[..], Verdict::Ask),
+            ("nobody watches", rules(Ask, &[]), None, None, false, &all[..], answer("reject_once", "unattended")),
+            ("configured", rules(Allow, &[]), None, None, true, &all[..], answer("allow_once", "policy")),
+            ("by kind", rules(Allow, &[("edit", Reject)]), None, None, true, &all[..], answer("reject_once", "policy")),
+            ("the task's word", rules(Ask, &[]), Some(Allow), None, false, &all[..], answer("allow_once", "policy")),
+            ("the task asks, unwatched", rules(Allow, &[]), Some(Ask), None, false, &all[..], answer("reject_once", "unattended")),
+            ("only for good is offered", rules(Allow, &[]), None, None, true, &all[..1], answer("allow_always", "policy")),
+            ("remembered", rules(Ask, &[]), Some(Reject), Some("allow_always"), true, &all[..], answer("allow_always", "remembered")),
+            ("remembered, not offered", rules(Ask, &[]), None, Some("allow_always"), true, &all[1..], answer("allow_once", "remembered")),
+            ("nothing fits", rules(Reject, &[]), None, None, true, &all[..2], Verdict::Answer { option: None, by: "policy" }),
+        ];
+        for (name, rules, task, remembered, watched, offered, expected) in cases {
+            let offered = options(offered);
+            let facts = Facts { rules: &rules, task, remembered, kind: "edit", watched, options: &offered };
+            assert_eq!(decide(&facts), expected, "{name}");
+        }
+    }
+}

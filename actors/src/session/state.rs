@@ -1,0 +1,261 @@
+//! The vocabulary of an agent session's life: where it can stand, what can be asked of it, what can
+//! be seen to happen, and what may have to be done. The rules are in [`super::lifecycle`].
+
+use crate::event::Outcome;
+use crate::id::{TaskId, TurnId};
+
+/// Whether a backend process may exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// There is none.
+    Down,
+    /// One is being started; `died` if it is known to have ended again.
+    Starting {
+        /// Its end was seen before its start was.
+        died: bool,
+    },
+    /// One is ready.
+    Up,
+    /// One is being ended in order.
+    Stopping,
+}
+
+/// How far the one job has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// There is none.
+    None,
+    /// It waits for the backend.
+    Waiting(TaskId),
+    /// Its `dispatched` is being committed.
+    Dispatching {
+        /// The task.
+        task: TaskId,
+        /// Somebody cancelled it meanwhile.
+        cancelled: bool,
+    },
+    /// Its turn is being committed.
+    Opening {
+        /// The task.
+        task: TaskId,
+        /// Somebody cancelled it meanwhile.
+        cancelled: bool,
+    },
+    /// The agent has the prompt.
+    Running {
+        /// The task.
+        task: TaskId,
+        /// Its turn.
+        turn: TurnId,
+        /// A cancel was sent.
+        cancelled: bool,
+    },
+    /// Its end is being committed.
+    Ending(TaskId),
+}
+
+impl Job {
+    /// The task, if there is a job.
+    pub fn task(&self) -> Option<&TaskId> {
+        match self {
+            Self::None => None,
+            Self::Waiting(task) | Self::Ending(task) => Some(task),
+            Self::Dispatching { task, .. } | Self::Opening { task, .. } | Self::Running { task, .. } => Some(task),
+        }
+    }
+
+    /// The turn that the agent works on now.
+    pub fn running_turn(&self) -> Option<&TurnId> {
+        match self {
+            Self::Running { turn, .. } => Some(turn),
+            _ => None,
+        }
+    }
+}
+
+/// Why the agent session is let go for good (of this actor).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Its chat was closed.
+    Closed,
+    /// The daemon stops; a waiting job stays queued.
+    DaemonStops,
+}
+
+/// Both machines, and whether they are on their way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The backend.
+    pub backend: Backend,
+    /// The job.
+    pub job: Job,
+    /// Set once; the actor ends when nothing is left to wait for.
+    pub leaving: Option<Leave>,
+}
+
+/// What somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Run this task. `recycle`: the live backend was started with another configuration.
+    Run {
+        /// The task.
+        task: TaskId,
+        /// Whether the backend must be started anew first.
+        recycle: bool,
+    },
+    /// Cancel this task, if it is the job.
+    Cancel(TaskId),
+    /// End everything. `now` skips every grace.
+    Leave {
+        /// Why.
+        why: Leave,
+        /// Without grace.
+        now: bool,
+    },
+}
+
+/// What was seen to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// The backend is ready.
+    Launched,
+    /// It could not be started.
+    LaunchFailed {
+        /// Why, in words.
+        message: String,
+    },
+    /// `dispatched` is committed, or was refused because the task was not queued any more.
+    Dispatched(bool),
+    /// The turn is committed.
+    Opened(TurnId),
+    /// The agent answered the prompt: its stop reason, or an error.
+    Settled(Result<String, String>),
+    /// The process ended by itself. `produced`: the open turn had output.
+    Exited {
+        /// Whether the open turn had output.
+        produced: bool,
+        /// How, in words.
+        how: String,
+    },
+    /// The agent closed its output but may live on.
+    Hung {
+        /// Whether the open turn had output.
+        produced: bool,
+        /// What was seen, in words.
+        how: String,
+    },
+    /// The cancel was not answered in time.
+    CancelGraceOver,
+    /// The ordered stop is complete.
+    Gone,
+    /// The end of the job is committed.
+    Ended,
+}
+
+/// Something for the actor to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Begin a generation and launch a backend.
+    Start,
+    /// Give up a start that is under way.
+    AbortStart,
+    /// Commit `dispatched`.
+    Dispatch(TaskId),
+    /// Commit the turn.
+    OpenTurn(TaskId),
+    /// Send the prompt.
+    SendPrompt,
+    /// Settle its permissions and send cancels until the prompt is answered or the grace is over.
+    SendCancel,
+    /// Commit the end of the turn and of its task.
+    EndTurn {
+        /// The turn.
+        turn: TurnId,
+        /// How it ended.
+        outcome: Outcome,
+        /// The agent's word.
+        stop_reason: Option<String>,
+        /// What went wrong.
+        error: Option<String>,
+    },
+    /// Commit the end of a task without a turn.
+    EndTask {
+        /// The task.
+        task: TaskId,
+        /// How it ended.
+        outcome: Outcome,
+        /// Why.
+        reason: String,
+    },
+    /// Hand the job back unrun; it is for the dispatcher to see what became of it.
+    ReturnJob(TaskId),
+    /// End the backend in order.
+    StopBackend {
+        /// Without grace.
+        now: bool,
+    },
+    /// The backend ended by itself: forget it and record how.
+    RecordCrash {
+        /// How, in words.
+        how: String,
+    },
+    /// Tell the dispatcher that the job is over.
+    ReportDone(TaskId),
+    /// Nothing is left: record the last state and end the actor.
+    Finish(Leave),
+}
+
+/// Why a request was denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It has a job already.
+    #[error("the agent session already has a task")]
+    Busy,
+    /// It is being let go.
+    #[error("the agent session is closing")]
+    Leaving,
+}
+
+/// Where to go, and what to do on the way, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a decision that is not applied is lost"]
+pub struct Decision {
+    /// The next state.
+    pub next: Machine,
+    /// What to do.
+    pub effects: Vec<Effect>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { backend: Backend::Down, job: Job::None, leaving: None }
+    }
+}
+
+impl Machine {
+    pub(super) fn go(&self, backend: Backend, job: Job, effects: Vec<Effect>) -> Decision {
+        Decision { next: Self { backend, job, leaving: self.leaving }, effects }.finished()
+    }
+
+    pub(super) fn stay(&self) -> Decision {
+        self.go(self.backend, self.job.clone(), Vec::new())
+    }
+
+    /// A backend process may exist.
+    pub fn may_own_process(&self) -> bool {
+        self.backend != Backend::Down
+    }
+}
+
+impl Decision {
+    /// Adds the end of the actor once it is leaving and nothing is left to wait for.
+    fn finished(mut self) -> Self {
+        if let (Some(why), Backend::Down, Job::None) = (self.next.leaving, self.next.backend, &self.next.job)
+            && !self.effects.contains(&Effect::Finish(why))
+        {
+            self.effects.push(Effect::Finish(why));
+        }
+        self
+    }
+}
+

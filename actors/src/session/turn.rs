@@ -1,0 +1,139 @@
+//! The open turn: what it said, what it spent, how long it took, and which questions it has open.
+//! Plain memory of the session actor; decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::event::{Event, PermissionOption, Scope, Usage};
+use crate::id::{PermissionId, TurnId};
+
+/// How much of an agent's final message is kept with the task; the journal has all of it.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// A question that waits for its answer.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The agent's number for it.
+    pub number: u64,
+    /// The tool kind, for "remember".
+    pub kind: String,
+    /// The answers that the agent offers.
+    pub options: Vec<PermissionOption>,
+}
+
+/// The open turn.
+#[derive(Debug)]
+pub struct Turn {
+    /// Its id.
+    pub id: TurnId,
+    /// What its events are about.
+    pub scope: Arc<Scope>,
+    /// The number that its prompt was sent with.
+    pub prompt: u64,
+    /// When the prompt was sent.
+    pub since: Instant,
+    /// To the first output.
+    pub first_output: Option<Duration>,
+    /// What the requests of the turn told one by one (qwen).
+    pub spent: Usage,
+    /// The questions that wait.
+    pub questions: BTreeMap<PermissionId, Question>,
+    /// Option kinds remembered for the rest of the turn, by tool kind.
+    pub remembered: BTreeMap<String, String>,
+    /// The conversation's running total of cost when the turn began, and now.
+    cost: (f64, Option<f64>),
+    text: String,
+    message: Option<String>,
+}
+
+impl Turn {
+    /// A turn whose prompt leaves now.
+    /// `cost` is what its conversation had cost before, as far as this process told.
+    pub fn new(id: TurnId, scope: Arc<Scope>, prompt: u64, cost: f64, now: Instant) -> Self {
+        Self {
+            id,
+            scope,
+            prompt,
+            since: now,
+            first_output: None,
+            spent: Usage::default(),
+            questions: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+            cost: (cost, None),
+            text: String::new(),
+            message: None,
+        }
+    }
+
+    /// Takes note of something that the agent said in this turn.
+    pub fn note(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::Text { text, message } => {
+                // Another message, or a tool in between, begins the answer anew.
+                if *message != self.message {
+                    self.text.clear();
+                    self.message.clone_from(message);
+                }
+                if self.text.len() + text.len() <= TEXT_BYTES_MAX {
+                    self.text.push_str(text);
+                }
+            }
+            Event::Reasoning { .. } | Event::ToolUpdate(_) | Event::Plan { .. } => {}
+            Event::ToolCall(_) => self.text.clear(),
+            Event::Usage(usage) => {
+                self.spent.take_context(usage);
+                self.cost.1 = usage.cost.or(self.cost.1);
+                if usage.currency.is_some() {
+                    self.spent.currency.clone_from(&usage.currency);
+                }
+                return;
+            }
+            _ => return,
+        }
+        self.first_output.get_or_insert(now - self.since);
+    }
+
+    /// Whether the agent produced anything for it.
+    pub fn produced(&self) -> bool {
+        self.first_output.is_some()
+    }
+
+    /// The agent's final message.
+    pub fn final_text(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+
+    /// What the conversation has cost so far, where the agent tells.
+    pub fn cost_total(&self) -> f64 {
+        self.cost.1.unwrap_or(self.cost.0)
+    }
+
+    /// What the turn cost: what the agent told with its answer, else the sum of its requests. A
+    /// running total of cost (opencode) counts by how much it grew.
+    pub fn usage(&self, told: Option<Usage>) -> Usage {
+        let mut usage = match told {
+            Some(mut told) if !told.is_empty() => {
+                told.context_used = told.context_used.or(self.spent.context_used);
+                told.context_size = told.context_size.or(self.spent.context_size);
+                told
+            }
+            _ => self.spent.clone(),
+        };
+        if let (None, (before, Some(now))) = (usage.cost, self.cost) {
+            usage.cost = Some((now - before).max(0.0));
+            usage.currency.clone_from(&self.spent.currency);
+        }
+        usage
+    }
+}
+
+/// Whether an event belongs to a turn: outside of one it is late, and is dropped.
+pub fn belongs_to_turn(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Text { .. } | Event::Reasoning { .. } | Event::ToolCall(_) | Event::ToolUpdate(_) | Event::Plan { .. }
+    )
+}

@@ -1,0 +1,35 @@
+//! Owns processes: no process of an agent outlives the daemon's will, whatever the agent or the
+//! daemon does.
+//!
+//! One *keeper* per agent (a small process of this same program, see `keeper`) holds the agent's
+//! tree; a *mark* on every process of the tree finds what a lost keeper left; a *ledger* in the
+//! store knows every start before it happens. [`Spawner`] starts and sweeps, [`Process`] and
+//! [`ProcessHandle`] are what the rest of the daemon holds.
+//!
+//! **Invariant:** nothing else in hob starts a program that an agent's work depends on, and nothing
+//! outside of here signals a process. Nothing here knows a protocol of agents, SQL or a session.
+//!
+//! Reading order: `mark`, `talk`, `keeper`, `spawner`, `supervise`, `sweep`.
+
+mod environment;
+mod error;
+mod handle;
+mod keeper;
+mod ledger;
+pub mod mark;
+mod memory;
+mod procfs;
+mod spawner;
+mod supervise;
+mod sweep;
+mod talk;
+
+pub use environment::agent_environment;
+pub use error::SpawnError;
+pub use handle::{Process, ProcessHandle, RawExit, SpawnRequest};
+pub use keeper::keeper_main;
+pub use ledger::{Ledger, LedgerError, MemoryLedger, NewAttempt, ProcessRow, Written};
+pub use mark::is_agent_peer;
+pub use memory::{tree_rss, tree_rss_of};
+pub use spawner::{KeeperProgram, Spawner, SpawnerOptions};
+pub use sweep::{Found, SweepReport};

@@ -1,0 +1,237 @@
+//! A client of the control socket: calls, and the events of subscriptions.
+//!
+//! Starts no daemon and gives up nothing silently: every failure says what kind it is, and what a
+//! person can do where that is known.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::bind::SOCKET_PATH_BYTES_MAX;
+use super::error::{FailureData, Kind};
+use crate::jsonrpc::{self, CallError, Inbox, Limits, Message, Peer, RpcError};
+
+/// The longest line that is taken from the daemon: its own limit can be configured, so a client
+/// takes more than the default of 16 MiB.
+const LINE_BYTES_MAX: usize = 256 << 20;
+/// Events that were read and not yet asked for, in bytes; past it the daemon is not read on.
+const INBOUND_BYTES_MAX: usize = 64 << 20;
+/// Requests that wait to be written, in bytes.
+const OUTBOUND_BYTES_MAX: usize = 256 << 20;
+
+/// A connection to the daemon. Any number of calls may be in flight.
+///
+/// Answers and events share the connection: whoever subscribes must go on asking for events, or
+/// calls will not be answered once [`INBOUND_BYTES_MAX`] of them wait.
+pub struct Client {
+    peer: Peer,
+    events: mpsc::UnboundedReceiver<Note>,
+}
+
+/// One event of one subscription.
+#[derive(Debug)]
+pub struct EventNote {
+    /// The subscription.
+    pub subscription: String,
+    /// The event, as it came.
+    pub event: Box<RawValue>,
+}
+
+/// A notification with the room it takes.
+struct Note(EventNote, OwnedSemaphorePermit);
+
+/// Why a call was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    /// What kind of failure: the contract's, or one of the two that never cross the wire.
+    pub kind: Kind,
+    /// The code that came; 0 for what did not come over the wire.
+    pub code: i64,
+    /// A lower-case fragment.
+    pub message: String,
+    /// Something that a person can type.
+    pub hint: Option<String>,
+    /// What a guard objects to.
+    pub reasons: Vec<String>,
+    /// The parameter that is wrong.
+    pub path: Option<String>,
+}
+
+impl ClientError {
+    fn own(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, code: kind.code(), message: message.into(), hint: None, reasons: Vec::new(), path: None }
+    }
+
+    fn disconnected() -> Self {
+        Self::own(Kind::Disconnected, "the daemon closed the connection")
+    }
+
+    fn not_reached(socket: &Path, error: &io::Error) -> Self {
+        let place = socket.display();
+        let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        if absent || error.kind() == io::ErrorKind::NotADirectory {
+            let mut failure = Self::own(Kind::NoDaemon, format!("no daemon at {place}"));
+            failure.hint = Some("hob up".to_owned());
+            return failure;
+        }
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Self::own(Kind::Forbidden, format!("the socket {place} belongs to somebody else"));
+        }
+        Self::own(Kind::Disconnected, format!("could not connect to {place}: {error}"))
+    }
+}
+
+impl From<RpcError> for ClientError {
+    fn from(error: RpcError) -> Self {
+        let data = error.data.and_then(|data| serde_json::from_str::<FailureData>(data.get()).ok());
+        let by_code = Kind::from_code(error.code).unwrap_or(Kind::Internal);
+        let mut failure = Self::own(by_code, error.message);
+        failure.code = error.code;
+        if let Some(data) = data {
+            failure.kind = data.kind;
+            failure.hint = data.hint;
+            failure.reasons = data.reasons;
+            failure.path = data.path;
+        }
+        failure
+    }
+}
+
+impl From<CallError> for ClientError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Closed => Self::disconnected(),
+            CallError::Rpc(error) => error.into(),
+            CallError::Params(error) => Self::own(Kind::InvalidParams, error.to_string()),
+        }
+    }
+}
+
+impl Client {
+    /// Connects to the socket of a daemon.
+    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            let message = format!(
+                "the socket path has {} bytes, at most {SOCKET_PATH_BYTES_MAX} work: {}",
+                socket.as_os_str().len(),
+                socket.display()
+            );
+            return Err(ClientError::own(Kind::InvalidParams, message));
+        }
+        let stream = UnixStream::connect(socket).await.map_err(|e| ClientError::not_reached(socket, &e))?;
+        Ok(Self::over(stream))
+    }
+
+    /// Speaks over a stream that is connected already.
+    pub fn over(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        let limits = Limits {
+            max_frame: LINE_BYTES_MAX,
+            inbound_bytes: INBOUND_BYTES_MAX,
+            outbound_bytes: OUTBOUND_BYTES_MAX,
+        };
+        let (peer, inbox) = jsonrpc::start(read, write, limits);
+        let (sender, events) = mpsc::unbounded_channel();
+        tokio::spawn(receive(inbox, sender));
+        Self { peer, events }
+    }
+
+    /// Calls a method and reads its result.
+    pub async fn call<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, ClientError> {
+        let raw = self.call_raw(method, params).await?;
+        serde_json::from_str(raw.get()).map_err(|error| {
+            ClientError::own(Kind::Internal, format!("the answer to {method} was not understood: {error}"))
+        })
+    }
+
+    /// Calls a method; its result as it came.
+    pub async fn call_raw(&self, method: &str, params: &impl Serialize) -> Result<Box<RawValue>, ClientError> {
+        Ok(self.peer.call(method, params).await?)
+    }
+
+    /// The next event of any subscription; `None` when the connection is gone. Safe to drop and
+    /// ask again.
+    pub async fn next_event(&mut self) -> Option<EventNote> {
+        let Note(event, room) = self.events.recv().await?;
+        drop(room);
+        Some(event)
+    }
+
+    /// Resolves when the connection is gone.
+    pub async fn closed(&self) {
+        self.peer.closed().await;
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct EventParams {
+    subscription: String,
+    event: Box<RawValue>,
+}
+
+/// Takes what comes, until the stream ends: answers wake their callers inside `next`.
+async fn receive(mut inbox: Inbox, events: mpsc::UnboundedSender<Note>) {
+    while let Some(delivery) = inbox.next().await {
+        let Message::Notification { method, params: Some(params) } = delivery.message else {
+            // An error that answers nothing (the daemon is full, or we are not welcome) comes
+            // right before the end of the stream; the calls in flight fail with it.
+            continue;
+        };
+        if method != super::subscribe::EVENT_METHOD {
+            continue;
+        }
+        let Ok(EventParams { subscription, event }) = serde_json::from_str(params.get()) else {
+            continue;
+        };
+        if events.send(Note(EventNote { subscription, event }, delivery.permit)).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::error::RpcFailure;
+
+    #[test]
+    fn an_error_of_the_daemon_comes_back_whole() {
+        let sent = RpcFailure::refused("worktree has work in it").reason("dirty").hint("hob diff");
+        let came = ClientError::from(RpcError::from(sent));
+        assert_eq!((came.kind, came.code), (Kind::Refused, -32004));
+        assert_eq!(came.reasons, ["dirty"]);
+        assert_eq!(came.hint.as_deref(), Some("hob diff"));
+    }
+
+    #[test]
+    fn an_error_without_data_is_known_by_its_code() {
+        let came = ClientError::from(RpcError { code: -32001, message: "full".into(), data: None });
+        assert_eq!(came.kind, Kind::Overloaded);
+        let came = ClientError::from(RpcError { code: -1, message: "odd".into(), data: None });
+        assert_eq!((came.kind, came.code), (Kind::Internal, -1));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_there_means_no_daemon() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = Client::connect(&dir.path().join("hob.sock")).await.err().expect("nothing listens");
+        assert_eq!(error.kind, Kind::NoDaemon);
+        assert_eq!(error.hint.as_deref(), Some("hob up"));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_goes_away_fails_the_calls_in_flight() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let client = Client::over(ours);
+        let call = client.call_raw("daemon/status", &serde_json::json!({}));
+        let gone = async { drop(theirs) };
+        let (answer, ()) = tokio::join!(call, gone);
+        assert_eq!(answer.expect_err("gone").kind, Kind::Disconnected);
+    }
+}

@@ -1,0 +1,237 @@
+//! Decides where a prompt goes; looks nothing up and makes nothing.
+//!
+//! A task belongs to a chat. A client names the chat, or a session, or a directory of a
+//! repository; for the latter two a chat is taken that is there, or a new one is to be made.
+
+use super::error::RpcFailure;
+use super::params::TaskSubmit;
+use super::wire::{AgentRow, ChatRow, IdOr, SessionRow};
+
+/// The agents that are tried when none is named, in this order; the built-in one comes last.
+const AGENT_ORDER: [&str; 6] = ["goose", "qwen", "opencode", "claude", "codex", "gemini"];
+
+/// The built-in agent, which always is there.
+const BUILT_IN_AGENT: &str = "demo";
+
+/// What the client named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// This very chat.
+    Chat(String),
+    /// A session; `fresh` wants a new chat in it.
+    Session {
+        /// The session.
+        session: String,
+        /// Not the newest chat but a new one.
+        fresh: bool,
+    },
+    /// A directory in a repository; `fresh` wants a new session.
+    Repo {
+        /// The directory.
+        directory: String,
+        /// Not the newest session but a new one.
+        fresh: bool,
+    },
+}
+
+/// Where the task is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A chat that is there.
+    Chat {
+        /// The chat.
+        chat: String,
+        /// Its session.
+        session: String,
+    },
+    /// A new chat in this session.
+    NewChat {
+        /// The session.
+        session: String,
+    },
+    /// A new session with a new chat.
+    NewSession,
+}
+
+/// Reads the target of a submit: exactly one of `chat`, `session` and `repo`.
+pub fn target(params: &TaskSubmit) -> Result<Target, RpcFailure> {
+    match (&params.chat, &params.session, &params.repo) {
+        (Some(_), None, None) if params.new => {
+            Err(RpcFailure::invalid_params("new", "`new` makes a chat, and `chat` names one"))
+        }
+        (Some(chat), None, None) => Ok(Target::Chat(chat.clone())),
+        (None, Some(session), None) => {
+            Ok(Target::Session { session: session.clone(), fresh: params.new })
+        }
+        (None, None, Some(repo)) => Ok(Target::Repo { directory: repo.clone(), fresh: params.new }),
+        (None, None, None) => {
+            Err(RpcFailure::invalid_params("chat", "one of `chat`, `session` and `repo` is needed"))
+        }
+        _ => Err(RpcFailure::invalid_params("chat", "only one of `chat`, `session` and `repo` can be given")),
+    }
+}
+
+/// The place in a session that the client named.
+pub fn in_session(session: &SessionRow, fresh: bool) -> Result<Place, RpcFailure> {
+    if session.state != "open" {
+        let message = format!("session `{}` is closed", session.id);
+        return Err(RpcFailure::conflict(message).hint(format!("hob session reopen {}", session.id)));
+    }
+    Ok(newest_chat(session, fresh))
+}
+
+/// The place in a repository; `newest` is its newest open session that was made this way.
+pub fn in_repo(newest: Option<&SessionRow>, fresh: bool) -> Place {
+    match newest {
+        Some(session) if !fresh => newest_chat(session, false),
+        _ => Place::NewSession,
+    }
+}
+
+fn newest_chat(session: &SessionRow, fresh: bool) -> Place {
+    let open = session.chats.iter().filter_map(whole).filter(|chat| chat.state == "open");
+    // Of two made in the same millisecond, the one listed later is the newer.
+    match open.max_by_key(|chat| chat.created_at) {
+        Some(chat) if !fresh => Place::Chat { chat: chat.id.clone(), session: session.id.clone() },
+        _ => Place::NewChat { session: session.id.clone() },
+    }
+}
+
+fn whole(chat: &IdOr<ChatRow>) -> Option<&ChatRow> {
+    match chat {
+        IdOr::Whole(chat) => Some(chat),
+        IdOr::Id(_) => None,
+    }
+}
+
+/// The agent of a task that names none: the configured default, else the first available.
+pub fn default_agent(configured: Option<&str>, agents: &[AgentRow]) -> String {
+    if let Some(name) = configured {
+        return name.to_owned();
+    }
+    let available = |name: &str| agents.iter().any(|agent| agent.available && agent.name == name);
+    let known = AGENT_ORDER.into_iter().find(|name| available(name)).map(str::to_owned);
+    let other = || agents.iter().find(|agent| agent.available && agent.name != BUILT_IN_AGENT);
+    known.or_else(|| other().map(|agent| agent.name.clone())).unwrap_or_else(|| BUILT_IN_AGENT.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::wire::{Moment, UsageRow};
+
+    fn chat(id: &str, state: &str, created_at: i64) -> IdOr<ChatRow> {
+        IdOr::Whole(Box::new(ChatRow {
+            id: id.into(),
+            session: "s-1".into(),
+            title: None,
+            state: state.into(),
+            created_at: Moment(created_at),
+            held: false,
+            agents: Vec::new(),
+        }))
+    }
+
+    fn session(state: &str, chats: Vec<IdOr<ChatRow>>) -> SessionRow {
+        SessionRow {
+            id: "s-1".into(),
+            repo: "/r".into(),
+            title: None,
+            base: None,
+            state: state.into(),
+            created_at: Moment(0),
+            closed_at: None,
+            worktree: None,
+            chats,
+            usage: UsageRow::default(),
+        }
+    }
+
+    fn agent(name: &str, available: bool) -> AgentRow {
+        AgentRow {
+            name: name.into(),
+            backend: "acp".into(),
+            command: Vec::new(),
+            available,
+            version: None,
+            detail: None,
+        }
+    }
+
+    fn used(id: &str) -> Place {
+        Place::Chat { chat: id.into(), session: "s-1".into() }
+    }
+
+    #[test]
+    fn exactly_one_target_is_taken() {
+        let submit = |chat: bool, session: bool, repo: bool, new: bool| {
+            let some = |yes: bool| yes.then(|| "x".to_owned());
+            target(&TaskSubmit {
+                chat: some(chat),
+                session: some(session),
+                repo: some(repo),
+                new,
+                ..TaskSubmit::default()
+            })
+        };
+        let x = || "x".to_owned();
+        assert_eq!(submit(true, false, false, false), Ok(Target::Chat(x())));
+        assert_eq!(submit(false, true, false, true), Ok(Target::Session { session: x(), fresh: true }));
+        assert_eq!(submit(false, false, true, false), Ok(Target::Repo { directory: x(), fresh: false }));
+        for (chat, session, repo, new) in [
+            (false, false, false, false),
+            (true, true, false, false),
+            (false, true, true, false),
+            (true, true, true, false),
+            (true, false, false, true),
+        ] {
+            let failure = submit(chat, session, repo, new).expect_err("must be refused");
+            assert!(failure.data.path.is_some());
+        }
+    }
+
+    #[test]
+    fn a_named_session_gives_its_newest_open_chat_or_a_new_one() {
+        let new = Place::NewChat { session: "s-1".into() };
+        let three = vec![chat("c-1", "open", 1), chat("c-3", "closed", 3), chat("c-2", "open", 2)];
+        let cases = [
+            ("newest open", three.clone(), false, used("c-2")),
+            ("fresh", three, true, new.clone()),
+            ("none", vec![], false, new.clone()),
+            ("all closed", vec![chat("c-1", "closed", 1)], false, new),
+            ("same moment", vec![chat("c-1", "open", 1), chat("c-2", "open", 1)], false, used("c-2")),
+        ];
+        for (name, chats, fresh, place) in cases {
+            assert_eq!(in_session(&session("open", chats), fresh), Ok(place), "{name}");
+        }
+        let failure = in_session(&session("closed", vec![]), false).expect_err("closed");
+        assert_eq!(failure.data.hint.as_deref(), Some("hob session reopen s-1"));
+    }
+
+    #[test]
+    fn a_repository_gives_its_newest_session_and_chat_or_new_ones() {
+        let with = session("open", vec![chat("c-1", "open", 1)]);
+        let without = session("open", vec![]);
+        assert_eq!(in_repo(None, false), Place::NewSession);
+        assert_eq!(in_repo(Some(&with), false), used("c-1"));
+        assert_eq!(in_repo(Some(&with), true), Place::NewSession);
+        assert_eq!(in_repo(Some(&without), false), Place::NewChat { session: "s-1".into() });
+    }
+
+    #[test]
+    fn without_a_name_the_configured_agent_is_taken_else_the_first_available() {
+        let all = |goose, qwen, mine| {
+            [agent("demo", true), agent("goose", goose), agent("mine", mine), agent("qwen", qwen)]
+        };
+        let cases = [
+            (Some("nowhere"), all(true, true, true), "nowhere"),
+            (None, all(true, true, true), "goose"),
+            (None, all(false, true, true), "qwen"),
+            (None, all(false, false, true), "mine"),
+            (None, all(false, false, false), "demo"),
+        ];
+        for (configured, agents, chosen) in cases {
+            assert_eq!(default_agent(configured, &agents), chosen);
+        }
+    }
+}
