@@ -89,7 +89,13 @@ fn what_a_method_cannot_take_is_named() {
         ("task/submit", json!({"chat": chat, "prompt": 7}), -32602, "invalid_params", Some("prompt")),
         ("task/submit", json!({"chat": 7, "prompt": "x"}), -32602, "invalid_params", Some("chat")),
         ("session/create", json!({}), -32602, "invalid_params", Some("repo")),
-        ("task/wait", json!({"task": "t-1", "timeout_ms": "soon"}), -32602, "invalid_params", Some("timeout_ms")),
+        (
+            "task/wait",
+            json!({"task": "t-1", "timeout_ms": "soon"}),
+            -32602,
+            "invalid_params",
+            Some("timeout_ms"),
+        ),
         ("events/subscribe", json!({"after": "now"}), -32602, "invalid_params", Some("after")),
         ("chat/show", json!({"chat": "c-nosuch00"}), -32002, "not_found", None),
         ("chat/show", json!({"chat": "../../etc/passwd"}), -32002, "not_found", None),
@@ -113,7 +119,8 @@ fn an_agent_that_cannot_be_started_is_refused_before_anything_is_written() {
     let ghost = "[agents.ghost]\nbackend = \"acp\"\ncommand = [\"/no/such/program\", \"acp\"]";
     let daemon = Setup::new().config(ghost).start();
     let chat = daemon.lone_chat();
-    let submit = |agent: &str| daemon.try_rpc("task/submit", json!({"chat": chat, "agent": agent, "prompt": "x"}));
+    let submit =
+        |agent: &str| daemon.try_rpc("task/submit", json!({"chat": chat, "agent": agent, "prompt": "x"}));
     let missing = submit("ghost").unwrap_err();
     assert_eq!((missing.code, missing.kind.as_str()), (-32005, "unavailable"), "{missing}");
     assert!(missing.message.contains("ghost") || missing.message.contains("/no/such/program"), "{missing}");
@@ -256,7 +263,8 @@ fn as_somebody_else(daemon: &TestDaemon) -> Ran {
         open_up(folder, 0o755);
     }
     open_up(&daemon.socket(), 0o777);
-    let arguments = ["--no-start", "--socket", daemon.socket().to_str().unwrap(), "rpc", "daemon/status"].map(String::from);
+    let arguments = ["--no-start", "--socket", daemon.socket().to_str().unwrap(), "rpc", "daemon/status"]
+        .map(String::from);
     Ran::of(daemon.command(hob).args(arguments).uid(OTHER_UID).gid(OTHER_UID).output().unwrap())
 }
 
@@ -264,7 +272,8 @@ fn as_somebody_else(daemon: &TestDaemon) -> Ran {
 fn another_user_is_not_served() {
     if !is_root() {
         // Written past the capture of the test harness, so that it is seen.
-        let _ = writeln!(std::io::stderr(), "SKIPPED another_user_is_not_served: only root can be somebody else");
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED another_user_is_not_served: only root can be somebody else");
         return;
     }
     let daemon = Setup::new().start();

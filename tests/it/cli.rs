@@ -195,7 +195,10 @@ fn a_closed_pipe_ends_a_command_quietly() {
 fn configuration_is_shown_checked_and_found() {
     let home = Setup::new().config("[pool]\nmax_live = 7").home();
     home.hob(&["config", "check"]).ok();
-    assert_eq!(home.hob(&["config", "path"]).ok().stdout.trim(), home.hob_home().join("config.toml").to_str().unwrap());
+    assert_eq!(
+        home.hob(&["config", "path"]).ok().stdout.trim(),
+        home.hob_home().join("config.toml").to_str().unwrap()
+    );
     let shown = home.hob(&["config", "show"]).ok().stdout;
     assert!(shown.lines().any(|line| line.contains("max_live") && line.contains('7')), "{shown}");
     let mut command = home.hob_command(&["config", "show"]);

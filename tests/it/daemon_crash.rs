@@ -104,7 +104,11 @@ fn a_killed_daemon_leaves_no_process_and_the_next_one_accounts_for_every_task() 
     }
     for task in &queued {
         let row = daemon.wait_task(task);
-        assert_eq!((&row["state"], &row["text"]), (&json!("completed"), &json!("after the crash")), "{row:#}");
+        assert_eq!(
+            (&row["state"], &row["text"]),
+            (&json!("completed"), &json!("after the crash")),
+            "{row:#}"
+        );
     }
     let tasks = daemon.rpc("task/list", json!({}));
     assert_eq!(tasks.as_array().unwrap().len(), running.len() + queued.len());
@@ -115,7 +119,8 @@ fn a_killed_daemon_leaves_no_process_and_the_next_one_accounts_for_every_task() 
     for task in running.iter().chain(&queued) {
         let ends = |event: &&Value| event["task"] == **task && event["type"] == "turn_ended";
         assert_eq!(log.iter().filter(ends).count(), 1, "{task}");
-        let settles = |event: &&Value| event["task"] == **task && event["type"] == "task_state" && is_last(event);
+        let settles =
+            |event: &&Value| event["task"] == **task && event["type"] == "task_state" && is_last(event);
         assert_eq!(log.iter().filter(settles).count(), 1, "{task}");
     }
     let numbers: Vec<i64> = log.iter().map(number).collect();
@@ -125,7 +130,8 @@ fn a_killed_daemon_leaves_no_process_and_the_next_one_accounts_for_every_task() 
     assert_eq!(part.numbers_up_to(last), later);
 
     let shown = daemon.hob(&["--json", "log"]).ok();
-    let shown: Vec<i64> = shown.stdout.lines().map(|line| number(&serde_json::from_str(line).unwrap())).collect();
+    let shown: Vec<i64> =
+        shown.stdout.lines().map(|line| number(&serde_json::from_str(line).unwrap())).collect();
     assert!(shown.starts_with(&numbers), "{shown:?} does not begin with {numbers:?}");
 }
 

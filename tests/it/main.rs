@@ -12,6 +12,7 @@ mod bad_input;
 mod cli;
 mod daemon_crash;
 mod demo;
+mod faults;
 mod real;
 mod scripted_model;
 mod sources;

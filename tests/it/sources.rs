@@ -37,7 +37,9 @@ fn a_prompt_in_a_repository_finds_its_chat_again() {
 fn a_prompt_needs_exactly_one_place() {
     let daemon = Setup::new().start();
     let repo = daemon.repo("repo");
-    for target in [json!({}), json!({"chat": "c-1", "session": "s-1"}), json!({"repo": repo.str(), "session": "s-1"})] {
+    for target in
+        [json!({}), json!({"chat": "c-1", "session": "s-1"}), json!({"repo": repo.str(), "session": "s-1"})]
+    {
         let mut params = target.clone();
         params["prompt"] = json!("x");
         let error = daemon.try_rpc("task/submit", params).unwrap_err();
@@ -137,7 +139,8 @@ fn a_start_past_max_live_is_refused_and_leaves_no_task() {
     let daemon = Setup::new().config("[pool]\nmax_live = 1").start();
     let (first, second) = (daemon.lone_chat(), daemon.lone_chat());
     daemon.ask(&first, DEMO, &say("here"));
-    let error = daemon.try_rpc("task/submit", json!({"chat": second, "agent": DEMO, "prompt": "x"})).unwrap_err();
+    let error =
+        daemon.try_rpc("task/submit", json!({"chat": second, "agent": DEMO, "prompt": "x"})).unwrap_err();
     assert_eq!((error.code, error.kind.as_str()), (-32001, "overloaded"), "{error}");
     assert_eq!(error.data["retryable"], true, "{error}");
     assert_eq!(daemon.rpc("task/list", json!({"chat": second})), json!([]));
@@ -190,7 +193,8 @@ fn a_closed_session_ends_its_agents_and_keeps_its_directory() {
     }
     assert_eq!(daemon.rpc("pool/list", json!({})), json!([]));
     assert_eq!(std::fs::read_to_string(session.worktree.join("work.txt")).unwrap(), "not lost");
-    let error = daemon.try_rpc("task/submit", json!({"chat": chat, "agent": DEMO, "prompt": "x"})).unwrap_err();
+    let error =
+        daemon.try_rpc("task/submit", json!({"chat": chat, "agent": DEMO, "prompt": "x"})).unwrap_err();
     assert_eq!(error.kind, "conflict", "{error}");
 
     let error = daemon.try_rpc("session/delete", json!({"session": session.id})).unwrap_err();
@@ -212,13 +216,17 @@ fn an_id_that_a_client_brings_is_taken_once() {
     let first = daemon.rpc("session/create", mine.clone());
     let again = daemon.rpc("session/create", mine);
     assert_eq!(again["worktree"]["path"], first["worktree"]["path"]);
-    let error = daemon.try_rpc("session/create", json!({"repo": other.str(), "id": "my.session:1"})).unwrap_err();
+    let error =
+        daemon.try_rpc("session/create", json!({"repo": other.str(), "id": "my.session:1"})).unwrap_err();
     assert_eq!((error.code, error.kind.as_str()), (-32003, "conflict"), "{error}");
     for bad in ["../up", "", "-x", "a b", &"x".repeat(129)] {
         let error = daemon.try_rpc("session/create", json!({"repo": repo.str(), "id": bad})).unwrap_err();
         assert_eq!((error.code, error.data["path"].as_str()), (-32602, Some("id")), "{bad:?}: {error}");
     }
     let chat = daemon.rpc("chat/create", json!({"session": "my.session:1", "id": "tab-1"}));
-    assert_eq!(daemon.rpc("chat/create", json!({"session": "my.session:1", "id": "tab-1"}))["id"], chat["id"]);
+    assert_eq!(
+        daemon.rpc("chat/create", json!({"session": "my.session:1", "id": "tab-1"}))["id"],
+        chat["id"]
+    );
     assert!(!first["worktree"]["path"].as_str().unwrap().contains("my.session"));
 }

@@ -38,7 +38,11 @@ fn three_turns(agent: RealAgent) {
 
     assert_eq!(daemon.agent_pid(&chat, agent.name()), pid);
     assert_eq!(contexts(&daemon, &chat), ["fresh", "warm", "warm"]);
-    assert_eq!((&second["usage"]["input"], &second["usage"]["output"]), (&json!(700), &json!(30)), "{second:#}");
+    assert_eq!(
+        (&second["usage"]["input"], &second["usage"]["output"]),
+        (&json!(700), &json!(30)),
+        "{second:#}"
+    );
     let reasoning = daemon.events(json!({"task": second["id"], "types": ["reasoning"]}));
     assert_eq!(reasoning.iter().map(|e| e["text"].as_str().unwrap()).collect::<String>().trim(), "hm");
     let session = daemon.rpc("session/show", json!({"session": second["session"]}));
@@ -75,7 +79,8 @@ fn file_in_worktree(agent: RealAgent) {
     assert_eq!(written.trim_end(), "from the agent");
     assert!(!repo.path.join("notes.txt").exists());
     assert_eq!(repo.git(&["status", "--porcelain"]), "");
-    let kinds: Vec<Value> = daemon.events(json!({"task": task["id"]})).iter().map(|e| e["type"].clone()).collect();
+    let kinds: Vec<Value> =
+        daemon.events(json!({"task": task["id"]})).iter().map(|e| e["type"].clone()).collect();
     assert!(kinds.contains(&json!("tool_call")) || kinds.contains(&json!("tool_update")), "{kinds:?}");
 }
 

@@ -21,7 +21,8 @@ pub fn call(tool: &Tool, offered: &[Value], cwd: Option<&str>) -> Result<(String
         Tool::Read { .. } => READ,
         Tool::Shell { .. } => SHELL,
     };
-    let found = names.iter().find_map(|name| offered.iter().map(|o| &o["function"]).find(|f| is_called(f, name)));
+    let found =
+        names.iter().find_map(|name| offered.iter().map(|o| &o["function"]).find(|f| is_called(f, name)));
     let function = match (found, tool) {
         (Some(function), _) => function,
         // Some agents read files with the shell only.
@@ -61,7 +62,12 @@ fn place(function: &Value, path: &str, cwd: Option<&str>) -> String {
     }
 }
 
-fn put(function: &Value, arguments: &mut Map<String, Value>, keys: &[&str], value: &str) -> Result<(), String> {
+fn put(
+    function: &Value,
+    arguments: &mut Map<String, Value>,
+    keys: &[&str],
+    value: &str,
+) -> Result<(), String> {
     let properties = &function["parameters"]["properties"];
     let key = keys
         .iter()
