@@ -11,6 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::cmsg_space;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Descriptors that one message may carry.
 pub const FDS_PER_MESSAGE_MAX: usize = 3;
@@ -29,6 +31,16 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor for us, close-on-exec; nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets a task wait for a descriptor to become readable. Needs a runtime.
+///
+/// # Errors
+/// Those of registering it.
+pub fn awaitable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor is open and stays the same until it is dropped, and only the
+    // result owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 /// Sends a signal to exactly the process that the descriptor means.

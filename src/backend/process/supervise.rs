@@ -58,7 +58,7 @@ impl Keeper {
         control.set_nonblocking(true)?;
         Ok(Self {
             child,
-            process: AsyncFd::register_with_interest(process, Interest::READABLE)?,
+            process: sys::awaitable(process)?,
             control: UnixStream::from_std(control)?,
             inbox: Unframer::default(),
         })
