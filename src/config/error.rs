@@ -55,7 +55,7 @@ impl fmt::Display for ConfigError {
 
 impl ConfigError {
     /// The file could not be read.
-    pub(super) fn unreadable(path: &Path, why: impl fmt::Display) -> Self {
+    pub(crate) fn unreadable(path: &Path, why: impl fmt::Display) -> Self {
         Self {
             path: path.into(),
             line: None,

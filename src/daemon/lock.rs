@@ -1,0 +1,81 @@
+//! One daemon per state directory: a lock file beside the database, held for the daemon's life.
+//!
+//! It holds the pid and the path of the socket, a line each, so that a client that was told no
+//! socket finds the daemon.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use nix::fcntl::{Flock, FlockArg};
+
+/// Another daemon holds the state directory.
+#[derive(Debug, thiserror::Error)]
+#[error("a daemon runs here already: pid {pid} holds {}", lock.display())]
+pub struct Held {
+    /// The lock file.
+    pub lock: PathBuf,
+    /// What it says of its holder.
+    pub pid: String,
+}
+
+/// The lock of a state directory. Dropping it lets go.
+#[derive(Debug)]
+pub struct HomeLock {
+    // Held, never read: the lock lives as long as the descriptor.
+    _file: Flock<File>,
+}
+
+impl HomeLock {
+    /// Takes the lock and writes down who holds it.
+    ///
+    /// # Errors
+    /// [`Held`] where another daemon has it.
+    pub fn take(lock: &Path, socket: &Path) -> anyhow::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(lock)
+            .with_context(|| format!("cannot open {}", lock.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                file.set_len(0)?;
+                file.rewind()?;
+                writeln!(file, "{}\n{}", std::process::id(), socket.display())?;
+                file.flush()?;
+                Ok(Self { _file: file })
+            }
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).ok();
+                let pid = text.lines().next().unwrap_or("unknown").to_owned();
+                Err(Held { lock: lock.to_owned(), pid }.into())
+            }
+            Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {}", lock.display())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_holder_is_told_who_the_first_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hob.lock");
+        let first = HomeLock::take(&path, Path::new("/run/hob.sock")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{}\n/run/hob.sock\n", std::process::id()));
+        let error = HomeLock::take(&path, Path::new("/run/other.sock")).unwrap_err();
+        let held = error.downcast_ref::<Held>().unwrap();
+        assert_eq!(held.pid, std::process::id().to_string());
+        drop(first);
+        HomeLock::take(&path, Path::new("/run/other.sock")).unwrap();
+    }
+}

@@ -1,0 +1,277 @@
+//! The composition root: the only place where all parts meet.
+//!
+//! [`run`] is the whole life of a daemon, in order: lock, database, sweep, tree, socket, ready;
+//! then it waits; then the same list backwards. [`main`] picks the exit code.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use hob_actors::ports::Ports;
+use hob_actors::tree::{self, Tree};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Agents;
+use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger};
+use crate::config::{Config, ConfigError, SharedConfig};
+use crate::control::wire::Moment;
+use crate::control::{self, Audience, Services};
+use crate::paths::{PathOverrides, Paths, PathsError};
+use crate::store::Store;
+use crate::worktree::Worktrees;
+
+mod control_door;
+mod lock;
+mod log;
+mod wait;
+
+pub use control_door::{DaemonControl, ShutdownRequest};
+pub use lock::{Held, HomeLock};
+
+/// What a daemon says on its stdout when it is ready.
+pub const READY: &str = "ready\n";
+
+/// What `hobd` is started with.
+#[derive(Debug, Clone, Default)]
+pub struct DaemonArgs {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
+    /// Stop when stdin ends.
+    pub exit_with_stdin: bool,
+    /// Log more, and allow debuggers and core dumps.
+    pub debug: bool,
+    /// Leave the caller's session, and write into `logs/` once ready.
+    pub background: bool,
+}
+
+/// Everything that a daemon is told.
+pub struct DaemonOptions {
+    /// Where everything lies.
+    pub paths: Paths,
+    /// What the person configured.
+    pub config: Config,
+    /// The environment that agents inherit from.
+    pub env: BTreeMap<String, String>,
+    /// Stop when stdin ends.
+    pub exit_with_stdin: bool,
+    /// Allow debuggers and core dumps.
+    pub debug: bool,
+    /// Leave the caller once ready.
+    pub background: bool,
+    /// The program of the keepers.
+    pub keeper: KeeperProgram,
+}
+
+/// Exit codes of docs/contract.md that a daemon can end with.
+const FAILED: u8 = 1;
+const CONFLICT: u8 = 6;
+const BAD_CONFIG: u8 = 78;
+
+/// Runs a daemon until it is told to stop. Says on stderr why it could not.
+pub fn main(args: DaemonArgs) -> ExitCode {
+    match prepare(args).and_then(serve_until_stopped) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (code, hint) = judge(&error);
+            eprintln!("error: {}", spoken(&error));
+            if let Some(hint) = hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The exit code of a failure, and what the person can do about it.
+fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
+    if let Some(error) = error.downcast_ref::<PathsError>() {
+        return (BAD_CONFIG, Some(error.hint.clone()));
+    }
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return (BAD_CONFIG, error.hint.clone());
+    }
+    if error.downcast_ref::<Held>().is_some() {
+        return (CONFLICT, Some("`hob status` shows it, `hob down` stops it".into()));
+    }
+    if let Some(error) = error.downcast_ref::<control::BindError>() {
+        return (FAILED, error.hint());
+    }
+    (FAILED, None)
+}
+
+fn spoken(error: &anyhow::Error) -> String {
+    // These carry their hint in their own words; it is printed on a line of its own.
+    if let Some(error) = error.downcast_ref::<PathsError>() {
+        return error.message.clone();
+    }
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return ConfigError { hint: None, ..error.clone() }.to_string();
+    }
+    format!("{error:#}")
+}
+
+fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
+    let env: BTreeMap<String, String> =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let paths = Paths::resolve(&PathOverrides { config: args.config, socket: args.socket }, &env)?;
+    let config = Config::load_at(&paths, &env)?.config;
+    if args.background {
+        // Fails only for a process that leads its group already, and then there is nothing to leave.
+        nix::unistd::setsid().ok();
+    }
+    log::start(args.debug);
+    Ok(DaemonOptions {
+        paths,
+        config,
+        env,
+        exit_with_stdin: args.exit_with_stdin,
+        debug: args.debug,
+        background: args.background,
+        keeper: KeeperProgram::own().context("cannot open the daemon's own program")?,
+    })
+}
+
+fn serve_until_stopped(options: DaemonOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("hobd").build()?;
+    let ended = runtime.block_on(run(options));
+    // What is left on blocking threads (a git that hangs) must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The parts of a daemon that is up, in start order.
+struct Parts {
+    store: Store,
+    spawner: Spawner,
+    tree: Tree,
+    stopping: CancellationToken,
+    stopped: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+}
+
+/// The whole life of a daemon.
+///
+/// # Errors
+/// Where it could not start, or where a part without which it cannot go on has failed.
+pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
+    let paths = options.paths.clone();
+    paths.create_dirs().with_context(|| format!("cannot make the directories of {}", paths.state.display()))?;
+    // Taken before anything is opened or swept: one daemon per state directory.
+    let lock = HomeLock::take(&paths.lock, &paths.socket)?;
+    if !options.debug {
+        crate::sys::set_undumpable();
+    }
+    let (door, mut requests) = control_door::open(&options);
+    let parts = start(&options, &door).await?;
+    tracing::info!(pid = std::process::id(), socket = %paths.socket.display(), "ready");
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    log::say_ready(&paths.logs, options.background)?;
+
+    let why = wait::for_the_end(&parts, &door, &mut requests, options.exit_with_stdin).await;
+    let failed = stop(parts, why, &mut requests).await;
+    std::fs::remove_file(&paths.socket).ok();
+    drop(lock);
+    failed
+}
+
+async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<Parts> {
+    let paths = &options.paths;
+    let store = open_store(paths).await?;
+    let settled = store.settle("the daemon ended while it ran").await.context("cannot settle what ran before")?;
+    tracing::info!(?settled, "settled what ran before");
+    let config = door.config();
+    let spawner = Spawner::start(SpawnerOptions {
+        keeper: options.keeper.clone(),
+        ledger: Arc::new(StoreLedger::new(store.clone())),
+        orphan_grace: config.current().process.orphan_grace,
+        debug: options.debug,
+    })
+    .await
+    .context("cannot start the spawner")?;
+    let swept = spawner.sweep().await;
+    tracing::info!(ended = swept.ended.len(), unreadable = swept.unreadable.len(), "swept");
+
+    let root = config.current().worktrees.root.clone().unwrap_or_else(|| paths.worktrees.clone());
+    let worktrees = Worktrees::new(root, config.clone());
+    let agents = Arc::new(Agents::new(config.clone(), spawner.clone(), options.env.clone(), paths.state.clone()));
+    let audience = Audience::new();
+    let tree = tree::start(Ports {
+        store: Arc::new(store.clone()),
+        backend: agents.clone(),
+        settings: Arc::new(config.clone()),
+        audience: Arc::new(audience.clone()),
+    })
+    .await
+    .context("cannot start the supervision tree")?;
+    audience.attach(tree.handle());
+
+    let listener = listen(paths)?;
+    let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
+    let services = Arc::new(Services {
+        store: store.clone(),
+        config,
+        paths: paths.clone(),
+        worktrees,
+        agents,
+        tree: tree.handle(),
+        audience,
+        control: door.clone(),
+        started_at: Moment::now(),
+        containment: spawner.containment(),
+        stopping: stopping.clone(),
+        flights: control::flight::Flights::default(),
+    });
+    let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
+    Ok(Parts { store, spawner, tree, stopping, stopped, server })
+}
+
+async fn open_store(paths: &Paths) -> anyhow::Result<Store> {
+    let database = paths.database.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&database)).await?;
+    opened.with_context(|| format!("cannot open {}", paths.database.display()))
+}
+
+/// The socket that systemd handed over, else our own.
+fn listen(paths: &Paths) -> anyhow::Result<tokio::net::UnixListener> {
+    match listenfd::ListenFd::from_env().take_unix_listener(0) {
+        Ok(Some(listener)) => Ok(control::adopt(listener)?),
+        Ok(None) => Ok(control::bind(&paths.socket)?),
+        Err(error) => Err(error).context("systemd handed over something that is not a Unix socket"),
+    }
+}
+
+/// The list backwards. A failed part is reported after everybody else was stopped in order.
+async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Requests) -> anyhow::Result<()> {
+    tracing::info!(?why, "stopping");
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+    parts.stopping.cancel();
+    let mut now = why.now;
+    if let Some(limit) = why.drain {
+        tokio::select! {
+            () = parts.tree.drain(limit) => {}
+            // A second signal hurries.
+            () = wait::hurried(requests) => now = true,
+        }
+    }
+    {
+        let letting_go = parts.tree.stop(now);
+        tokio::pin!(letting_go);
+        tokio::select! {
+            () = &mut letting_go => {}
+            () = wait::hurried(requests), if !now => parts.tree.stop(true).await,
+        }
+    }
+    parts.stopped.cancel();
+    parts.server.await.ok();
+    parts.spawner.close().await;
+    parts.store.close().await.context("cannot close the database")?;
+    tracing::info!("stopped");
+    match why.failure {
+        Some(failure) => Err(anyhow::anyhow!(failure)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,109 @@
+//! Waits for whatever ends a daemon: a signal, a request, the end of stdin, or a part that failed.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::control_door::{DaemonControl, Requests};
+use super::Parts;
+
+/// Why, and how, the daemon ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct End {
+    /// Wait this long for running turns first.
+    pub drain: Option<Duration>,
+    /// Skip every grace.
+    pub now: bool,
+    /// A part without which the daemon cannot go on has failed.
+    pub failure: Option<String>,
+}
+
+impl End {
+    fn failed(failure: String) -> Self {
+        Self { now: true, failure: Some(failure), ..Self::default() }
+    }
+}
+
+/// Waits for the end, and reads the configuration again on SIGHUP meanwhile.
+pub(super) async fn for_the_end(
+    parts: &Parts,
+    door: &DaemonControl,
+    requests: &mut Requests,
+    exit_with_stdin: bool,
+) -> End {
+    listen_for_signals(door);
+    loop {
+        tokio::select! {
+            Some(request) = requests.recv() => {
+                return End { drain: request.drain, now: request.now, failure: None };
+            }
+            () = stdin_ended(), if exit_with_stdin => return End { now: true, ..End::default() },
+            () = parts.tree.ended() => return End::failed("the supervision tree failed too often".into()),
+            why = parts.store.failed() => return End::failed(format!("the database writer ended: {why}")),
+            why = parts.spawner.failed() => return End::failed(format!("the spawner ended: {why}")),
+            () = watchdog() => return End::failed("the watchdog of systemd cannot be told".into()),
+        }
+    }
+}
+
+/// Resolves when somebody asks again for an end that has begun.
+pub(super) async fn hurried(requests: &mut Requests) {
+    if requests.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Turns signals into requests: SIGTERM and SIGINT stop, SIGHUP reads the configuration again.
+fn listen_for_signals(door: &DaemonControl) {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let door = door.clone();
+        each(kind, move || {
+            let door = door.clone();
+            async move { door.shutdown(super::ShutdownRequest::default()) }
+        });
+    }
+    let door = door.clone();
+    each(SignalKind::hangup(), move || {
+        let door = door.clone();
+        async move {
+            if let Err(error) = door.reload().await {
+                tracing::error!(%error, "the configuration is not valid; the old one stays");
+            }
+        }
+    });
+}
+
+fn each<F: Future<Output = ()> + Send>(kind: SignalKind, act: impl Fn() -> F + Send + 'static) {
+    let mut signals: Signal = match signal(kind) {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for a signal");
+            return;
+        }
+    };
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            act().await;
+        }
+    });
+}
+
+/// Resolves at the end of stdin, whatever is written to it before.
+async fn stdin_ended() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while matches!(stdin.read(&mut ignored).await, Ok(1..)) {}
+}
+
+/// Tells systemd's watchdog that the daemon lives, twice in its period. Never resolves.
+async fn watchdog() {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut ticks = tokio::time::interval(period / 2);
+    loop {
+        ticks.tick().await;
+        sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+    }
+}
