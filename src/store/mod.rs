@@ -1,1 +1,244 @@
-//! store
+//! The memory of the daemon: one SQLite file, one thread that writes, a few that read. The only
+//! place that knows SQL. Decides nothing about tasks or agents: it refuses what contradicts what is
+//! recorded, and records the rest together with its event.
+//!
+//! ```text
+//!   calls ──▶ queue ──▶ writer thread ──▶ hob.db ◀── reading threads ◀── queue ◀── queries
+//!                          │ after the commit
+//!                          └──▶ head (watch) ──▶ subscribers read on by cursor
+//! ```
+//!
+//! **Invariant:** a call takes its place in line when it is made, not when its answer is awaited.
+//! No code but SQLite ever opens the database files: closing any other descriptor of them drops
+//! SQLite's locks.
+
+mod agents;
+mod chats;
+mod error;
+mod ids;
+mod journal;
+mod migrate;
+mod payload;
+mod permissions;
+mod port;
+mod processes;
+mod reader;
+mod rows;
+mod sessions;
+mod settle;
+mod sql;
+mod status;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod turns;
+pub mod words;
+mod worktrees;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{oneshot, watch};
+
+pub use self::error::{OpenError, StoreError};
+pub use self::ids::fresh_id;
+pub use self::journal::{EventFilter, EventPage, PAGE_EVENTS_MAX, StoredEvent};
+pub use self::processes::{NewAttempt, ProcessRow};
+pub use self::reader::Reply;
+pub use self::chats::NewChat;
+pub use self::sessions::{NewSession, SessionParams};
+pub use self::settle::Settled;
+pub use self::status::{DatabaseStatus, Kind};
+pub use self::tasks::{NewTask, Submitted, TaskFilter};
+pub use self::worktrees::{NewWorktree, WorktreeFacts};
+use self::journal::Line;
+use self::writer::{Call, Command, Signals, Tx};
+
+/// Threads that read.
+const READERS: usize = 3;
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 128;
+
+/// How long SQLite waits for another program that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pages of the log after which its content moves into the database.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// What is kept of the log's file after that, in bytes.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// The oldest SQLite without a bug that can corrupt a database whose log is reset.
+const SQLITE_MIN: i32 = 3_051_003;
+
+/// The memory of the daemon. Cheap to clone: every clone is the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    commands: Sender<Command>,
+    readers: reader::Pool,
+    head: Arc<watch::Sender<i64>>,
+    failed: Arc<watch::Sender<Option<String>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.path).finish()
+    }
+}
+
+impl Store {
+    /// Opens the database, making or migrating it where needed (a copy is made before), and starts
+    /// the threads. Blocks.
+    ///
+    /// # Errors
+    /// A newer schema, a migration that failed or would lose something, an unreadable file. The
+    /// file is then as it was.
+    pub fn open(database: &Path) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < SQLITE_MIN {
+            return Err(OpenError::OldSqlite { found: rusqlite::version() });
+        }
+        migrate::migrate(database)?;
+        let conn = connect(database)?;
+        prepare(&conn)?;
+        let line = Line::open(&conn).map_err(unreadable)?;
+        let readers = (0..READERS).map(|_| connect_reader(database)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let readers = reader::Pool::start(readers)?;
+        let head = Arc::new(watch::Sender::new(line.newest()));
+        let failed = Arc::new(watch::Sender::new(None));
+        let signals = Signals { head: Arc::clone(&head), failed: Arc::clone(&failed) };
+        let (commands, queue) = channel();
+        let writer = std::thread::Builder::new()
+            .name("hob-write".to_owned())
+            .spawn(move || writer::run(conn, line, queue, signals))?;
+        let writer = Mutex::new(Some(writer));
+        Ok(Self(Arc::new(Inner { path: database.to_owned(), commands, readers, head, failed, writer })))
+    }
+
+    /// Writes everything that was called for, moves the log into the database and ends the threads.
+    /// A second call finds nothing to do.
+    ///
+    /// # Errors
+    /// What was called for could not all be written.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let (sender, ended) = oneshot::channel();
+        let readers = self.0.readers.close();
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let joined = |threads: Vec<JoinHandle<()>>| async move {
+            tokio::task::spawn_blocking(move || {
+                for thread in threads {
+                    // The panic of a thread was told when it happened.
+                    thread.join().ok();
+                }
+            })
+            .await
+            .ok();
+        };
+        // The log can only be emptied once nobody reads in it.
+        joined(readers).await;
+        let Some(writer) = writer else { return Ok(()) };
+        let told = self.0.commands.send(Command::Close(sender)).is_ok();
+        let ended = told && ended.await.is_ok();
+        joined(vec![writer]).await;
+        if ended { Ok(()) } else { Err(StoreError::Closed) }
+    }
+
+    /// Resolves when the writer ended by a failure, with the reason: the daemon must end then.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.0.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // Cannot be: the sender lives in `self`.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The number of the newest committed event.
+    pub fn head(&self) -> watch::Receiver<i64> {
+        self.0.head.subscribe()
+    }
+
+    /// Puts a change in line.
+    fn write<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&mut Tx<'_>) -> sql::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.call(action, true, call)
+    }
+
+    /// Puts a question in line behind the changes that were called for before.
+    fn read_in_line<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&Connection) -> sql::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.call(action, false, move |tx| call(tx.conn))
+    }
+
+    fn call<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        durable: bool,
+        call: impl FnOnce(&mut Tx<'_>) -> sql::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        let (sender, reply) = Reply::new();
+        // If the writer has ended, the command is dropped and its reply says so.
+        self.0.commands.send(Command::Run(Call::boxed(action, durable, call, sender))).ok();
+        reply
+    }
+
+    /// Asks what is committed.
+    fn read<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        query: impl FnOnce(&Connection) -> sql::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.0.readers.read(action, query)
+    }
+}
+
+fn unreadable(error: StoreError) -> OpenError {
+    match error {
+        StoreError::Other { source, .. } => match source.downcast::<rusqlite::Error>() {
+            Ok(error) => OpenError::Sqlite(*error),
+            Err(source) => OpenError::Migration { name: "none", source },
+        },
+        other => OpenError::Migration { name: "none", source: other.into() },
+    }
+}
+
+/// A connection that may write.
+fn connect(database: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(database, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(conn)
+}
+
+/// Sets the writing connection up.
+fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "synchronous", "NORMAL")
+}
+
+fn connect_reader(database: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(database, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(conn)
+}

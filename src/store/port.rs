@@ -1,0 +1,100 @@
+//! The store as the tree sees it: [`hob_actors::ports::Store`], each method one command.
+
+use hob_actors::event::{Context, NewEvent, Outcome};
+use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
+use hob_actors::ports::{
+    self, AgentMove, AgentRecord, Answer, BackendOpened, Permit, PermissionAsk, PortError, TaskCard, TurnEnd,
+};
+
+use super::permissions::{self, Question};
+use super::reader::Reply;
+use super::writer::Command;
+use super::{Store, agents, chats, tasks, turns};
+
+/// The answer of a command that is in line already.
+fn answer<T: Send + 'static>(action: &'static str, reply: Reply<T>) -> Answer<T> {
+    Box::pin(async move { reply.await.map_err(|error| PortError::new(action, error)) })
+}
+
+impl Store {
+    fn change<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&mut super::Tx<'_>) -> super::sql::Result<T> + Send + 'static,
+    ) -> Answer<T> {
+        answer(action, self.write(action, call))
+    }
+}
+
+impl ports::Store for Store {
+    fn open_tasks(&self) -> Answer<Vec<TaskCard>> {
+        let action = "list the open tasks";
+        answer(action, self.read_in_line(action, tasks::open_cards))
+    }
+
+    fn task(&self, task: TaskId) -> Answer<Option<TaskCard>> {
+        let action = "read the task";
+        answer(action, self.read_in_line(action, move |conn| tasks::card(conn, &task)))
+    }
+
+    fn agent_record(&self, key: AgentKey) -> Answer<AgentRecord> {
+        self.change("read the record of the agent session", move |tx| agents::record(tx, &key))
+    }
+
+    fn begin_generation(&self, key: AgentKey) -> Answer<Generation> {
+        self.change("record the start of a backend", move |tx| agents::begin_generation(tx, &key))
+    }
+
+    fn backend_opened(&self, opened: BackendOpened) -> Answer<()> {
+        self.change("record the opened backend", move |tx| agents::opened(tx, &opened))
+    }
+
+    fn forget_backend_session(&self, key: AgentKey) -> Answer<()> {
+        self.change("forget the lost conversation", move |tx| agents::forget_backend_session(tx, &key))
+    }
+
+    fn move_agent(&self, step: AgentMove) -> Answer<()> {
+        self.change("record the state of the agent session", move |tx| agents::step(tx, &step))
+    }
+
+    fn dispatch_task(&self, task: TaskId, generation: Generation) -> Answer<bool> {
+        self.change("record the dispatch of the task", move |tx| tasks::dispatch(tx, &task, generation))
+    }
+
+    fn start_turn(&self, task: TaskId, generation: Generation, context: Context) -> Answer<TurnId> {
+        self.change("record the start of the turn", move |tx| turns::start(tx, &task, generation, context))
+    }
+
+    fn end_turn(&self, end: TurnEnd) -> Answer<bool> {
+        self.change("record the end of the turn", move |tx| turns::end_turn(tx, &end))
+    }
+
+    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<bool> {
+        self.change("record the end of the task", move |tx| turns::end_task(tx, &task, outcome, &reason))
+    }
+
+    fn set_held(&self, chat: ChatId, held: bool) -> Answer<()> {
+        self.change("hold or release the chat", move |tx| chats::set_held(tx, chat.as_str(), held))
+    }
+
+    fn append(&self, event: NewEvent, permit: Permit) {
+        // If the writer has ended the event is lost with the daemon, which `failed` brings down.
+        self.0.commands.send(Command::Append(event, permit)).ok();
+    }
+
+    fn ask_permission(
+        &self,
+        turn: TurnId,
+        task: TaskId,
+        key: AgentKey,
+        generation: Generation,
+        ask: PermissionAsk,
+    ) -> Answer<PermissionId> {
+        let question = Question { turn, task, key, generation, ask };
+        self.change("record the question", move |tx| permissions::ask(tx, &question))
+    }
+
+    fn resolve_permission(&self, permission: PermissionId, option: Option<String>, by: String) -> Answer<bool> {
+        self.change("record the answer", move |tx| permissions::resolve(tx, &permission, option.as_deref(), &by))
+    }
+}

@@ -1,0 +1,203 @@
+//! Turns: begun with `running`, ended exactly once together with their task, its open questions and
+//! the events that tell of it, in one transaction.
+
+use hob_actors::event::{Context, Event, Outcome, TaskState, Usage};
+use hob_actors::id::{Generation, TaskId, TurnId};
+use hob_actors::ports::TurnEnd;
+use rusqlite::{Connection, params};
+
+use super::permissions::{self, Moot};
+use super::sql::{self, Result, integer, natural};
+use super::tasks::{self, TaskRef};
+use super::writer::Tx;
+use super::{StoreError, ids, words};
+
+/// How a task ends, and its turn if one is open.
+pub(super) struct Ending<'a> {
+    pub(super) outcome: Outcome,
+    pub(super) stop_reason: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
+    /// Why the task ended, where the turn does not say it.
+    pub(super) reason: Option<&'a str>,
+    pub(super) usage: Usage,
+    /// `None`: as long as the clock says.
+    pub(super) duration_ms: Option<u64>,
+    pub(super) first_token_ms: Option<u64>,
+    pub(super) text: Option<&'a str>,
+    /// What becomes of its open questions.
+    pub(super) moot: Moot<'a>,
+}
+
+impl<'a> Ending<'a> {
+    /// An end by our own word.
+    pub(super) fn by_us(outcome: Outcome, reason: &'a str) -> Self {
+        Self {
+            outcome,
+            stop_reason: None,
+            error: (outcome != Outcome::Completed).then_some(reason),
+            reason: Some(reason),
+            usage: Usage::default(),
+            duration_ms: None,
+            first_token_ms: None,
+            text: None,
+            moot: Moot::EXPIRED,
+        }
+    }
+
+    fn of(end: &'a TurnEnd) -> Self {
+        Self {
+            outcome: end.outcome,
+            stop_reason: end.stop_reason.as_deref(),
+            error: end.error.as_deref(),
+            reason: end.error.as_deref(),
+            usage: end.usage.clone(),
+            duration_ms: Some(end.duration_ms),
+            first_token_ms: end.first_token_ms,
+            text: Some(&end.text),
+            moot: Moot::EXPIRED,
+        }
+    }
+}
+
+/// A turn that has not ended.
+struct OpenTurn {
+    id: TurnId,
+    generation: Generation,
+    started_at: i64,
+}
+
+fn open_turn(conn: &Connection, task: &TaskId) -> Result<Option<OpenTurn>> {
+    let sql = "SELECT id, generation, started_at FROM turns WHERE task_id = ?1 AND ended_at IS NULL";
+    sql::one(conn, sql, [task.as_str()], |row| {
+        Ok(OpenTurn {
+            id: row.get::<_, String>(0)?.into(),
+            generation: Generation(natural(row.get(1)?)),
+            started_at: row.get(2)?,
+        })
+    })
+}
+
+/// `dispatched` to `running`, with the turn.
+pub(super) fn start(tx: &mut Tx<'_>, id: &TaskId, generation: Generation, context: Context) -> Result<TurnId> {
+    let task = tasks::known(tx.conn, id)?;
+    if task.state != TaskState::Dispatched || task.generation != Some(generation) {
+        let state = words::task_state(task.state);
+        return Err(StoreError::Conflict(format!("task {id} is {state} and not dispatched to backend {generation}")));
+    }
+    let attempt = sql::count(tx.conn, "SELECT count(*) FROM turns WHERE task_id = ?1", [id.as_str()])? + 1;
+    let turn = TurnId::from(ids::unused(tx.conn, "turns", "u-")?);
+    let now = tx.now().0;
+    sql::run(
+        tx.conn,
+        "INSERT INTO turns (id, task_id, attempt, generation, context, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![turn.as_str(), id.as_str(), integer(attempt), integer(generation.0), words::context(context), now],
+    )?;
+    let sql = "UPDATE tasks SET state = 'running', started_at = coalesce(started_at, ?2) WHERE id = ?1";
+    sql::run(tx.conn, sql, params![id.as_str(), now])?;
+    let sql = "UPDATE agent_sessions SET context = ?3 WHERE chat_id = ?1 AND agent = ?2";
+    sql::run(tx.conn, sql, params![task.key.chat.as_str(), task.key.agent.as_str(), words::context(context)])?;
+    let scope = task.scope(Some(turn.clone()));
+    tasks::told(tx, &scope, Some(TaskState::Dispatched), TaskState::Running, None)?;
+    let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+    tx.event(&scope, &Event::TurnStarted { attempt, context })?;
+    Ok(turn)
+}
+
+/// Ends a turn and its task, if it is this turn of this backend that is open.
+pub(super) fn end_turn(tx: &mut Tx<'_>, end: &TurnEnd) -> Result<bool> {
+    let task = tasks::known(tx.conn, &end.task)?;
+    match open_turn(tx.conn, &end.task)? {
+        Some(open) if open.id == end.turn && open.generation == end.generation => {
+            self::end(tx, &task, &Ending::of(end))?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Ends a task, and its turn if one is open. False if it was terminal.
+pub(super) fn end_task(tx: &mut Tx<'_>, id: &TaskId, outcome: Outcome, reason: &str) -> Result<bool> {
+    let task = tasks::known(tx.conn, id)?;
+    if task.state.is_terminal() {
+        return Ok(false);
+    }
+    end(tx, &task, &Ending::by_us(outcome, reason))?;
+    Ok(true)
+}
+
+/// Ends a task that is not terminal, with its open turn if there is one.
+pub(super) fn end(tx: &mut Tx<'_>, task: &TaskRef, ending: &Ending<'_>) -> Result<()> {
+    let open = open_turn(tx.conn, &task.id)?;
+    if let Some(open) = &open {
+        permissions::settle_turn(tx, task, &open.id, ending.moot)?;
+        end_open_turn(tx, task, open, ending)?;
+    }
+    let to = TaskState::from(ending.outcome);
+    sql::run(
+        tx.conn,
+        "UPDATE tasks SET state = ?2, ended_at = ?3, stop_reason = ?4, error = ?5, text = ?6 WHERE id = ?1",
+        params![
+            task.id.as_str(),
+            words::task_state(to),
+            tx.now().0,
+            ending.stop_reason,
+            ending.error,
+            ending.text,
+        ],
+    )?;
+    let scope = task.scope(open.map(|open| open.id));
+    tasks::told(tx, &scope, Some(task.state), to, ending.reason)
+}
+
+fn end_open_turn(tx: &mut Tx<'_>, task: &TaskRef, open: &OpenTurn, ending: &Ending<'_>) -> Result<()> {
+    let now = tx.now().0;
+    let duration_ms = ending.duration_ms.unwrap_or_else(|| natural(now - open.started_at));
+    let usage = &ending.usage;
+    sql::run(
+        tx.conn,
+        "UPDATE turns SET ended_at = ?2, outcome = ?3, stop_reason = ?4, error = ?5, duration_ms = ?6,
+            first_token_ms = ?7, input = ?8, output = ?9, reasoning = ?10, cached_read = ?11, cached_write = ?12,
+            context_used = ?13, context_size = ?14, cost = ?15, currency = ?16
+         WHERE id = ?1",
+        params![
+            open.id.as_str(),
+            now,
+            words::outcome(ending.outcome),
+            ending.stop_reason,
+            ending.error,
+            integer(duration_ms),
+            ending.first_token_ms.map(integer),
+            usage.input.map(integer),
+            usage.output.map(integer),
+            usage.reasoning.map(integer),
+            usage.cached_read.map(integer),
+            usage.cached_write.map(integer),
+            usage.context_used.map(integer),
+            usage.context_size.map(integer),
+            usage.cost,
+            usage.currency,
+        ],
+    )?;
+    if ending.outcome == Outcome::Completed {
+        let sql = "UPDATE agent_sessions SET has_history = 1 WHERE chat_id = ?1 AND agent = ?2 AND generation = ?3";
+        let key = &task.key;
+        sql::run(tx.conn, sql, params![key.chat.as_str(), key.agent.as_str(), integer(open.generation.0)])?;
+    }
+    let event = Event::TurnEnded {
+        outcome: ending.outcome,
+        stop_reason: ending.stop_reason.map(str::to_owned),
+        error: ending.error.map(str::to_owned),
+        usage: usage.clone(),
+        duration_ms,
+        first_token_ms: ending.first_token_ms,
+    };
+    tx.event(&task.scope(Some(open.id.clone())), &event)?;
+    Ok(())
+}
+
+/// From the start of an open turn to its last sign of life, for a turn whose end nobody saw.
+pub(super) fn last_sign_ms(conn: &Connection, task: &TaskId) -> Result<Option<u64>> {
+    let sql = "SELECT e.at - u.started_at FROM turns AS u JOIN events AS e ON e.task_id = u.task_id
+               WHERE u.task_id = ?1 AND u.ended_at IS NULL ORDER BY e.seq DESC LIMIT 1";
+    Ok(sql::one(conn, sql, [task.as_str()], |row| row.get::<_, i64>(0))?.map(natural))
+}

@@ -1,0 +1,398 @@
+//! The one thread that writes: takes commands in the order in which they were called for, commits
+//! them in groups, and only then answers and publishes. Knows no table but the counter of events;
+//! what a command does is its own business.
+//!
+//! ```text
+//! queue ─▶ backlog ─▶ BEGIN ─ command, command, … ─ COMMIT ─▶ head ─▶ answers, permits dropped
+//!             ▲                      │ disk full, busy, read-only
+//!             └── streamed events ◀──┴──▶ commands are answered with the error
+//! ```
+//!
+//! **Invariant:** nothing is answered and no head is published before the commit. A command that
+//! fails takes no other with it (savepoints). A streamed event is never dropped while the thread
+//! lives. Any other failure of SQLite, and a panic, ends the thread and is told by `failed`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use hob_actors::event::NewEvent;
+use hob_actors::ports::Permit;
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::error::{Severity, StoreError, severity};
+use super::journal::Line;
+use super::sql::Result;
+
+/// Commands in one transaction. Larger groups gain nothing and make answers wait.
+const BATCH_COMMANDS_MAX: usize = 1024;
+
+/// Bytes of events in one transaction.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// The wait after a first failure to write, doubled up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest wait between two attempts to write.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Attempts to write what is left when the store is closed on a disk that takes nothing.
+const CLOSING_ATTEMPTS_MAX: u32 = 5;
+
+/// What a command of the writer may use.
+pub(super) struct Tx<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) line: &'a mut Line,
+}
+
+/// One command, from the call to its answer.
+pub(super) enum Command {
+    /// A streamed event; the permit is dropped once it is committed.
+    Append(NewEvent, #[expect(dead_code, reason = "it is held, and dropped with the command")] Permit),
+    /// Something that is answered.
+    Run(Box<dyn Job>),
+    /// Write what was called for before, then end.
+    Close(oneshot::Sender<()>),
+}
+
+/// A command that is answered.
+pub(super) trait Job: Send {
+    /// Whether it changes state, and so must be on the disk before it is answered.
+    fn durable(&self) -> bool;
+    /// Does it. An error rolls back what it did; if the error is its own business (it named
+    /// nothing, it came too late) it becomes the answer.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity>;
+    /// The failure of the last `run`, if it failed.
+    fn failure(&self) -> Option<&StoreError>;
+    /// What it did is committed.
+    fn answer(self: Box<Self>);
+    /// What it did was rolled back, or it was never run.
+    fn fail(self: Box<Self>, error: StoreError);
+}
+
+/// A function and the caller who waits for its result.
+pub(super) struct Call<T, F> {
+    action: &'static str,
+    durable: bool,
+    call: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Call<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+{
+    pub(super) fn boxed(action: &'static str, durable: bool, call: F, reply: oneshot::Sender<Result<T>>) -> Box<dyn Job> {
+        Box::new(Self { action, durable, call: Some(call), result: None, reply })
+    }
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+{
+    fn durable(&self) -> bool {
+        self.durable
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity> {
+        let Some(call) = self.call.take() else { return Ok(()) };
+        let result = call(tx).map_err(|error| error.while_trying_to(self.action));
+        let verdict = result.as_ref().map(|_| ()).map_err(severity);
+        self.result = Some(result);
+        verdict
+    }
+
+    fn failure(&self) -> Option<&StoreError> {
+        self.result.as_ref().and_then(|result| result.as_ref().err())
+    }
+
+    fn answer(self: Box<Self>) {
+        let result = self.result.unwrap_or(Err(StoreError::Closed));
+        // A caller who went away no longer wants to know.
+        self.reply.send(result).ok();
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        self.reply.send(Err(error)).ok();
+    }
+}
+
+/// What the thread tells the rest of the daemon.
+pub(super) struct Signals {
+    /// The newest committed event.
+    pub(super) head: Arc<watch::Sender<i64>>,
+    /// Why the thread ended, if it was not told to.
+    pub(super) failed: Arc<watch::Sender<Option<String>>>,
+}
+
+/// Tells of the death of the thread, whatever it died of.
+struct LastWill {
+    failed: Arc<watch::Sender<Option<String>>>,
+    reason: Option<String>,
+}
+
+impl Drop for LastWill {
+    fn drop(&mut self) {
+        if let Some(reason) = self.reason.take() {
+            tracing::error!(%reason, "the writer of the database ended");
+            self.failed.send_replace(Some(reason));
+        }
+    }
+}
+
+/// The writer's state between two batches.
+struct Writer {
+    conn: Connection,
+    line: Line,
+    queue: Receiver<Command>,
+    backlog: VecDeque<Command>,
+    head: Arc<watch::Sender<i64>>,
+    /// The durability that the connection is set to.
+    full: bool,
+    /// No command can come any more.
+    closing: bool,
+    /// Who waits for the end.
+    closers: Vec<oneshot::Sender<()>>,
+}
+
+/// Runs until the queue is closed or writing fails for good.
+pub(super) fn run(conn: Connection, line: Line, queue: Receiver<Command>, signals: Signals) {
+    let mut will = LastWill { failed: signals.failed, reason: Some("the writer thread panicked".to_owned()) };
+    let mut writer = Writer {
+        conn,
+        line,
+        queue,
+        backlog: VecDeque::new(),
+        head: signals.head,
+        full: false,
+        closing: false,
+        closers: Vec::new(),
+    };
+    will.reason = match writer.serve() {
+        Ok(()) => writer.finish().err().map(|error| chain(&error)),
+        Err(error) => Some(chain(&error)),
+    };
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl Writer {
+    fn serve(&mut self) -> Result<()> {
+        self.synchronous(false)?;
+        let mut failures: u32 = 0;
+        loop {
+            self.collect(failures);
+            if self.backlog.is_empty() && self.closing {
+                return Ok(());
+            }
+            if failures >= CLOSING_ATTEMPTS_MAX && self.closing {
+                return Err(StoreError::Full("events could not be written before the end".to_owned()));
+            }
+            match self.batch() {
+                Ok(()) => failures = 0,
+                Err(error) if severity(&error) == Severity::Passing => {
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(%error, attempt = failures, "database cannot be written to");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Checkpoints, so that the file is whole without its log.
+    fn finish(self) -> Result<()> {
+        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.conn.close().map_err(|(_, error)| error)?;
+        for closer in self.closers {
+            closer.send(()).ok();
+        }
+        Ok(())
+    }
+
+    /// Moves what was called for into the backlog; waits if there is nothing to do, or, after a
+    /// failure, until it is time for another attempt.
+    fn collect(&mut self, failures: u32) {
+        if failures > 0 {
+            self.wait(BACKOFF_MIN.saturating_mul(1 << (failures - 1).min(8)).min(BACKOFF_MAX));
+        } else if self.backlog.is_empty() && !self.closing {
+            match self.queue.recv() {
+                Ok(command) => self.receive(command),
+                Err(_) => self.closing = true,
+            }
+        }
+        while self.backlog.len() < BATCH_COMMANDS_MAX && !self.closing {
+            match self.queue.try_recv() {
+                Ok(command) => self.receive(command),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.closing = true,
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.closing {
+                std::thread::sleep(left);
+                return;
+            }
+            match self.queue.recv_timeout(left) {
+                Ok(command) => self.receive(command),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => self.closing = true,
+            }
+        }
+    }
+
+    fn receive(&mut self, command: Command) {
+        match command {
+            Command::Close(closer) => {
+                self.closers.push(closer);
+                self.closing = true;
+            }
+            command => self.backlog.push_back(command),
+        }
+    }
+
+    /// Writes a group of commands in one transaction, then publishes and answers.
+    fn batch(&mut self) -> Result<()> {
+        let ahead = self.backlog.iter().take(BATCH_COMMANDS_MAX);
+        let (mut events, mut durable) = (0_usize, false);
+        for command in ahead {
+            match command {
+                Command::Append(..) => events += 1,
+                Command::Run(job) => durable |= job.durable(),
+                Command::Close(_) => {}
+            }
+        }
+        // Numbers are reserved on the disk before the first of them is shown to anyone.
+        let reserve = !self.line.has_room(events);
+        let mut done = Vec::with_capacity(self.backlog.len().min(BATCH_COMMANDS_MAX));
+        let mark = self.line.mark();
+        match self.transaction(durable || reserve, &mut done) {
+            Ok(()) => {
+                self.head.send_if_modified(|head| std::mem::replace(head, self.line.newest()) != self.line.newest());
+                for command in done {
+                    if let Command::Run(job) = command {
+                        job.answer();
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.line.rewind(mark);
+                self.undo();
+                self.give_back(done, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn transaction(&mut self, full: bool, done: &mut Vec<Command>) -> Result<()> {
+        self.synchronous(full)?;
+        self.execute("BEGIN IMMEDIATE")?;
+        let mut bytes = 0;
+        while done.len() < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(command) = self.backlog.pop_front() else { break };
+            done.push(command);
+            let Some(command) = done.last_mut() else { break };
+            let mut tx = Tx { conn: &self.conn, line: &mut self.line };
+            match command {
+                Command::Append(new, _) => bytes += tx.append(&new.scope, &new.event)?,
+                Command::Run(job) => in_savepoint(&mut tx, job.as_mut())?,
+                Command::Close(_) => {}
+            }
+        }
+        self.execute("COMMIT")
+    }
+
+    /// Ends a transaction that failed. SQLite may have ended it already.
+    fn undo(&self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "could not roll back");
+        }
+    }
+
+    /// Events wait for the next attempt, in their order; commands are told.
+    fn give_back(&mut self, done: Vec<Command>, error: &StoreError) {
+        for command in done.into_iter().rev() {
+            match command {
+                Command::Run(job) => job.fail(error.for_neighbour()),
+                command => self.backlog.push_front(command),
+            }
+        }
+        // A transaction that could not even begin: nobody waits for better times in silence.
+        for command in std::mem::take(&mut self.backlog) {
+            match command {
+                Command::Run(job) => job.fail(error.for_neighbour()),
+                command => self.backlog.push_back(command),
+            }
+        }
+    }
+
+    /// Sets how far a commit goes; between transactions only.
+    fn synchronous(&mut self, full: bool) -> Result<()> {
+        if self.full != full {
+            self.conn.execute_batch(if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+            self.full = full;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> Result<()> {
+        self.conn.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+/// Runs a command so that its failure undoes its own writes and no other.
+fn in_savepoint(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<()> {
+    tx.line.tick();
+    if !job.durable() {
+        // It only reads: there is nothing to undo.
+        return match job.run(tx) {
+            Ok(()) | Err(Severity::Command) => Ok(()),
+            Err(_) => Err(taken(job)),
+        };
+    }
+    let mark = tx.line.mark();
+    tx.conn.prepare_cached("SAVEPOINT command")?.execute([])?;
+    match job.run(tx) {
+        Ok(()) => {}
+        Err(Severity::Command) => {
+            tx.line.rewind(mark);
+            tx.conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
+        }
+        Err(_) => return Err(taken(job)),
+    }
+    tx.conn.prepare_cached("RELEASE command")?.execute([])?;
+    Ok(())
+}
+
+/// The failure of a command, as the failure of its whole batch.
+fn taken(job: &dyn Job) -> StoreError {
+    match job.failure() {
+        Some(error) if severity(error) == Severity::Passing => error.for_neighbour(),
+        Some(error) => StoreError::other("write to the database", chain(error)),
+        None => StoreError::Closed,
+    }
+}
