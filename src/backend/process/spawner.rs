@@ -137,6 +137,8 @@ impl Spawner {
         let failed = |error| SpawnError::other("settle the processes of the daemon before", error);
         let rows = self.0.ledger.open().await.map_err(failed)?;
         let mut prey = self.0.prey(None);
+        // The daemon before may have run where the limit could not carry the mark.
+        prey.in_environment = true;
         prey.know(&rows, &self.0.boot_id);
         let spared = prey.spared.clone();
         let report = self.0.hunt(prey).await;
