@@ -28,6 +28,7 @@ mod dispatch;
 pub mod error;
 pub mod flight;
 mod handlers;
+mod make;
 pub mod params;
 mod peer_check;
 mod route;
