@@ -59,7 +59,11 @@ mod tests {
             version: None,
             detail: detail.map(Into::into),
         };
-        let rows = [agent("demo", true, Some("built in")), agent("goose", false, Some("not found on PATH")), agent("x", true, None)];
+        let rows = [
+            agent("demo", true, Some("built in")),
+            agent("goose", false, Some("not found on PATH")),
+            agent("x", true, None),
+        ];
         insta::assert_snapshot!(plain(&render(&rows)), @"
         AGENT  BACKEND  AVAILABLE  VERSION  DETAIL
         demo   acp      yes                 built in

@@ -115,9 +115,17 @@ fn title(chat: &ChatRow) -> String {
 /// The table of `hob chat ls`.
 pub fn list(rows: &[ChatRow], now: Moment) -> String {
     let row = |chat: &ChatRow| {
-        let agents: Vec<_> = chat.agents.iter().map(|agent| format!("{}: {}", agent.agent, agent.status)).collect();
+        let agents: Vec<_> =
+            chat.agents.iter().map(|agent| format!("{}: {}", agent.agent, agent.status)).collect();
         let agents = if agents.is_empty() { NOTHING.to_owned() } else { agents.join(", ") };
-        vec![chat.id.clone(), chat.session.clone(), state(chat), agents, ago(chat.created_at, now), title(chat)]
+        vec![
+            chat.id.clone(),
+            chat.session.clone(),
+            state(chat),
+            agents,
+            ago(chat.created_at, now),
+            title(chat),
+        ]
     };
     table(&["CHAT", "SESSION", "STATE", "AGENTS", "CREATED", "TITLE"], &[], rows.iter().map(row).collect())
 }

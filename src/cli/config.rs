@@ -69,7 +69,8 @@ fn path(ctx: &mut Ctx) -> Result<(), CliError> {
         ("lock", &paths.lock),
     ];
     if ctx.globals.json {
-        let places: serde_json::Map<_, _> = places.iter().map(|(name, path)| ((*name).to_owned(), json!(path))).collect();
+        let places: serde_json::Map<_, _> =
+            places.iter().map(|(name, path)| ((*name).to_owned(), json!(path))).collect();
         return ctx.print(format_args!("{}\n", Value::Object(places)));
     }
     let places: Vec<_> = places.iter().map(|(name, path)| (*name, path.display().to_string())).collect();
@@ -77,14 +78,16 @@ fn path(ctx: &mut Ctx) -> Result<(), CliError> {
 }
 
 fn as_json(shown: &[Shown]) -> Value {
-    let one = |shown: &Shown| json!({"key": shown.key, "value": shown.value, "origin": shown.origin.to_string()});
+    let one =
+        |shown: &Shown| json!({"key": shown.key, "value": shown.value, "origin": shown.origin.to_string()});
     shown.iter().map(one).collect()
 }
 
 /// Valid TOML: `key = value  # where it comes from`, the remarks in one column.
 fn render(shown: &[Shown]) -> String {
     let lines: Vec<_> = shown.iter().map(|shown| format!("{} = {}", shown.key, shown.value)).collect();
-    let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= REMARK_COLUMN_MAX).max();
+    let width =
+        lines.iter().map(|line| line.chars().count()).filter(|width| *width <= REMARK_COLUMN_MAX).max();
     let width = width.unwrap_or_default();
     let remark = |shown: &Shown| paint(DIM, format_args!("# {}", shown.origin));
     lines.iter().zip(shown).map(|(line, shown)| format!("{line:<width$}  {}\n", remark(shown))).collect()
@@ -102,9 +105,17 @@ mod tests {
     #[test]
     fn every_value_says_where_it_comes_from() {
         let shown = [
-            Shown { key: "pool.max_live".into(), value: "4".into(), origin: Origin::File { path: "/c/config.toml".into(), line: 7 } },
+            Shown {
+                key: "pool.max_live".into(),
+                value: "4".into(),
+                origin: Origin::File { path: "/c/config.toml".into(), line: 7 },
+            },
             Shown { key: "pool.idle_ttl".into(), value: "\"30m\"".into(), origin: Origin::Default },
-            Shown { key: "dispatch.max_running".into(), value: "2".into(), origin: Origin::Variable("HOB_DISPATCH__MAX_RUNNING".into()) },
+            Shown {
+                key: "dispatch.max_running".into(),
+                value: "2".into(),
+                origin: Origin::Variable("HOB_DISPATCH__MAX_RUNNING".into()),
+            },
         ];
         insta::assert_snapshot!(plain(&render(&shown)), @r#"
         pool.max_live = 4          # /c/config.toml:7

@@ -123,7 +123,8 @@ impl Ctx {
 /// Where everything lies for these options in this environment.
 pub fn resolve_paths(globals: &Globals, env: &BTreeMap<String, String>) -> Result<Paths, CliError> {
     let overrides = PathOverrides { config: globals.config.clone(), socket: globals.socket.clone() };
-    Paths::resolve(&overrides, env).map_err(|error| CliError::new(Exit::Config, error.message).hint(error.hint))
+    Paths::resolve(&overrides, env)
+        .map_err(|error| CliError::new(Exit::Config, error.message).hint(error.hint))
 }
 
 /// The environment of this process, without what is not UTF-8.

@@ -49,7 +49,9 @@ impl Exit {
             Kind::Unavailable => Self::Unavailable,
             Kind::Overloaded | Kind::ShuttingDown => Self::TryAgain,
             Kind::Cancelled => Self::Cancelled,
-            Kind::Parse | Kind::InvalidRequest | Kind::UnknownMethod | Kind::Internal | Kind::Forbidden => Self::Failed,
+            Kind::Parse | Kind::InvalidRequest | Kind::UnknownMethod | Kind::Internal | Kind::Forbidden => {
+                Self::Failed
+            }
         }
     }
 
@@ -174,7 +176,14 @@ mod tests {
     use super::*;
 
     fn failure(kind: Kind, message: &str) -> ClientError {
-        ClientError { kind, code: kind.code(), message: message.into(), hint: None, reasons: vec![], path: None }
+        ClientError {
+            kind,
+            code: kind.code(),
+            message: message.into(),
+            hint: None,
+            reasons: vec![],
+            path: None,
+        }
     }
 
     #[test]
@@ -211,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_wrong_parameter_is_named_once() {
-        let at = |message| ClientError { path: Some("limit".into()), ..failure(Kind::InvalidParams, message) };
+        let at =
+            |message| ClientError { path: Some("limit".into()), ..failure(Kind::InvalidParams, message) };
         assert_eq!(CliError::from(at("not a number")).message, "not a number (at `limit`)");
         assert_eq!(CliError::from(at("limit is no number")).message, "limit is no number");
     }

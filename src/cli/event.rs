@@ -67,7 +67,11 @@ impl EventRow {
 
     /// What was spent, where the event says so in `name`; the event itself with an empty name.
     pub fn usage(&self, name: &str) -> UsageRow {
-        let value = if name.is_empty() { Some(Value::Object(self.fields.clone())) } else { self.fields.get(name).cloned() };
+        let value = if name.is_empty() {
+            Some(Value::Object(self.fields.clone()))
+        } else {
+            self.fields.get(name).cloned()
+        };
         value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
@@ -114,7 +118,9 @@ pub fn words(event: &EventRow) -> String {
         "worktree_state" => format!("worktree {} {}", event.text("worktree"), event.moved()),
         "notice" => format!("{}: {}", event.text("level"), event.cut("text")),
         "gap" => format!("events {} to {} are no longer kept", value(event, "from"), value(event, "to")),
-        other => format!("{other} {}", one_line(&Value::Object(event.fields.clone()).to_string(), WORDS_WIDTH_MAX)),
+        other => {
+            format!("{other} {}", one_line(&Value::Object(event.fields.clone()).to_string(), WORDS_WIDTH_MAX))
+        }
     }
 }
 
@@ -139,8 +145,10 @@ fn tool(event: &EventRow) -> String {
 }
 
 fn plan(event: &EventRow) -> String {
-    let entries = event.fields.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let field = |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entries =
+        event.fields.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let field =
+        |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let done = entries.iter().filter(|entry| field(entry, "status") == "completed").count();
     let now = entries.iter().find(|entry| field(entry, "status") == "in_progress");
     let now = now.map(|entry| format!(", now: {}", one_line(&field(entry, "content"), WORDS_WIDTH_MAX)));
@@ -210,19 +218,31 @@ pub(super) mod tests {
             ("turn_started", json!({"attempt": 1, "context": "warm"})),
             ("text", json!({"text": "Hello\nworld"})),
             ("reasoning", json!({"text": "hm"})),
-            ("tool_call", json!({"call": "x1", "title": "Run tests", "kind": "execute", "status": "pending"})),
+            (
+                "tool_call",
+                json!({"call": "x1", "title": "Run tests", "kind": "execute", "status": "pending"}),
+            ),
             ("tool_update", json!({"call": "x1", "status": "completed"})),
-            ("plan", json!({"entries": [{"content": "a", "status": "completed"}, {"content": "b", "status": "in_progress"}]})),
+            (
+                "plan",
+                json!({"entries": [{"content": "a", "status": "completed"}, {"content": "b", "status": "in_progress"}]}),
+            ),
             ("commands", json!({"commands": [{}, {}]})),
             ("mode", json!({"current": "auto"})),
             ("usage", json!({"input": 1200, "context_used": 900, "context_size": 128_000})),
             ("permission_requested", json!({"permission": "p-1", "title": "Run rm", "options": []})),
             ("permission_resolved", json!({"permission": "p-1", "option": "allow", "by": "hob"})),
             ("changes", json!({"files": [{"path": "a.txt"}, "b.txt"]})),
-            ("turn_ended", json!({"outcome": "failed", "stop_reason": "refusal", "error": "no", "duration_ms": 3200, "usage": {"output": 5}})),
+            (
+                "turn_ended",
+                json!({"outcome": "failed", "stop_reason": "refusal", "error": "no", "duration_ms": 3200, "usage": {"output": 5}}),
+            ),
             ("task_state", json!({"from": "queued", "to": "running"})),
             ("task_state", json!({"from": null, "to": "queued"})),
-            ("agent_state", json!({"from": "busy", "to": "crashed", "reason": "exited", "pid": 42, "exit": {"detail": "killed by SIGKILL"}})),
+            (
+                "agent_state",
+                json!({"from": "busy", "to": "crashed", "reason": "exited", "pid": 42, "exit": {"detail": "killed by SIGKILL"}}),
+            ),
             ("context_reset", json!({"reason": "the agent cannot load"})),
             ("health", json!({"from": "healthy", "to": "suspect"})),
             ("worktree_state", json!({"worktree": "w-1", "from": "active", "to": "orphaned"})),

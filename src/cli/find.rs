@@ -85,8 +85,11 @@ pub fn choose<'a>(
         many => {
             let shown = many[..many.len().min(CANDIDATES_SHOWN_MAX)].join(" ");
             let more = if many.len() > CANDIDATES_SHOWN_MAX { " …" } else { "" };
-            Err(CliError::usage(format!("more than one {} begins with `{given}`: {shown}{more}", kind.word()))
-                .hint("type more of the id"))
+            Err(CliError::usage(format!(
+                "more than one {} begins with `{given}`: {shown}{more}",
+                kind.word()
+            ))
+            .hint("type more of the id"))
         }
     }
 }

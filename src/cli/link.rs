@@ -48,7 +48,8 @@ impl Link {
     /// says where the daemon of this home listens.
     pub async fn open(paths: &Paths) -> Result<Self, CliError> {
         match Self::to(&paths.socket).await {
-            Err(error) if error.is_no_daemon() && !paths.socket_is_given => match socket_in_lock(&paths.lock) {
+            Err(error) if error.is_no_daemon() && !paths.socket_is_given => match socket_in_lock(&paths.lock)
+            {
                 Some(socket) if socket != paths.socket => Self::to(&socket).await.map_err(|_| error),
                 _ => Err(error),
             },
@@ -61,7 +62,7 @@ impl Link {
         let greet = async {
             let client = Client::connect(socket).await.map_err(CliError::from)?;
             let hello = client.call("daemon/hello", &json!({"client": "hob", "protocol": PROTOCOL})).await;
-            Ok((client, hello?))
+            Ok::<_, CliError>((client, hello?))
         };
         let (client, hello) = tokio::time::timeout(HELLO_TIMEOUT, greet).await.map_err(|_| {
             let message = format!("the daemon at {} does not answer", socket.display());

@@ -67,7 +67,8 @@ pub async fn run(ctx: &mut Ctx, args: &LogArgs) -> Outcome {
     while let Some(cursor) = after {
         let page: Page = link.call("events/list", page_of(&filter, cursor)).await?;
         for raw in page.events {
-            let text = if ctx.globals.json { format!("{}\n", raw.get()) } else { lines.push(&EventRow::read(raw)?) };
+            let text =
+                if ctx.globals.json { format!("{}\n", raw.get()) } else { lines.push(&EventRow::read(raw)?) };
             ctx.print(text)?;
         }
         after = page.next.filter(|next| *next > cursor);
@@ -143,7 +144,9 @@ pub fn line(event: &EventRow) -> String {
     let style = match (event.kind.as_str(), event.text("to"), event.text("outcome")) {
         ("context_reset" | "permission_requested" | "gap", ..) => WARN,
         ("notice", ..) if event.text("level") != "info" => WARN,
-        (_, "crashed" | "circuit_open" | "failed" | "interrupted", _) | (_, _, "failed" | "interrupted") => BAD,
+        (_, "crashed" | "circuit_open" | "failed" | "interrupted", _) | (_, _, "failed" | "interrupted") => {
+            BAD
+        }
         (_, "completed", _) | (_, _, "completed") => GOOD,
         ("text", ..) => anstyle::Style::new(),
         _ => DIM,

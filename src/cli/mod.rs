@@ -45,8 +45,16 @@ pub type Outcome = Result<Exit, CliError>;
 
 /// Keeps coding agents warm, isolated and recoverable
 #[derive(Debug, Parser)]
-#[command(name = "hob", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Begin with `hob demo`: it shows the main job in a minute and needs nothing installed.")]
+#[command(
+    name = "hob",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Begin with `hob demo`: it shows the main job in a minute and needs nothing installed."
+)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
@@ -116,11 +124,20 @@ pub fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let code = match in_this_process(cli) {
-        Ok(exit) => exit as u8,
-        Err(error) => tell(&error),
-    };
-    std::process::ExitCode::from(code)
+    // The daemon brings a runtime of its own, so it is told apart before ours is made.
+    match cli.command {
+        Command::Daemon(args) => return daemon::run(&args, &cli.globals),
+        Command::Up(args) if args.foreground => {
+            return daemon::run(&daemon::DaemonArgs::default(), &cli.globals);
+        }
+        command => {
+            let code = match run_to_end(cli.globals, command) {
+                Ok(exit) => exit as u8,
+                Err(error) => tell(&error),
+            };
+            std::process::ExitCode::from(code)
+        }
+    }
 }
 
 /// Help and version go to stdout and are no failure; everything else is bad usage.
@@ -142,19 +159,10 @@ fn tell(error: &CliError) -> u8 {
     error.exit.into()
 }
 
-fn in_this_process(cli: Cli) -> Outcome {
-    // The daemon brings a runtime of its own, so it is told apart before ours is made.
-    match cli.command {
-        Command::Daemon(args) => return Ok(daemon::exit(daemon::run(&args, &cli.globals))),
-        Command::Up(args) if args.foreground => {
-            return Ok(daemon::exit(daemon::run(&daemon::DaemonArgs::default(), &cli.globals)));
-        }
-        Command::Completions(args) => return completions::run(&args, &mut Cli::command()),
-        _ => {}
-    }
+fn run_to_end(globals: Globals, command: Command) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut ctx = Ctx::new(cli.globals);
-    let outcome = runtime.block_on(run(&mut ctx, cli.command));
+    let mut ctx = Ctx::new(globals);
+    let outcome = runtime.block_on(run(&mut ctx, command));
     // A read of the terminal may still be waiting in a thread; nobody waits for it.
     runtime.shutdown_background();
     outcome
@@ -180,7 +188,9 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Permission(command) => permission::run(ctx, &command).await,
         Command::Rpc(args) => rpc::run(ctx, &args).await,
         Command::Config(command) => config::run(ctx, &command).await,
-        Command::Completions(_) | Command::Daemon(_) => Ok(Exit::Done),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        // Run by `main`, which has no runtime then.
+        Command::Daemon(_) => Err(CliError::usage("the daemon cannot run inside a command")),
     }
 }
 
@@ -195,8 +205,10 @@ mod tests {
 
     #[test]
     fn global_options_stand_before_and_after_the_command() {
-        let before = Cli::try_parse_from(["hob", "--json", "--no-start", "--socket", "/s", "session", "ls"]).unwrap();
-        let after = Cli::try_parse_from(["hob", "session", "ls", "--json", "--no-start", "--socket", "/s"]).unwrap();
+        let before =
+            Cli::try_parse_from(["hob", "--json", "--no-start", "--socket", "/s", "session", "ls"]).unwrap();
+        let after =
+            Cli::try_parse_from(["hob", "session", "ls", "--json", "--no-start", "--socket", "/s"]).unwrap();
         for cli in [before, after] {
             assert!(cli.globals.json && cli.globals.no_start);
             assert_eq!(cli.globals.socket.as_deref(), Some(std::path::Path::new("/s")));

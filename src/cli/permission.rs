@@ -94,9 +94,9 @@ async fn ls(ctx: &mut Ctx, link: &Link, args: &LsArgs) -> Outcome {
 async fn find(link: &Link, given: &str) -> Result<PermissionRow, CliError> {
     let rows: Vec<PermissionRow> = link.call("permission/list", json!({})).await?;
     let chosen = choose(Kind::Permission, given, rows.iter().map(|row| row.id.as_str()))?;
-    rows.into_iter()
-        .find(|row| Some(&row.id) == chosen.as_ref())
-        .ok_or_else(|| CliError::new(Exit::NotFound, format!("no permission request {given}")).hint("hob permission ls"))
+    rows.into_iter().find(|row| Some(&row.id) == chosen.as_ref()).ok_or_else(|| {
+        CliError::new(Exit::NotFound, format!("no permission request {given}")).hint("hob permission ls")
+    })
 }
 
 /// Which of the offered answers is meant.
@@ -124,7 +124,8 @@ impl Pick<'_> {
                 .or_else(|| options.iter().find(|option| option.name.eq_ignore_ascii_case(name))),
         };
         found.ok_or_else(|| {
-            let offered: Vec<_> = options.iter().map(|option| one_line(&option.id, TITLE_WIDTH_MAX)).collect();
+            let offered: Vec<_> =
+                options.iter().map(|option| one_line(&option.id, TITLE_WIDTH_MAX)).collect();
             CliError::usage(format!("the agent did not offer that; it offers: {}", offered.join(" ")))
         })
     }
@@ -132,7 +133,8 @@ impl Pick<'_> {
 
 fn list(rows: &[PermissionRow], now: Moment) -> String {
     let row = |request: &PermissionRow| {
-        let options: Vec<_> = request.options.iter().map(|option| one_line(&option.id, TITLE_WIDTH_MAX)).collect();
+        let options: Vec<_> =
+            request.options.iter().map(|option| one_line(&option.id, TITLE_WIDTH_MAX)).collect();
         vec![
             request.id.clone(),
             request.chat.clone(),
@@ -143,7 +145,11 @@ fn list(rows: &[PermissionRow], now: Moment) -> String {
             options.join(" "),
         ]
     };
-    table(&["PERMISSION", "CHAT", "AGENT", "STATE", "ASKED", "WHAT", "OPTIONS"], &[], rows.iter().map(row).collect())
+    table(
+        &["PERMISSION", "CHAT", "AGENT", "STATE", "ASKED", "WHAT", "OPTIONS"],
+        &[],
+        rows.iter().map(row).collect(),
+    )
 }
 
 #[cfg(test)]

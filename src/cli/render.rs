@@ -76,7 +76,11 @@ pub fn duration(ms: u64) -> String {
 }
 
 fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
-    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit} {small}{small_unit}") }
+    if small == 0 {
+        format!("{large}{large_unit}")
+    } else {
+        format!("{large}{large_unit} {small}{small_unit}")
+    }
 }
 
 /// A size: `512B`, `4.0KiB`, `38MiB`, `1.2GiB`.
@@ -135,7 +139,9 @@ pub fn usage(usage: &UsageRow) -> String {
         parts.push(format!("context {}/{}", tokens(used), tokens(size)));
     }
     if let Some(cost) = usage.cost {
-        parts.push(format!("{cost:.4} {}", usage.currency.as_deref().unwrap_or_default()).trim_end().to_owned());
+        parts.push(
+            format!("{cost:.4} {}", usage.currency.as_deref().unwrap_or_default()).trim_end().to_owned(),
+        );
     }
     parts.join(" · ")
 }
@@ -232,7 +238,8 @@ mod tests {
     #[test]
     fn usage_says_only_what_was_told() {
         assert_eq!(usage(&UsageRow::default()), "");
-        let told = UsageRow { input: Some(12_420), output: Some(85), cost: Some(0.0123), ..UsageRow::default() };
+        let told =
+            UsageRow { input: Some(12_420), output: Some(85), cost: Some(0.0123), ..UsageRow::default() };
         assert_eq!(usage(&told), "12.4k in · 85 out · 0.0123");
     }
 

@@ -34,5 +34,6 @@ pub async fn run(ctx: &mut Ctx, args: &RpcArgs) -> Outcome {
 }
 
 fn parse(text: &str) -> Result<Value, CliError> {
-    serde_json::from_str(text).map_err(|error| CliError::usage(format!("the parameters are not JSON: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| CliError::usage(format!("the parameters are not JSON: {error}")))
 }

@@ -150,7 +150,10 @@ pub fn list(rows: &[SessionRow], now: Moment) -> String {
             session.state.clone(),
             session.chats.len().to_string(),
             ago(session.created_at, now),
-            session.title.as_deref().map_or_else(|| NOTHING.to_owned(), |title| one_line(title, TITLE_WIDTH_MAX)),
+            session
+                .title
+                .as_deref()
+                .map_or_else(|| NOTHING.to_owned(), |title| one_line(title, TITLE_WIDTH_MAX)),
             session.repo.clone(),
         ]
     };
@@ -170,10 +173,11 @@ pub fn show(session: &SessionRow, now: Moment) -> String {
         ("worktree", worktree(session.worktree.as_ref())),
         ("usage", usage(&session.usage)),
     ]);
-    let chats: Vec<_> = session.chats.iter().filter_map(|chat| match chat {
+    let chats = session.chats.iter().filter_map(|chat| match chat {
         IdOr::Whole(chat) => Some((**chat).clone()),
         IdOr::Id(_) => None,
     });
+    let chats: Vec<_> = chats.collect();
     if !chats.is_empty() {
         text.push('\n');
         text.push_str(&chat::list(&chats, now));

@@ -12,9 +12,7 @@ use std::time::Duration;
 use super::context::Ctx;
 use super::error::{CliError, Exit, ExitCode};
 use super::link::Link;
-
-/// What a daemon writes to stdout when it is ready.
-pub const READY: &str = "ready\n";
+use crate::daemon::READY;
 
 /// How long a start may take: a migration of a large database is in it.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -26,7 +24,7 @@ const OTHER_TIMEOUT: Duration = Duration::from_secs(30);
 const OTHER_PAUSE: Duration = Duration::from_millis(25);
 
 /// The most that is relayed of what a daemon said before it failed, in bytes.
-const RELAYED_BYTES_MAX: u64 = 64 << 10;
+const RELAYED_BYTES_MAX: usize = 64 << 10;
 
 /// Who started the daemon that answers now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,24 +97,38 @@ fn spawn(ctx: &Ctx) -> Result<Child, CliError> {
 
 /// Listens to a starting daemon until it is ready or has ended. Blocking.
 fn listen(mut child: Child) -> Result<Said, CliError> {
-    let mut stdout = child.stdout.take();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    // Both at once: a daemon that has much to say must not wait for us to read the other.
+    let reason = std::thread::spawn(move || stderr.map(last_bytes).unwrap_or_default());
     let mut said = String::new();
-    if let Some(stdout) = &mut stdout {
-        stdout.take(RELAYED_BYTES_MAX).read_to_string(&mut said)?;
+    if let Some(mut stdout) = stdout {
+        stdout.read_to_string(&mut said)?;
     }
     if said.ends_with(READY) {
         return Ok(Said::Ready);
     }
-    let mut reason = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        stderr.take(RELAYED_BYTES_MAX).read_to_string(&mut reason)?;
-    }
+    let reason = reason.join().unwrap_or_default();
     let status = child.wait()?;
     Ok(Said::Failed(relayed(&reason, status.code(), &status.to_string())))
 }
 
-/// The error of a daemon that would not start, as if it were ours.
+/// The end of what a stream has to say.
+fn last_bytes(mut stream: impl Read) -> String {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..n]);
+        let surplus = kept.len().saturating_sub(RELAYED_BYTES_MAX);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// The error of a daemon that would not start, as if it were ours. What it logged before that is
+/// shown only where it gave no reason.
 fn relayed(said: &str, code: Option<i32>, status: &str) -> CliError {
+    let start =
+        said.rmatch_indices("error: ").map(|(at, _)| at).find(|at| *at == 0 || said[..*at].ends_with('\n'));
+    let said = start.map_or(said, |start| &said[start..]);
     let (mut message, mut hint) = (Vec::new(), None);
     for line in said.lines() {
         match line.strip_prefix("hint: ") {
@@ -138,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_error_of_a_daemon_is_relayed_with_its_hint_and_its_code() {
-        let said = "error: config.toml:3: unknown key `pol`\nhint: `pool`?\n";
+        let said = "INFO settled\nerror: config.toml:3: unknown key `pol`\nhint: `pool`?\n";
         let error = relayed(said, Some(78), "exit status: 78");
         assert_eq!(error.message, "config.toml:3: unknown key `pol`");
         assert_eq!(error.hint.as_deref(), Some("`pool`?"));

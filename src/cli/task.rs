@@ -75,7 +75,9 @@ pub async fn run(ctx: &mut Ctx, command: &TaskCommand) -> Outcome {
         TaskCommand::Ls(args) => ls(ctx, args).await,
         TaskCommand::Show(args) => on_one(ctx, "task/show", &args.task, show).await,
         TaskCommand::Cancel(args) => on_one(ctx, "task/cancel", &args.task, line).await,
-        TaskCommand::Retry(args) => on_one(ctx, "task/retry", &args.task, |task| format!("{}\n", task.id)).await,
+        TaskCommand::Retry(args) => {
+            on_one(ctx, "task/retry", &args.task, |task| format!("{}\n", task.id)).await
+        }
         TaskCommand::Wait(args) => wait(ctx, args).await,
     }
 }
@@ -110,7 +112,8 @@ async fn wait(ctx: &mut Ctx, args: &WaitArgs) -> Outcome {
     let task = find::id(&link, Kind::Task, &args.task).await?;
     let until = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     loop {
-        let left = until.map_or(WAIT_CALL, |until| until.saturating_duration_since(Instant::now()).min(WAIT_CALL));
+        let left =
+            until.map_or(WAIT_CALL, |until| until.saturating_duration_since(Instant::now()).min(WAIT_CALL));
         let (answer, row) = wait_once(&link, &task, left).await?;
         if is_terminal(&row.state) {
             ctx.show(&answer, line)?;
@@ -151,7 +154,8 @@ fn line(task: TaskRow) -> String {
 /// The table of `hob task ls`.
 pub fn list(rows: &[TaskRow], now: Moment) -> String {
     let row = |task: &TaskRow| {
-        let took = task.started_at.zip(task.ended_at).and_then(|(start, end)| u64::try_from(end.0 - start.0).ok());
+        let took =
+            task.started_at.zip(task.ended_at).and_then(|(start, end)| u64::try_from(end.0 - start.0).ok());
         vec![
             task.id.clone(),
             task.chat.clone(),
@@ -162,7 +166,11 @@ pub fn list(rows: &[TaskRow], now: Moment) -> String {
             one_line(&task.prompt, PROMPT_WIDTH_MAX),
         ]
     };
-    table(&["TASK", "CHAT", "AGENT", "STATE", "CREATED", "TOOK", "PROMPT"], &[], rows.iter().map(row).collect())
+    table(
+        &["TASK", "CHAT", "AGENT", "STATE", "CREATED", "TOOK", "PROMPT"],
+        &[],
+        rows.iter().map(row).collect(),
+    )
 }
 
 fn show(task: TaskRow) -> String {

@@ -56,7 +56,8 @@ impl Asker {
                 }
             }
             "permission_resolved" => {
-                let was_shown = self.waiting.front().is_some_and(|question| question.permission == permission);
+                let was_shown =
+                    self.waiting.front().is_some_and(|question| question.permission == permission);
                 self.waiting.retain(|question| question.permission != permission);
                 if was_shown && !self.waiting.is_empty() {
                     self.show(ctx);
@@ -141,7 +142,9 @@ fn chosen(line: &str, options: &[OptionRow]) -> Result<String, String> {
         (None, "n" | "no") => Pick::Reject.from(options),
         (None, _) => Pick::Named(line).from(options),
     };
-    option.map(|option| option.id.clone()).map_err(|_| format!("  a number from 1 to {}, y or n", options.len()))
+    option
+        .map(|option| option.id.clone())
+        .map_err(|_| format!("  a number from 1 to {}, y or n", options.len()))
 }
 
 #[cfg(test)]
@@ -162,7 +165,14 @@ mod tests {
 
     #[test]
     fn a_number_a_letter_or_a_name_chooses() {
-        for (line, id) in [("1", "opt-a"), (" 2 ", "opt-r"), ("y", "opt-a"), ("N", "opt-r"), ("reject", "opt-r"), ("opt-a", "opt-a")] {
+        for (line, id) in [
+            ("1", "opt-a"),
+            (" 2 ", "opt-r"),
+            ("y", "opt-a"),
+            ("N", "opt-r"),
+            ("reject", "opt-r"),
+            ("opt-a", "opt-a"),
+        ] {
             assert_eq!(chosen(line, &options()).as_deref(), Ok(id), "{line}");
         }
     }

@@ -93,14 +93,19 @@ fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
     }
     if args.chat.is_none() && args.session.is_none() {
         let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
-        params["repo"] = json!(std::fs::canonicalize(&dir).map_err(|error| {
-            CliError::usage(format!("cannot go to {}: {error}", dir.display()))
-        })?);
+        params["repo"] = json!(
+            std::fs::canonicalize(&dir)
+                .map_err(|error| { CliError::usage(format!("cannot go to {}: {error}", dir.display())) })?
+        );
     }
     Ok(params)
 }
 
-async fn submit(link: &Link, args: &PromptArgs, params: Value) -> Result<Box<serde_json::value::RawValue>, CliError> {
+async fn submit(
+    link: &Link,
+    args: &PromptArgs,
+    params: Value,
+) -> Result<Box<serde_json::value::RawValue>, CliError> {
     let (kind, field, given) = match (&args.chat, &args.session) {
         (Some(chat), _) => (Kind::Chat, "chat", chat),
         (None, Some(session)) => (Kind::Session, "session", session),

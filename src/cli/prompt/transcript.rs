@@ -57,24 +57,37 @@ impl Transcript {
             "reasoning" if self.terminal => self.reasoning(event, &mut out),
             "tool_call" | "tool_update" => self.tool(event, &mut out),
             "permission_requested" => {
-                self.line(paint(WARN, format_args!("? {}", one_line(event.text("title"), TITLE_WIDTH_MAX))), &mut out);
+                self.line(
+                    paint(WARN, format_args!("? {}", one_line(event.text("title"), TITLE_WIDTH_MAX))),
+                    &mut out,
+                );
             }
             "permission_resolved" => {
                 let option = match event.text("option") {
                     "" => "no answer",
                     option => option,
                 };
-                let text = format!("  {}, by {}", one_line(option, TITLE_WIDTH_MAX), one_line(event.text("by"), TITLE_WIDTH_MAX));
+                let text = format!(
+                    "  {}, by {}",
+                    one_line(option, TITLE_WIDTH_MAX),
+                    one_line(event.text("by"), TITLE_WIDTH_MAX)
+                );
                 self.line(paint(DIM, text), &mut out);
             }
             "context_reset" => {
-                let text = format!("! the agent forgot what was said before: {}", one_line(event.text("reason"), usize::MAX));
+                let text = format!(
+                    "! the agent forgot what was said before: {}",
+                    one_line(event.text("reason"), usize::MAX)
+                );
                 self.line(paint(WARN, text), &mut out);
             }
-            "notice" => self.line(paint(WARN, format_args!("! {}", one_line(event.text("text"), usize::MAX))), &mut out),
+            "notice" => self
+                .line(paint(WARN, format_args!("! {}", one_line(event.text("text"), usize::MAX))), &mut out),
             "turn_ended" => self.line(turn_ended(event), &mut out),
             // A task that ended without a turn has nothing else that says why.
-            "task_state" if event.task_end().is_some_and(|state| state != "completed") && event.turn.is_none() => {
+            "task_state"
+                if event.task_end().is_some_and(|state| state != "completed") && event.turn.is_none() =>
+            {
                 let reason = one_line(event.text("reason"), usize::MAX);
                 self.line(paint(BAD, format_args!("{}: {reason}", event.text("to"))), &mut out);
             }
@@ -200,7 +213,10 @@ mod tests {
             ("permission_requested", json!({"permission": "p-1", "title": "Run ls"})),
             ("permission_resolved", json!({"permission": "p-1", "option": "allow", "by": "hob"})),
             ("text", json!({"text": "It says hi.", "message": "m2"})),
-            ("turn_ended", json!({"outcome": "completed", "duration_ms": 3200, "usage": {"input": 10, "output": 3}})),
+            (
+                "turn_ended",
+                json!({"outcome": "completed", "duration_ms": 3200, "usage": {"input": 10, "output": 3}}),
+            ),
         ]
     }
 
@@ -230,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_task_that_never_ran_says_why() {
-        let mut never = event(1, "task_state", json!({"from": "queued", "to": "failed", "reason": "not installed"}));
+        let mut never =
+            event(1, "task_state", json!({"from": "queued", "to": "failed", "reason": "not installed"}));
         never.turn = None;
         let pieces = Transcript::new(false).event(&never);
         let [Piece::Err(text)] = pieces.as_slice() else { panic!("{pieces:?}") };
