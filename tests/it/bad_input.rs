@@ -36,7 +36,7 @@ fn a_line_that_is_no_request_gets_an_error_and_the_connection_goes_on() {
         ("not json at all", -32700),
         ("[]", -32600),
         (r#"[{"jsonrpc":"2.0","id":1,"method":"daemon/status"}]"#, -32600),
-        ("42", -32600),
+        ("42", -32700),
         (r#"{"jsonrpc":"2.0","id":1}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":{"a":1},"method":"daemon/status"}"#, -32600),
     ];
