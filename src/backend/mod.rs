@@ -1,4 +1,5 @@
 //! backend
-
+#![allow(missing_docs)]
 pub mod known;
 pub mod process;
+pub struct Agents;
