@@ -1,7 +1,5 @@
-//! hobd
+//! The daemon.
 
-fn main() {
-    if std::env::args().nth(1).as_deref() == Some("keeper") {
-        hob::backend::process::keeper_main();
-    }
+fn main() -> std::process::ExitCode {
+    hob::cli::daemon::hobd()
 }

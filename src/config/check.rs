@@ -88,12 +88,11 @@ fn worktrees(config: &Config) -> Result<(), Problem> {
             Problem::new(&["worktrees", "root"], "is not an absolute path").hint("begin it with a slash")
         );
     }
-    let below = |path: &str| {
-        Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-    };
-    if let Some(path) = section.copy.iter().find(|path| path.is_empty() || !below(path)) {
+    // Patterns in the manner of .gitignore: a slash at the beginning means the top.
+    let leaves = |path: &str| Path::new(path).components().any(|part| part == Component::ParentDir);
+    if let Some(path) = section.copy.iter().find(|path| path.is_empty() || leaves(path)) {
         let problem = Problem::new(&["worktrees", "copy"], format!("\"{path}\" leads out of the repository"));
-        return Err(problem.hint("write a path below its top"));
+        return Err(problem.hint("write a path or a pattern below its top"));
     }
     let name = |name: &str| !matches!(name, "" | "." | ".." | ".git") && !name.contains('/');
     match section.disposable.iter().find(|entry| !name(entry)) {

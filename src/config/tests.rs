@@ -70,85 +70,88 @@ stale_grace = "5m"
     assert_eq!(config.health.stale_grace, Duration::from_secs(120));
 }
 
+/// What is written, and how the refusal begins.
+const REFUSED: &[(&str, &str)] = &[
+    ("[pool]\nmax_liv = 3", "F:2: key `pool.max_liv`: unknown key; did you mean `max_live`?"),
+    ("\n[puul]\nx = 1", "F:2: key `puul`: unknown key; did you mean `pool`?"),
+    ("colour = 1", "F:1: key `colour`: unknown key; known are"),
+    (
+        "[pool]\nmax_live = \"many\"",
+        "F:2: key `pool.max_live`: invalid type: string \"many\", expected usize",
+    ),
+    ("[pool]\nmax_live = 0", "F:2: key `pool.max_live`: \"0\" is not allowed: must be at least 1"),
+    ("[pool]\nmax_live = -1", "F:2: key `pool.max_live`: "),
+    (
+        "[pool]\n\nidle_ttl = 30",
+        "F:3: key `pool.idle_ttl`: invalid type: integer `30`, expected a duration with its unit",
+    ),
+    (
+        "[pool]\nidle_ttl = \"soon\"",
+        "F:2: key `pool.idle_ttl`: \"soon\" is not allowed: expected a duration such as",
+    ),
+    (
+        "[pool]\nmin_available = \"much\"",
+        "F:2: key `pool.min_available`: \"much\" is not allowed: expected a size",
+    ),
+    (
+        "[control]\nmax_frame = \"1KiB\"",
+        "F:2: key `control.max_frame`: \"1KiB\" is not allowed: must be at least 4KiB",
+    ),
+    (
+        "[control]\nmax_frame = \"9GiB\"",
+        "F:2: key `control.max_frame`: \"9GiB\" is not allowed: must be at most 256MiB",
+    ),
+    (
+        "[watchdog]\nsilence = \"0s\"",
+        "F:2: key `watchdog.silence`: \"0s\" is not allowed: must be longer than 0s; \"off\"",
+    ),
+    (
+        "[health]\ninterval = \"0s\"",
+        "F:2: key `health.interval`: \"0s\" is not allowed: must be at least 1ms",
+    ),
+    (
+        "[permissions]\nedit = \"alow\"",
+        "F:2: key `permissions.edit`: \"alow\" is not a value of this key; did you mean `allow`?",
+    ),
+    (
+        "[permissions]\nunattended = \"ask\"",
+        "F:2: key `permissions.unattended`: \"ask\" is not a value of this key; known are",
+    ),
+    ("pool = 3", "F:1: key `pool`: invalid type: integer `3`, expected a table"),
+    ("[pool]\nmax_live = 1\nmax_live = 2", "F:3: duplicate key at \"max_live\""),
+    ("[pool\nmax_live = 1", "F:1: "),
+    ("[restart]\nbackoff_min = \"1m\"", "F:2: key `restart.backoff_min`: is longer than `backoff_max`"),
+    (
+        "default_agent = \"gose\"",
+        "F:1: key `default_agent`: no agent is called \"gose\"; did you mean `goose`?",
+    ),
+    ("[worktrees]\nroot = \"here\"", "F:2: key `worktrees.root`: is not an absolute path"),
+    ("[worktrees]\ncopy = [\"../x\"]", "F:2: key `worktrees.copy`: \"../x\" leads out of the repository"),
+    ("[worktrees]\ndisposable = [\".git\"]", "F:2: key `worktrees.disposable`: \".git\" is not"),
+    ("[agents.x]\n", "F:1: key `agents.x.command`: is missing; give program and arguments as a list"),
+    (
+        "[agents.x]\ncommand = \"x\"",
+        "F:2: key `agents.x.command`: invalid type: string \"x\", expected a list",
+    ),
+    ("[agents.x]\ncommand = [\"bin/x\"]", "F:2: key `agents.x.command`: \"bin/x\" is relative"),
+    ("[agents.x]\nbackend = \"oneshot\"", "F:1: key `agents.x.oneshot`: is missing"),
+    ("[agents.goose]\npass = [\"LD_*\"]", "F:2: key `agents.goose.pass`: \"LD_*\" cannot be passed on"),
+    ("[agents.goose]\npass = [\"*\"]", "F:2: key `agents.goose.pass`: \"*\" cannot be passed on"),
+    (
+        "[agents.goose.health]\ninterval = \"x\"",
+        "F:2: key `agents.goose.health.interval`: \"x\" is not allowed",
+    ),
+    ("[agents.goose.pool]\nmax_live = 1", "F:1: key `agents.goose.pool`: unknown key; known are"),
+    ("[agents.\"a/b\"]\ncommand = [\"x\"]", "F:1: key `agents.\"a/b\"`: is not a name for an agent"),
+    (
+        "[agents.opencode]\nsandbox = \"worktree\"",
+        "F:2: key `agents.opencode.sandbox`: needs a process for each",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_named_with_file_line_and_key() {
-    for (text, error) in [
-        ("[pool]\nmax_liv = 3", "F:2: key `pool.max_liv`: unknown key; did you mean `max_live`?"),
-        ("\n[puul]\nx = 1", "F:2: key `puul`: unknown key; did you mean `pool`?"),
-        ("colour = 1", "F:1: key `colour`: unknown key; known are"),
-        (
-            "[pool]\nmax_live = \"many\"",
-            "F:2: key `pool.max_live`: invalid type: string \"many\", expected usize",
-        ),
-        ("[pool]\nmax_live = 0", "F:2: key `pool.max_live`: \"0\" is not allowed: must be at least 1"),
-        ("[pool]\nmax_live = -1", "F:2: key `pool.max_live`: "),
-        (
-            "[pool]\n\nidle_ttl = 30",
-            "F:3: key `pool.idle_ttl`: invalid type: integer `30`, expected a duration with its unit",
-        ),
-        (
-            "[pool]\nidle_ttl = \"soon\"",
-            "F:2: key `pool.idle_ttl`: \"soon\" is not allowed: expected a duration such as",
-        ),
-        (
-            "[pool]\nmin_available = \"much\"",
-            "F:2: key `pool.min_available`: \"much\" is not allowed: expected a size",
-        ),
-        (
-            "[control]\nmax_frame = \"1KiB\"",
-            "F:2: key `control.max_frame`: \"1KiB\" is not allowed: must be at least 4KiB",
-        ),
-        (
-            "[control]\nmax_frame = \"9GiB\"",
-            "F:2: key `control.max_frame`: \"9GiB\" is not allowed: must be at most 256MiB",
-        ),
-        (
-            "[watchdog]\nsilence = \"0s\"",
-            "F:2: key `watchdog.silence`: \"0s\" is not allowed: must be longer than 0s; \"off\"",
-        ),
-        (
-            "[health]\ninterval = \"0s\"",
-            "F:2: key `health.interval`: \"0s\" is not allowed: must be at least 1ms",
-        ),
-        (
-            "[permissions]\nedit = \"alow\"",
-            "F:2: key `permissions.edit`: \"alow\" is not a value of this key; did you mean `allow`?",
-        ),
-        (
-            "[permissions]\nunattended = \"ask\"",
-            "F:2: key `permissions.unattended`: \"ask\" is not a value of this key; known are",
-        ),
-        ("pool = 3", "F:1: key `pool`: invalid type: integer `3`, expected a table"),
-        ("[pool]\nmax_live = 1\nmax_live = 2", "F:3: duplicate key at \"max_live\""),
-        ("[pool\nmax_live = 1", "F:1: "),
-        ("[restart]\nbackoff_min = \"1m\"", "F:2: key `restart.backoff_min`: is longer than `backoff_max`"),
-        (
-            "default_agent = \"gose\"",
-            "F:1: key `default_agent`: no agent is called \"gose\"; did you mean `goose`?",
-        ),
-        ("[worktrees]\nroot = \"here\"", "F:2: key `worktrees.root`: is not an absolute path"),
-        ("[worktrees]\ncopy = [\"../x\"]", "F:2: key `worktrees.copy`: \"../x\" leads out of the repository"),
-        ("[worktrees]\ndisposable = [\".git\"]", "F:2: key `worktrees.disposable`: \".git\" is not"),
-        ("[agents.x]\n", "F:1: key `agents.x.command`: is missing; give program and arguments as a list"),
-        (
-            "[agents.x]\ncommand = \"x\"",
-            "F:2: key `agents.x.command`: invalid type: string \"x\", expected a list",
-        ),
-        ("[agents.x]\ncommand = [\"bin/x\"]", "F:2: key `agents.x.command`: \"bin/x\" is relative"),
-        ("[agents.x]\nbackend = \"oneshot\"", "F:1: key `agents.x.oneshot`: is missing"),
-        ("[agents.goose]\npass = [\"LD_*\"]", "F:2: key `agents.goose.pass`: \"LD_*\" cannot be passed on"),
-        ("[agents.goose]\npass = [\"*\"]", "F:2: key `agents.goose.pass`: \"*\" cannot be passed on"),
-        (
-            "[agents.goose.health]\ninterval = \"x\"",
-            "F:2: key `agents.goose.health.interval`: \"x\" is not allowed",
-        ),
-        ("[agents.goose.pool]\nmax_live = 1", "F:1: key `agents.goose.pool`: unknown key; known are"),
-        ("[agents.\"a/b\"]\ncommand = [\"x\"]", "F:1: key `agents.\"a/b\"`: is not a name for an agent"),
-        (
-            "[agents.opencode]\nsandbox = \"worktree\"",
-            "F:2: key `agents.opencode.sandbox`: needs a process for each",
-        ),
-    ] {
+    for (text, error) in REFUSED {
         let found = load(text, &[]).map(|_| ()).unwrap_err();
         assert!(found.starts_with(error), "for {text:?}\n   found {found}\nexpected {error}");
     }

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use hob_actors::ports::PortError;
+use hob_actors::tree::{Refusal, TreeError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -148,13 +150,8 @@ pub struct RpcFailure {
 impl RpcFailure {
     /// A failure of `kind`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let data = FailureData {
-            kind,
-            retryable: kind.is_retryable(),
-            reasons: Vec::new(),
-            hint: None,
-            path: None,
-        };
+        let data =
+            FailureData { kind, retryable: kind.is_retryable(), reasons: Vec::new(), hint: None, path: None };
         Self { message: message.into(), data }
     }
 
@@ -246,7 +243,10 @@ impl From<StoreError> for RpcFailure {
             StoreError::NotFound { what, id } => Self::not_found(what, &id),
             StoreError::Conflict(why) => Self::conflict(why),
             StoreError::Closed => Self::shutting_down(),
-            StoreError::Full(..) => Self::overloaded("the disk is full").hint("df -h"),
+            full @ StoreError::Full(_) => Self::overloaded(full.to_string()).hint("df -h"),
+            passing @ (StoreError::Busy(_) | StoreError::ReadOnly(_)) => {
+                Self::overloaded(passing.to_string())
+            }
             other => Self::internal(chain(&other)),
         }
     }
@@ -259,11 +259,37 @@ impl From<WorktreeError> for RpcFailure {
             K::NotARepo | K::Bare | K::NoCommit => Self::invalid_params("repo", error.message),
             K::BadBase => Self::invalid_params("base", error.message),
             K::BranchTaken | K::PathTaken => Self::conflict(error.message),
-            K::Unsupported(what) => Self::refused(error.message).reason(what.to_string()),
-            K::Busy(..) => Self::overloaded(error.message),
+            K::Unsupported(what) => Self::refused(error.message).reason(what),
+            K::Carry => Self::conflict(error.message),
+            K::Busy(_) => Self::overloaded(error.message),
             K::Io => Self::internal(error.message),
         };
         failure.maybe_hint(error.hint)
+    }
+}
+
+impl From<TreeError> for RpcFailure {
+    fn from(error: TreeError) -> Self {
+        Self::overloaded(error.to_string())
+    }
+}
+
+impl From<PortError> for RpcFailure {
+    fn from(error: PortError) -> Self {
+        match error.source.downcast::<StoreError>() {
+            Ok(store) => (*store).into(),
+            Err(other) => Self::internal(format!("could not {}: {}", error.action, chain(&*other))),
+        }
+    }
+}
+
+impl From<Refusal> for RpcFailure {
+    fn from(refusal: Refusal) -> Self {
+        match &refusal {
+            Refusal::Stopping => Self::shutting_down(),
+            Refusal::Overloaded { .. } => Self::overloaded(refusal.to_string()).hint("hob ps; pool.max_live"),
+            Refusal::FailedTooOften(_) => Self::unavailable(refusal.to_string()),
+        }
     }
 }
 

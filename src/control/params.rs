@@ -9,6 +9,10 @@ use serde_json::value::RawValue;
 
 use super::error::{RpcFailure, shorten};
 
+mod words;
+
+pub use words::{BackendChoice, IdKind, PermissionState, Policy, RememberFor, Source, StateName};
+
 /// The longest id that a client may bring, in characters.
 pub const ID_CHARS_MAX: usize = 128;
 /// The longest title, in bytes.
@@ -17,6 +21,9 @@ pub const TITLE_BYTES_MAX: usize = 1024;
 pub const LIMIT_DEFAULT: usize = 200;
 /// The largest `limit`; more is clamped.
 pub const LIMIT_MAX: usize = 1000;
+
+/// The longest explanation of a wrong parameter, in characters: it may repeat what was sent.
+const MESSAGE_CHARS_MAX: usize = 400;
 
 /// Reads parameters, and names the field that is wrong.
 pub fn read<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, RpcFailure> {
@@ -45,7 +52,9 @@ pub fn read<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, RpcFail
 /// serde_json's text without its position: a client knows its fields, not our lines and columns.
 fn plain(message: &str) -> String {
     let end = message.rfind(" at line ").unwrap_or(message.len());
-    shorten(&message[..end]).into_owned()
+    let message = &message[..end];
+    let cut = message.char_indices().nth(MESSAGE_CHARS_MAX).map_or(message.len(), |(cut, _)| cut);
+    message[..cut].to_owned()
 }
 
 /// The field that a message of serde says is missing or unknown.
@@ -62,8 +71,10 @@ pub fn check_new_id(path: &str, id: &str) -> Result<(), RpcFailure> {
     if well_formed {
         return Ok(());
     }
-    let message =
-        format!("`{}` is no id: 1 to {ID_CHARS_MAX} of `A-Z a-z 0-9 . _ : -`, the first a letter or digit", shorten(id));
+    let message = format!(
+        "`{}` is no id: 1 to {ID_CHARS_MAX} of `A-Z a-z 0-9 . _ : -`, the first a letter or digit",
+        shorten(id)
+    );
     Err(RpcFailure::invalid_params(path, message))
 }
 
@@ -339,111 +350,6 @@ params! {
         /// For how long the answer holds for requests like it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         remember: Option<RememberFor>,
-    }
-}
-
-/// Declares enums of words: an unknown word is an error that lists the known ones.
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* })*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)*
-        }
-
-        impl $name {
-            /// The word on the wire.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-        }
-    )*};
-}
-
-words! {
-    /// What an id names.
-    IdKind {
-        /// A session.
-        Session = "session",
-        /// A chat.
-        Chat = "chat",
-        /// A task.
-        Task = "task",
-        /// A permission.
-        Permission = "permission",
-        /// A worktree.
-        Worktree = "worktree",
-    }
-    /// Who asks for a task.
-    Source {
-        /// A person in a chat.
-        Chat = "chat",
-        /// A person, for something new.
-        NewTask = "new_task",
-        /// An MCP client: an agent, as a rule.
-        Mcp = "mcp",
-        /// An arena.
-        Arena = "arena",
-        /// A program.
-        Api = "api",
-    }
-    /// Which kind of backend is to run a task.
-    BackendChoice {
-        /// The kept one.
-        Warm = "warm",
-        /// A process for this prompt alone.
-        Oneshot = "oneshot",
-    }
-    /// What answers permission requests.
-    Policy {
-        /// A person.
-        Ask = "ask",
-        /// Yes.
-        Allow = "allow",
-        /// No.
-        Reject = "reject",
-    }
-    /// For how long an answer holds.
-    RememberFor {
-        /// This once.
-        Once = "once",
-        /// This turn.
-        Turn = "turn",
-        /// This chat.
-        Chat = "chat",
-    }
-    /// The states of a task.
-    StateName {
-        /// Waits.
-        Queued = "queued",
-        /// Put aside.
-        Held = "held",
-        /// About to be sent.
-        Dispatched = "dispatched",
-        /// Runs.
-        Running = "running",
-        /// Done.
-        Completed = "completed",
-        /// Could not be done.
-        Failed = "failed",
-        /// Cancelled.
-        Cancelled = "cancelled",
-        /// Agent or daemon went away.
-        Interrupted = "interrupted",
-    }
-    /// The states of a permission.
-    PermissionState {
-        /// Waits for an answer.
-        Pending = "pending",
-        /// Answered.
-        Answered = "answered",
-        /// Its turn is over.
-        Expired = "expired",
-        /// The daemon was restarted meanwhile.
-        Stale = "stale",
     }
 }
 

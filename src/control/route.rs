@@ -15,7 +15,7 @@ const BUILT_IN_AGENT: &str = "demo";
 
 /// What the client named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// This very chat.
     Chat(String),
     /// A session; `fresh` wants a new chat in it.
@@ -36,7 +36,7 @@ pub enum Target {
 
 /// Where the task is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// A chat that is there.
     Chat {
         /// The chat.
@@ -54,15 +54,13 @@ pub enum Place {
 }
 
 /// Reads the target of a submit: exactly one of `chat`, `session` and `repo`.
-pub fn target(params: &TaskSubmit) -> Result<Target, RpcFailure> {
+pub(super) fn target(params: &TaskSubmit) -> Result<Target, RpcFailure> {
     match (&params.chat, &params.session, &params.repo) {
         (Some(_), None, None) if params.new => {
             Err(RpcFailure::invalid_params("new", "`new` makes a chat, and `chat` names one"))
         }
         (Some(chat), None, None) => Ok(Target::Chat(chat.clone())),
-        (None, Some(session), None) => {
-            Ok(Target::Session { session: session.clone(), fresh: params.new })
-        }
+        (None, Some(session), None) => Ok(Target::Session { session: session.clone(), fresh: params.new }),
         (None, None, Some(repo)) => Ok(Target::Repo { directory: repo.clone(), fresh: params.new }),
         (None, None, None) => {
             Err(RpcFailure::invalid_params("chat", "one of `chat`, `session` and `repo` is needed"))
@@ -72,7 +70,7 @@ pub fn target(params: &TaskSubmit) -> Result<Target, RpcFailure> {
 }
 
 /// The place in a session that the client named.
-pub fn in_session(session: &SessionRow, fresh: bool) -> Result<Place, RpcFailure> {
+pub(super) fn in_session(session: &SessionRow, fresh: bool) -> Result<Place, RpcFailure> {
     if session.state != "open" {
         let message = format!("session `{}` is closed", session.id);
         return Err(RpcFailure::conflict(message).hint(format!("hob session reopen {}", session.id)));
@@ -81,7 +79,7 @@ pub fn in_session(session: &SessionRow, fresh: bool) -> Result<Place, RpcFailure
 }
 
 /// The place in a repository; `newest` is its newest open session that was made this way.
-pub fn in_repo(newest: Option<&SessionRow>, fresh: bool) -> Place {
+pub(super) fn in_repo(newest: Option<&SessionRow>, fresh: bool) -> Place {
     match newest {
         Some(session) if !fresh => newest_chat(session, false),
         _ => Place::NewSession,
@@ -105,7 +103,7 @@ fn whole(chat: &IdOr<ChatRow>) -> Option<&ChatRow> {
 }
 
 /// The agent of a task that names none: the configured default, else the first available.
-pub fn default_agent(configured: Option<&str>, agents: &[AgentRow]) -> String {
+pub(super) fn default_agent(configured: Option<&str>, agents: &[AgentRow]) -> String {
     if let Some(name) = configured {
         return name.to_owned();
     }

@@ -6,6 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod reply;
+
+pub use reply::{
+    Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, StatusReply,
+    SubscribeReply,
+};
+
 /// A moment, as RFC 3339 in UTC with milliseconds on the wire and as milliseconds since 1970 inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub i64);

@@ -258,11 +258,12 @@ impl Keeper {
 
     /// Collects the dead. True if no child is left: the tree is empty.
     fn reap(&mut self, kept: &mut Kept) -> io::Result<bool> {
-        loop {
+        let had_exited = kept.agent_exited;
+        let empty = loop {
             let death = match sys::collect_any_child() {
                 Ok(Some(death)) => death,
-                Ok(None) => return Ok(false),
-                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(true),
+                Ok(None) => break false,
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => break true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
@@ -270,9 +271,12 @@ impl Keeper {
             if death.pid == kept.agent && !kept.agent_exited {
                 kept.agent_exited = true;
                 self.tell(&Report::Exited { code: death.code, signal: death.signal });
-                kept.end(Cause::AgentExited);
             }
+        };
+        if kept.agent_exited && !had_exited && !empty {
+            kept.end(Cause::AgentExited);
         }
+        Ok(empty)
     }
 
     /// Kills every descendant. True if there is no more to do: what lives is not ours to end.

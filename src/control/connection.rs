@@ -1,0 +1,376 @@
+//! One connection: requests in, answers out of order, subscriptions beside them.
+//!
+//! **Invariant:** a request that was begun is carried to its end, whatever becomes of its client;
+//! only waits and subscriptions end with the connection.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::dispatch;
+use super::error::{Kind, RpcFailure};
+use super::handlers::Call;
+use super::peer_check::Standing;
+use super::server::{Place, Server};
+use super::subscribe::Subscription;
+use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Peer, Problem, RequestId};
+
+/// Requests of one connection that are worked on at once; more are read when one is done.
+const REQUESTS_MAX: usize = 64;
+/// Waits of one connection at once; more are refused, since waiting for one could take for ever.
+const WAITS_MAX: usize = 256;
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS_MAX: usize = 64;
+/// How long a client has to read what was still queued when its connection ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One client, as its requests see it.
+pub(super) struct Connection {
+    /// Sends to it.
+    pub peer: Peer,
+    /// What it may do.
+    pub standing: Standing,
+    /// What it calls itself.
+    name: Mutex<Option<String>>,
+    subscriptions: Mutex<BTreeMap<String, JoinHandle<()>>>,
+    next_subscription: AtomicU64,
+    max_frame: usize,
+}
+
+/// A panic elsewhere leaves these whole: every change is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Connection {
+    /// What the client calls itself, if it said.
+    pub(super) fn name(&self) -> Option<String> {
+        lock(&self.name).clone()
+    }
+
+    /// Remembers what the client calls itself.
+    pub(super) fn set_name(&self, name: String) {
+        *lock(&self.name) = Some(name);
+    }
+
+    /// A name for a new subscription.
+    pub(super) fn new_subscription(&self) -> String {
+        format!("e-{}", self.next_subscription.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Begins to serve a subscription.
+    pub(super) fn subscribe(
+        &self,
+        subscription: Subscription,
+        store: crate::store::Store,
+    ) -> Result<(), RpcFailure> {
+        let mut subscriptions = lock(&self.subscriptions);
+        subscriptions.retain(|_, served| !served.is_finished());
+        if subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            let message = format!("a connection has at most {SUBSCRIPTIONS_MAX} subscriptions");
+            return Err(RpcFailure::overloaded(message).hint("events/unsubscribe"));
+        }
+        let id = subscription.id.clone();
+        subscriptions.insert(id, tokio::spawn(subscription.run(store)));
+        Ok(())
+    }
+
+    /// Ends a subscription. False if there is none of that name.
+    pub(super) fn unsubscribe(&self, id: &str) -> bool {
+        match lock(&self.subscriptions).remove(id) {
+            Some(served) => {
+                served.abort();
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn take_subscriptions(&self) -> BTreeMap<String, JoinHandle<()>> {
+        std::mem::take(&mut *lock(&self.subscriptions))
+    }
+
+    fn respond(&self, id: &RequestId, result: Result<Box<RawValue>, RpcFailure>) {
+        let result = result.and_then(|answer| {
+            if answer.get().len() > self.max_frame {
+                let message =
+                    format!("the answer has {} bytes, more than a line may have", answer.get().len());
+                return Err(RpcFailure::refused(message).hint("ask for less, with `limit`"));
+            }
+            Ok(answer)
+        });
+        // A client that is gone needs no answer.
+        match result {
+            Ok(answer) => self.peer.respond(id, Ok(&answer)).ok(),
+            Err(failure) => self.peer.refuse(id, failure.into()).ok(),
+        };
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Standing) {
+    let control = server.services.config.current().control.clone();
+    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let max_frame = bytes(control.max_frame);
+    let (read, write) = stream.into_split();
+    let hung_up = Arc::new(AtomicBool::new(false));
+    let read = Watched { half: read, hung_up: hung_up.clone() };
+    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes: bytes(control.max_backlog) };
+    let (peer, inbox) = jsonrpc::start(read, write, limits);
+    let place = Place::take(server.clone(), peer.clone());
+    let connection = Arc::new(Connection {
+        peer,
+        standing,
+        name: Mutex::default(),
+        subscriptions: Mutex::default(),
+        next_subscription: AtomicU64::new(1),
+        max_frame,
+    });
+    let work = Work { server, connection, requests: JoinSet::new(), waits: JoinSet::new() };
+    work.run(inbox, &place, &hung_up).await;
+}
+
+/// How reading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client will say nothing more. It may still listen.
+    Silent,
+    /// The client is gone.
+    Gone,
+    /// We have heard enough of it.
+    Refused,
+    /// The daemon ends.
+    Closing,
+}
+
+/// What is going on on a connection.
+struct Work {
+    server: Arc<Server>,
+    connection: Arc<Connection>,
+    requests: JoinSet<()>,
+    waits: JoinSet<()>,
+}
+
+impl Work {
+    async fn run(mut self, inbox: Inbox, place: &Place, hung_up: &AtomicBool) {
+        let end = match self.read(inbox, place).await {
+            End::Silent if hung_up.load(Ordering::Acquire) => End::Gone,
+            end => end,
+        };
+        match end {
+            End::Gone => self.abandon(),
+            End::Silent | End::Closing => self.finish().await,
+            End::Refused => {
+                self.waits.abort_all();
+                self.end_subscriptions();
+                self.finish().await;
+            }
+        }
+        self.connection.peer.close();
+        if tokio::time::timeout(FLUSH_TIMEOUT, self.connection.peer.closed()).await.is_err() {
+            self.connection.peer.abort();
+        }
+    }
+
+    /// Takes what comes, until there is no more.
+    async fn read(&mut self, mut inbox: Inbox, place: &Place) -> End {
+        let closed = self.connection.peer.closed();
+        tokio::pin!(closed);
+        let closing = self.server.closing.clone();
+        loop {
+            tokio::select! {
+                delivery = inbox.next(), if self.requests.len() < REQUESTS_MAX => match delivery {
+                    None => return End::Silent,
+                    Some(delivery) => {
+                        place.client.spoke.store(true, Ordering::Relaxed);
+                        if !self.take(delivery) {
+                            return End::Refused;
+                        }
+                    }
+                },
+                Some(_) = self.requests.join_next(), if !self.requests.is_empty() => {}
+                Some(_) = self.waits.join_next(), if !self.waits.is_empty() => {}
+                () = &mut closed => return End::Gone,
+                () = closing.cancelled() => return End::Closing,
+            }
+        }
+    }
+
+    /// Takes one message. False if nothing more is to be read after it.
+    fn take(&mut self, delivery: Delivery) -> bool {
+        match delivery.message {
+            Message::Request { id, method, params } => {
+                let request = Request { id, method, params };
+                self.begin(request, delivery.permit);
+                true
+            }
+            Message::Bad { problem, .. } => self.complain(problem),
+            // Nothing of the contract is told without wanting an answer, and we ask nothing.
+            Message::Notification { .. } | Message::Response { .. } => true,
+        }
+    }
+
+    fn begin(&mut self, request: Request, room: tokio::sync::OwnedSemaphorePermit) {
+        let is_wait = dispatch::is_wait(&request.method);
+        if is_wait && self.waits.len() >= WAITS_MAX {
+            let message = format!("a connection has at most {WAITS_MAX} waits");
+            return self.connection.respond(&request.id, Err(RpcFailure::overloaded(message)));
+        }
+        let (server, connection) = (self.server.clone(), self.connection.clone());
+        let set = if is_wait { &mut self.waits } else { &mut self.requests };
+        set.spawn(async move {
+            request.serve(server, connection).await;
+            drop(room);
+        });
+    }
+
+    /// Answers a line that is no message. False if nothing more is to be read after it.
+    fn complain(&self, problem: Problem) -> bool {
+        let (kind, message) = match problem {
+            Problem::Parse | Problem::NotUtf8 => (Kind::Parse, problem.to_string()),
+            Problem::Batch => {
+                (Kind::InvalidRequest, "batches are not taken: one request per line".to_owned())
+            }
+            Problem::Invalid => (Kind::InvalidRequest, problem.to_string()),
+            Problem::TooLong(_) => {
+                let max = self.connection.max_frame;
+                (Kind::InvalidRequest, format!("{problem}, at most {max} are taken (`control.max_frame`)"))
+            }
+        };
+        self.connection.respond(&RequestId::null(), Err(RpcFailure::new(kind, message)));
+        !matches!(problem, Problem::TooLong(_))
+    }
+
+    /// The client is gone: what it waited for ends, what it asked to be done goes on.
+    fn abandon(&mut self) {
+        self.waits.abort_all();
+        self.requests.detach_all();
+        self.end_subscriptions();
+    }
+
+    fn end_subscriptions(&self) {
+        for served in self.connection.take_subscriptions().into_values() {
+            served.abort();
+        }
+    }
+
+    /// Answers what was asked and serves what was subscribed to, for as long as somebody listens.
+    async fn finish(&mut self) {
+        let closed = self.connection.peer.closed();
+        let all = async {
+            while self.requests.join_next().await.is_some() {}
+            while self.waits.join_next().await.is_some() {}
+            for served in self.connection.take_subscriptions().into_values() {
+                // It ends by itself with its connection or the daemon.
+                served.await.ok();
+            }
+        };
+        let gone = tokio::select! {
+            () = all => false,
+            () = closed => true,
+        };
+        if gone {
+            self.abandon();
+        }
+    }
+}
+
+/// One request.
+struct Request {
+    id: RequestId,
+    method: String,
+    params: Option<Box<RawValue>>,
+}
+
+impl Request {
+    async fn serve(self, server: Arc<Server>, connection: Arc<Connection>) {
+        let closing = server.closing.clone();
+        let call = Call { server, connection: connection.clone(), answered: CancellationToken::new() };
+        let answer = AssertUnwindSafe(dispatch::dispatch(&call, &self.method, self.params.as_deref()));
+        let answer = answer.catch_unwind();
+        let result = if dispatch::is_wait(&self.method) {
+            tokio::select! {
+                result = answer => result,
+                () = closing.cancelled() => Ok(Err(RpcFailure::shutting_down())),
+            }
+        } else {
+            answer.await
+        };
+        let result = result.unwrap_or_else(|_| {
+            tracing::error!(method = %self.method, "a handler panicked");
+            Err(RpcFailure::internal(format!("{} failed in an unforeseen way", self.method)))
+        });
+        connection.respond(&self.id, result);
+        call.answered.cancel();
+    }
+}
+
+/// Reads from a socket, and tells at its end whether the other side is gone or only silent.
+struct Watched {
+    half: OwnedReadHalf,
+    hung_up: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.half).poll_read(cx, buffer);
+        let ended = match &polled {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if ended && is_hung_up(this.half.as_ref()) {
+            this.hung_up.store(true, Ordering::Release);
+        }
+        polled
+    }
+}
+
+/// Whether both directions are shut: a client that only said its last word still listens.
+fn is_hung_up(stream: &UnixStream) -> bool {
+    use std::os::fd::AsFd as _;
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    let seen = fds[0].revents().unwrap_or(PollFlags::POLLHUP);
+    polled.is_err() || seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_is_told_from_one_that_only_fell_silent() {
+        for gone in [false, true] {
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            let (half, _write) = ours.into_split();
+            let mut read = Watched { half, hung_up: Arc::default() };
+            theirs.shutdown().await.expect("shut");
+            let theirs = (!gone).then_some(theirs);
+            assert_eq!(read.read(&mut [0; 8]).await.expect("read"), 0);
+            assert_eq!(read.hung_up.load(Ordering::Acquire), gone);
+            drop(theirs);
+        }
+    }
+}

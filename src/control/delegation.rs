@@ -1,0 +1,208 @@
+//! What an agent may do on the control socket: make tasks, within limits, and mind its own.
+//!
+//! The mark of the calling process leads to the agent session that it belongs to, and that to the
+//! turn in flight. **Invariant:** who cannot be traced to a running turn may do nothing here.
+
+use std::collections::BTreeMap;
+
+use hob_actors::id::AgentKey;
+use tokio::sync::OwnedMutexGuard;
+
+use super::error::RpcFailure;
+use super::handlers::{Call, Done, tasks};
+use super::params::{Policy, Source, TaskSubmit};
+use super::peer_check::Standing;
+use super::wire::TaskRow;
+use crate::backend::process::mark::Mark;
+use crate::config::Dispatch;
+use crate::store::{Store, TaskFilter};
+
+/// A chain of parents is followed so far; longer ones are retries of retries.
+const ANCESTORS_MAX: usize = 64;
+/// Tasks are read in pages of so many to find the family of one.
+const PAGE_TASKS: usize = 1000;
+/// Pages that are read; a family that is spread wider counts only what was seen.
+const PAGES_MAX: usize = 20;
+
+/// The agent that calls.
+pub(super) struct Caller {
+    /// The task whose turn makes the call.
+    pub task: TaskRow,
+}
+
+/// The agent that calls; `None` if no agent does.
+pub(super) async fn caller(call: &Call) -> Done<Option<Caller>> {
+    let mark = match call.standing() {
+        Standing::Full => return Ok(None),
+        Standing::Agent(mark) => mark,
+    };
+    let unknown = || RpcFailure::forbidden("this process belongs to no running turn of this daemon");
+    let key = key_of(call, mark.ok_or_else(unknown)?).await?.ok_or_else(unknown)?;
+    let filter = TaskFilter {
+        chat: Some(key.chat.to_string()),
+        state: Some("running".to_owned()),
+        ..TaskFilter::default()
+    };
+    let running = call.services().store.tasks(filter).await?;
+    let task = running.into_iter().find(|task| task.agent == key.agent.as_str()).ok_or_else(unknown)?;
+    Ok(Some(Caller { task }))
+}
+
+/// The agent session that a marked process belongs to.
+async fn key_of(call: &Call, mark: Mark) -> Done<Option<AgentKey>> {
+    let services = call.services();
+    if services.store.installation().await? != mark.installation {
+        return Ok(None);
+    }
+    let processes = services.store.open_processes().await?;
+    let started = processes.into_iter().find(|process| process.attempt == mark.attempt);
+    let Some(pid) = started.and_then(|process| process.agent_pid) else {
+        return Ok(None);
+    };
+    let live = services.tree.live().await?;
+    Ok(live.into_iter().find(|view| view.pid == Some(pid)).map(|view| view.key))
+}
+
+/// What an agent asked for, held to what it may: its own session, in its own name.
+pub(super) fn narrow(caller: &Caller, mut params: TaskSubmit) -> Done<TaskSubmit> {
+    let own = &caller.task;
+    if params.source.is_some_and(|source| source != Source::Mcp) {
+        return Err(RpcFailure::forbidden("an agent submits with source `mcp` only"));
+    }
+    if params.permissions == Some(Policy::Allow) {
+        return Err(RpcFailure::forbidden("an agent may not allow what a person is asked for"));
+    }
+    if params.parent.as_ref().is_some_and(|parent| *parent != own.id) {
+        return Err(RpcFailure::forbidden("an agent submits for its own task only"));
+    }
+    let elsewhere = params.session.as_ref().is_some_and(|session| *session != own.session);
+    if elsewhere || params.repo.is_some() || params.chat.is_some() {
+        let failure = RpcFailure::forbidden("an agent submits to new chats of its own session only");
+        return Err(failure.hint(format!("session = \"{}\"", own.session)));
+    }
+    params.session = Some(own.session.clone());
+    params.new = true;
+    params.source = Some(Source::Mcp);
+    params.parent = Some(own.id.clone());
+    Ok(params)
+}
+
+/// Refuses a task that is not of the calling agent's own making. Others than agents may see all.
+pub(super) async fn check_own(call: &Call, task: &TaskRow) -> Done<()> {
+    let Some(caller) = caller(call).await? else {
+        return Ok(());
+    };
+    let ancestors = ancestors(&call.services().store, task).await?;
+    let is_own = |above: &TaskRow| above.chat == caller.task.chat && above.agent == caller.task.agent;
+    if ancestors.iter().any(is_own) {
+        return Ok(());
+    }
+    Err(RpcFailure::forbidden(format!("task `{}` is not of your making", task.id)))
+}
+
+/// The tasks above a task, its parent first.
+async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
+    let mut above: Vec<TaskRow> = Vec::new();
+    let mut next = task.parent.clone();
+    while let Some(id) = next.take()
+        && above.len() < ANCESTORS_MAX
+        && let Some(row) = store.task_row(&id).await?
+    {
+        next.clone_from(&row.parent);
+        above.push(row);
+    }
+    Ok(above)
+}
+
+/// Refuses one child more than the limits allow. What is returned keeps the family from growing
+/// until the child is recorded.
+pub(super) async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMutexGuard<()>> {
+    let services = call.services();
+    let above = ancestors(&services.store, &caller.task).await?;
+    let root = above.last().unwrap_or(&caller.task).id.clone();
+    let alone = services.flights.request(&format!("family of {root}")).await;
+    let depth = 1 + std::iter::once(&caller.task).chain(&above).filter(|task| is_made(task)).count();
+    let family = family(&services.store, &root).await?;
+    let alive = family.iter().filter(|task| !tasks::is_terminal(task)).count();
+    judge(Counts { depth, alive, total: family.len() }, &services.config.current().dispatch)?;
+    Ok(alone)
+}
+
+/// Whether a task was made by an agent.
+fn is_made(task: &TaskRow) -> bool {
+    task.source == Source::Mcp.word()
+}
+
+/// How large a family is.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    /// How deep the new task would be; a child of a person's task is 1 deep.
+    depth: usize,
+    /// Children that are not terminal.
+    alive: usize,
+    /// Children over the root's life.
+    total: usize,
+}
+
+fn judge(counts: Counts, limits: &Dispatch) -> Done<()> {
+    let refused = [
+        (counts.depth > limits.max_depth, "depth", "tasks may not be nested deeper", limits.max_depth),
+        (
+            counts.alive >= limits.max_children,
+            "children",
+            "as many tasks as allowed are alive",
+            limits.max_children,
+        ),
+        (
+            counts.total >= limits.max_children_total,
+            "children_total",
+            "as many tasks as allowed were made",
+            limits.max_children_total,
+        ),
+    ];
+    match refused.into_iter().find(|(is_over, ..)| *is_over) {
+        Some((_, reason, what, limit)) => {
+            Err(RpcFailure::refused(format!("{what} ({limit})")).reason(reason))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Every task that descends from `root`: all of them are newer than it.
+async fn family(store: &Store, root: &str) -> Done<Vec<TaskRow>> {
+    let mut newer = Vec::new();
+    let mut before = None;
+    for _ in 0..PAGES_MAX {
+        let filter = TaskFilter { limit: Some(PAGE_TASKS), before: before.take(), ..TaskFilter::default() };
+        let page = store.tasks(filter).await?;
+        let is_last = page.len() < PAGE_TASKS || page.iter().any(|task| task.id == root);
+        before = page.last().map(|task| task.id.clone());
+        newer.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    Ok(descendants(root, newer))
+}
+
+fn descendants(root: &str, tasks: Vec<TaskRow>) -> Vec<TaskRow> {
+    let parents: BTreeMap<String, String> =
+        tasks.iter().filter_map(|task| Some((task.id.clone(), task.parent.clone()?))).collect();
+    let descends = |task: &TaskRow| {
+        let mut above = parents.get(&task.id);
+        // A chain is no longer than there are tasks.
+        for _ in 0..=parents.len() {
+            match above {
+                Some(id) if id == root => return true,
+                Some(id) => above = parents.get(id),
+                None => return false,
+            }
+        }
+        false
+    };
+    tasks.into_iter().filter(|task| is_made(task) && descends(task)).collect()
+}
+
+#[cfg(test)]
+#[path = "delegation/tests.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+//! `permission/*`: the inbox of questions that agents ask.
+
+use hob_actors::id::{AgentKey, PermissionId};
+use hob_actors::tree::{Answered, PermissionReply, Remember};
+
+use super::{Call, Done};
+use crate::control::error::{RpcFailure, shorten};
+use crate::control::params::{PermissionAnswer, PermissionList, RememberFor};
+use crate::control::wire::PermissionRow;
+
+/// Who is recorded for an answer when the client did not say who it is.
+const ANONYMOUS: &str = "a client";
+
+/// `permission/list`
+pub(crate) async fn list(call: &Call, params: PermissionList) -> Done<Vec<PermissionRow>> {
+    let state = params.state.map(crate::control::params::PermissionState::word);
+    Ok(call.services().store.permissions(params.chat.as_deref(), state).await?)
+}
+
+/// `permission/answer`
+pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<PermissionRow> {
+    let row = find(call, &params.permission).await?;
+    if row.state != "pending" {
+        return Err(settled(&row));
+    }
+    let reply = PermissionReply {
+        permission: PermissionId::from(params.permission.as_str()),
+        option: params.option.clone(),
+        by: call.connection.name().unwrap_or_else(|| ANONYMOUS.to_owned()),
+        remember: match params.remember {
+            None | Some(RememberFor::Once) => Remember::Once,
+            Some(RememberFor::Turn) => Remember::Turn,
+            Some(RememberFor::Chat) => Remember::Chat,
+        },
+    };
+    let key = AgentKey::new(row.chat.as_str(), row.agent.as_str());
+    match call.services().tree.answer_permission(key, reply).await? {
+        Answered::Accepted => find(call, &params.permission).await,
+        Answered::Late => Err(settled(&find(call, &params.permission).await?)),
+        Answered::NotOffered(offered) => {
+            let message =
+                format!("`{}` is not offered; these are: {}", shorten(&params.option), offered.join(", "));
+            Err(RpcFailure::invalid_params("option", message))
+        }
+    }
+}
+
+fn settled(row: &PermissionRow) -> RpcFailure {
+    let state = if row.state == "pending" { "no longer open" } else { row.state.as_str() };
+    let by = row.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+    RpcFailure::conflict(format!("permission `{}` is {state}{by}", row.id))
+}
+
+async fn find(call: &Call, id: &str) -> Done<PermissionRow> {
+    let found = call.services().store.permission(id).await?;
+    found.ok_or_else(|| RpcFailure::not_found("permission", id).hint("hob permission ls"))
+}

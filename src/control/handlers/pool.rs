@@ -1,0 +1,166 @@
+//! `pool/*`: agent sessions as they are right now.
+//!
+//! What is recorded comes from the store, what is true this moment from the tree; the tree wins.
+
+use std::collections::BTreeMap;
+
+use hob_actors::id::{AgentKey, TaskId};
+use hob_actors::tree::LiveView;
+
+use super::{Call, Done};
+use crate::backend::process;
+use crate::control::params::PoolList;
+use crate::control::wire::{AgentSessionRow, TaskRow};
+use crate::store::words;
+
+/// `pool/list`
+pub(crate) async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSessionRow>> {
+    let mut rows = call.services().store.agent_sessions(true).await?;
+    let now = Now::look(call).await;
+    now.merge(&mut rows);
+    if !params.all {
+        rows.retain(is_live);
+    }
+    weigh(&mut rows).await;
+    Ok(rows)
+}
+
+/// Whether it has a process, or is about to.
+fn is_live(row: &AgentSessionRow) -> bool {
+    row.pid.is_some() || matches!(row.status.as_str(), "starting" | "idle" | "busy" | "backoff")
+}
+
+/// What the tree knows at one moment.
+pub(crate) struct Now {
+    live: Vec<LiveView>,
+    waiting: BTreeMap<TaskId, (AgentKey, &'static str)>,
+}
+
+impl Now {
+    /// Asks the tree. While a part of it is being restarted, what is recorded must do.
+    pub(crate) async fn look(call: &Call) -> Self {
+        let tree = &call.services().tree;
+        let (live, waiting) = tokio::join!(tree.live(), tree.waiting());
+        Self { live: live.unwrap_or_default(), waiting: waiting.unwrap_or_default() }
+    }
+
+    /// Puts the present into rows of the past.
+    pub(crate) fn merge(&self, rows: &mut [AgentSessionRow]) {
+        for row in rows {
+            if let Some(view) = self.live.iter().find(|view| is_of(&view.key, row)) {
+                take(row, view);
+            }
+            let n_waiting = self.waiting.values().filter(|(key, _)| is_of(key, row)).count() as u64;
+            row.queued = row.queued.max(n_waiting);
+        }
+    }
+
+    /// Says of waiting tasks what they wait for.
+    pub(crate) fn explain(&self, rows: &mut [TaskRow]) {
+        for row in rows.iter_mut().filter(|row| row.state == "queued") {
+            row.waiting = self.waiting.get(row.id.as_str()).map(|(_, what)| (*what).to_owned());
+        }
+    }
+}
+
+fn is_of(key: &AgentKey, row: &AgentSessionRow) -> bool {
+    key.chat.as_str() == row.chat && key.agent.as_str() == row.agent
+}
+
+fn take(row: &mut AgentSessionRow, view: &LiveView) {
+    words::agent_status(view.status).clone_into(&mut row.status);
+    row.generation = view.generation.0;
+    row.pid = view.pid;
+    row.idle_ms = view.idle_ms;
+    row.turn = view.turn.as_ref().map(ToString::to_string);
+    row.restarts = view.restarts;
+    if let Some(context) = view.context {
+        row.context = Some(words::context(context).to_owned());
+    }
+}
+
+/// Fills in the memory of the process trees. Walks /proc, so not on this thread.
+pub(crate) async fn weigh(rows: &mut [AgentSessionRow]) {
+    let pids: Vec<Option<u32>> = rows.iter().map(|row| row.pid).collect();
+    if pids.iter().all(Option::is_none) {
+        return;
+    }
+    let weigh_all = move || pids.into_iter().map(|pid| pid.and_then(process::tree_rss)).collect::<Vec<_>>();
+    // What could not be weighed is told as unknown.
+    let weights = tokio::task::spawn_blocking(weigh_all).await.unwrap_or_default();
+    for (row, weight) in rows.iter_mut().zip(weights) {
+        row.rss_bytes = weight;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hob_actors::event::{AgentStatus, Context};
+    use hob_actors::id::Generation;
+
+    fn row(chat: &str, agent: &str) -> AgentSessionRow {
+        AgentSessionRow {
+            chat: chat.into(),
+            agent: agent.into(),
+            session: "s-1".into(),
+            backend: "acp".into(),
+            status: "crashed".into(),
+            generation: 1,
+            pid: None,
+            shared_with: 0,
+            backend_session: None,
+            config_hash: None,
+            worktree: None,
+            idle_ms: None,
+            queued: 0,
+            turn: None,
+            restarts: 0,
+            context: None,
+            rss_bytes: None,
+            last_exit: None,
+        }
+    }
+
+    #[test]
+    fn the_present_is_put_into_the_row_of_its_own_key() {
+        let view = LiveView {
+            key: AgentKey::new("c-1", "goose"),
+            status: AgentStatus::Busy,
+            generation: Generation(2),
+            pid: Some(42),
+            idle_ms: None,
+            turn: Some("u-1".into()),
+            restarts: 1,
+            context: Some(Context::Loaded),
+        };
+        let waiting = [("t-2".into(), (AgentKey::new("c-1", "goose"), "turn"))];
+        let now = Now { live: vec![view], waiting: waiting.into_iter().collect() };
+        let mut rows = [row("c-1", "goose"), row("c-1", "qwen"), row("c-2", "goose")];
+        now.merge(&mut rows);
+        let first = &rows[0];
+        assert_eq!((first.status.as_str(), first.pid, first.generation), ("busy", Some(42), 2));
+        assert_eq!((first.turn.as_deref(), first.context.as_deref()), (Some("u-1"), Some("loaded")));
+        assert_eq!(first.queued, 1);
+        assert_eq!(rows[1..], [row("c-1", "qwen"), row("c-2", "goose")]);
+    }
+
+    #[test]
+    fn only_what_has_a_process_or_soon_will_is_live() {
+        let cases = [
+            ("starting", true),
+            ("idle", true),
+            ("busy", true),
+            ("backoff", true),
+            ("evicted", false),
+            ("crashed", false),
+            ("circuit_open", false),
+            ("closed", false),
+        ];
+        for (status, live) in cases {
+            let mut row = row("c-1", "goose");
+            row.status = status.into();
+            assert_eq!(is_live(&row), live, "{status}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! How tasks come to be: `task/submit` and `task/retry`.
+//!
+//! The order matters. What can be refused is refused before anything is made; what is made stays
+//! even if a later step fails, except where nobody could find it again.
+
+use std::path::Path;
+
+use hob_actors::id::{AgentKey, TaskId};
+use hob_actors::ports::{PermissionPolicy, Store as _};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Call, Done, agents, chats, sessions, tasks};
+use crate::backend::Availability;
+use crate::control::delegation::{self, Caller};
+use crate::control::error::{RpcFailure, shorten};
+use crate::control::make::{self, Plan};
+use crate::control::params::{BackendChoice, Policy, Source, TaskRef, TaskSubmit};
+use crate::control::route::{self, Place, Target};
+use crate::control::wire::{IdOr, TaskRow};
+use crate::store::{NewChat, NewTask, fresh_id};
+use crate::worktree::Located;
+
+/// The longest `request_id`, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 256;
+
+/// `task/submit`
+pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
+    check(&params)?;
+    let caller = delegation::caller(call).await?;
+    let params = match &caller {
+        Some(caller) => delegation::narrow(caller, params)?,
+        None => params,
+    };
+    let target = route::target(&params)?;
+    // One of two with the same id makes the task, the other finds it.
+    let _alone = match &params.request_id {
+        Some(id) => Some(call.services().flights.request(id).await),
+        None => None,
+    };
+    if let Some(id) = &params.request_id
+        && let Some(first) = call.services().store.task_of_request(id).await?
+    {
+        return Ok(first);
+    }
+    call.check_open()?;
+    if let Some(parent) = &params.parent {
+        tasks::find(call, parent).await?;
+    }
+    let agent = choose_agent(call, params.agent.as_deref()).await?;
+    let _family = match &caller {
+        Some(caller) => Some(delegation::check_limits(call, caller).await?),
+        None => None,
+    };
+    let spot = find_spot(call, target).await?;
+    check_self(caller.as_ref(), &spot, &agent)?;
+    admit(call, &spot, &agent).await?;
+    let chat = settle(call, spot).await?;
+    accept(call, new_task(params, chat.id.clone(), agent)).await
+}
+
+/// `task/retry`
+pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
+    call.check_open()?;
+    let services = call.services();
+    let old = tasks::find(call, &params.task).await?;
+    if !tasks::is_terminal(&old) {
+        return Err(RpcFailure::conflict(format!(
+            "task `{}` is {}, so there is nothing to retry",
+            old.id, old.state
+        )));
+    }
+    let card = services.store.task(TaskId::from(old.id.as_str())).await?;
+    check_agent(call, &old.agent).await?;
+    let _alone = services.flights.session(&old.session).await;
+    open_chat(call, &old.chat).await?;
+    services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str())).await??;
+    let new = NewTask {
+        request_id: None,
+        chat: old.chat,
+        agent: old.agent,
+        prompt: old.prompt,
+        source: old.source,
+        permissions: card.as_ref().and_then(|card| card.permissions),
+        no_wait: card.as_ref().is_some_and(|card| card.no_wait),
+        hold: false,
+        parent: Some(old.id),
+        backend: old.backend,
+    };
+    accept(call, new).await
+}
+
+fn check(params: &TaskSubmit) -> Done<()> {
+    if params.prompt.trim().is_empty() {
+        return Err(RpcFailure::invalid_params("prompt", "the prompt is empty"));
+    }
+    match &params.request_id {
+        Some(id) if id.is_empty() || id.len() > REQUEST_ID_BYTES_MAX => {
+            let message = format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes");
+            Err(RpcFailure::invalid_params("request_id", message))
+        }
+        _ if params.backend == Some(BackendChoice::Oneshot) => {
+            let failure = RpcFailure::unavailable("one-shot backends are not there yet");
+            Err(failure.hint("leave out `backend`: the agent is kept warm"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn choose_agent(call: &Call, named: Option<&str>) -> Done<String> {
+    let name = match named {
+        Some(name) => name.to_owned(),
+        None => {
+            let configured = call.services().config.current().default_agent.clone();
+            route::default_agent(configured.as_deref(), &agents::all(call).await?)
+        }
+    };
+    check_agent(call, &name).await?;
+    Ok(name)
+}
+
+/// An agent must be known, and be there. Looks for its program on disk, so not on this thread.
+async fn check_agent(call: &Call, name: &str) -> Done<()> {
+    let (agents, asked) = (call.services().agents.clone(), name.to_owned());
+    let availability = tokio::task::spawn_blocking(move || agents.availability(&asked)).await;
+    match availability.map_err(|_| RpcFailure::internal("the agent could not be looked up"))? {
+        Availability::Ready => Ok(()),
+        Availability::Unknown => Err(RpcFailure::not_found("agent", name).hint("hob agent ls")),
+        Availability::Missing(why) => {
+            Err(RpcFailure::unavailable(format!("agent `{}` is not available: {why}", shorten(name)))
+                .hint("hob agent ls"))
+        }
+    }
+}
+
+/// Where a task will go, and what has to be made first. Nobody else can change that meanwhile.
+struct Spot {
+    place: Place,
+    /// The id of the chat, also of one that is still to be made.
+    chat: String,
+    /// The user's directory, where that is what the client named.
+    located: Option<Located>,
+    alone: Vec<OwnedMutexGuard<()>>,
+}
+
+impl Spot {
+    fn new(place: Place, located: Option<Located>, alone: Vec<OwnedMutexGuard<()>>) -> Self {
+        let chat = match &place {
+            Place::Chat { chat, .. } => chat.clone(),
+            Place::NewChat { .. } | Place::NewSession => fresh_id("c-"),
+        };
+        Self { place, chat, located, alone }
+    }
+}
+
+async fn find_spot(call: &Call, target: Target) -> Done<Spot> {
+    let services = call.services();
+    match target {
+        Target::Chat(chat) => {
+            let session = chats::find(call, &chat).await?.session;
+            let alone = services.flights.session(&session).await;
+            open_chat(call, &chat).await?;
+            Ok(Spot::new(Place::Chat { chat, session }, None, vec![alone]))
+        }
+        Target::Session { session, fresh } => {
+            let alone = services.flights.session(&session).await;
+            let found = services.store.session(&session).await?;
+            let found =
+                found.ok_or_else(|| RpcFailure::not_found("session", &session).hint("hob session ls"))?;
+            Ok(Spot::new(route::in_session(&found, fresh)?, None, vec![alone]))
+        }
+        Target::Repo { directory, fresh } => {
+            let located = services.worktrees.locate(sessions::absolute(&directory)?).await?;
+            find_in_repo(call, located, fresh).await
+        }
+    }
+}
+
+async fn find_in_repo(call: &Call, located: Located, fresh: bool) -> Done<Spot> {
+    let services = call.services();
+    let top = make::text(&located.top)?.to_owned();
+    let mut alone = vec![services.flights.repo(&top).await];
+    let mut newest = services.store.newest_prompt_session(&top).await?;
+    if let Some(session) = &newest {
+        alone.push(services.flights.session(&session.id).await);
+        // It may have been closed before we were alone with it.
+        newest = services.store.newest_prompt_session(&top).await?.filter(|again| again.id == session.id);
+    }
+    let place = route::in_repo(newest.as_ref(), fresh);
+    Ok(Spot::new(place, Some(located), alone))
+}
+
+async fn open_chat(call: &Call, chat: &str) -> Done<()> {
+    let row = chats::find(call, chat).await?;
+    if row.state == "open" {
+        return Ok(());
+    }
+    Err(RpcFailure::conflict(format!("chat `{chat}` is closed"))
+        .hint(format!("hob chat new {}", row.session)))
+}
+
+/// An agent that waited for a task behind its own turn would wait for ever.
+fn check_self(caller: Option<&Caller>, spot: &Spot, agent: &str) -> Done<()> {
+    match caller {
+        Some(caller) if caller.task.chat == spot.chat && caller.task.agent == agent => {
+            Err(RpcFailure::refused("an agent cannot queue a task behind its own turn").reason("own_turn"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks whether the agent could be started at all, before anything is made for it.
+async fn admit(call: &Call, spot: &Spot, agent: &str) -> Done<()> {
+    Ok(call.services().tree.admit(AgentKey::new(spot.chat.as_str(), agent)).await??)
+}
+
+/// A chat that is there, and what keeps others out of it.
+struct Settled {
+    id: String,
+    _alone: Vec<OwnedMutexGuard<()>>,
+}
+
+/// Makes what is missing.
+async fn settle(call: &Call, spot: Spot) -> Done<Settled> {
+    let services = call.services();
+    let Spot { place, chat, located, mut alone } = spot;
+    let subdir = located.as_ref().map(|located| located.subdir.clone());
+    let session = match place {
+        Place::Chat { session, .. } => session,
+        Place::NewChat { session } => {
+            make_chat(call, &chat, &session).await?;
+            session
+        }
+        Place::NewSession => {
+            // Only a directory leads to a new session.
+            let located =
+                located.ok_or_else(|| RpcFailure::internal("a new session without a repository"))?;
+            let plan =
+                Plan { id: None, title: None, base: None, carry_changes: false, origin: Some("prompt") };
+            let session = make::session(services, located, plan).await?.id;
+            alone.push(services.flights.session(&session).await);
+            make_chat(call, &chat, &session).await?;
+            session
+        }
+    };
+    services.audience.learn(&chat, &session);
+    if let Some(subdir) = subdir {
+        work_in(call, &chat, &session, &subdir).await?;
+    }
+    Ok(Settled { id: chat, _alone: alone })
+}
+
+async fn make_chat(call: &Call, id: &str, session: &str) -> Done<()> {
+    let new = NewChat { id: Some(id.to_owned()), session: session.to_owned(), title: None };
+    call.services().store.create_chat(new).await?;
+    Ok(())
+}
+
+/// Lets agents of the chat work where the user stood, if the worktree has that directory: one that
+/// was never committed is not in it.
+async fn work_in(call: &Call, chat: &str, session: &str, subdir: &Path) -> Done<()> {
+    let store = &call.services().store;
+    let subdir = match store.session(session).await?.and_then(|row| row.worktree) {
+        Some(IdOr::Whole(worktree)) if !subdir.as_os_str().is_empty() => {
+            let there = tokio::fs::metadata(Path::new(&worktree.path).join(subdir)).await;
+            if there.is_ok_and(|there| there.is_dir()) { subdir } else { Path::new("") }
+        }
+        _ => Path::new(""),
+    };
+    Ok(store.set_cwd(chat, make::text(subdir)?).await?)
+}
+
+fn new_task(params: TaskSubmit, chat: String, agent: String) -> NewTask {
+    let source = params.source.unwrap_or(if params.chat.is_some() { Source::Chat } else { Source::NewTask });
+    NewTask {
+        request_id: params.request_id,
+        chat,
+        agent,
+        prompt: params.prompt,
+        source: source.word().to_owned(),
+        permissions: params.permissions.map(|policy| match policy {
+            Policy::Ask => PermissionPolicy::Ask,
+            Policy::Allow => PermissionPolicy::Allow,
+            Policy::Reject => PermissionPolicy::Reject,
+        }),
+        no_wait: params.no_wait,
+        hold: params.hold,
+        parent: params.parent,
+        backend: Some(params.backend.unwrap_or(BackendChoice::Warm).word().to_owned()),
+    }
+}
+
+/// Records the task and tells the tree. Durable when this returns.
+async fn accept(call: &Call, new: NewTask) -> Done<TaskRow> {
+    let services = call.services();
+    let submitted = services.store.submit(new).await?;
+    if submitted.fresh {
+        services.tree.submitted(submitted.card);
+    }
+    Ok(submitted.task)
+}

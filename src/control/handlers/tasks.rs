@@ -1,0 +1,125 @@
+//! `task/*`, but for how tasks come to be: that is in [`super::submit`].
+
+use std::time::Duration;
+
+use hob_actors::id::{ChatId, TaskId};
+use hob_actors::ports::Store as _;
+use tokio::time::Instant;
+
+use super::{Call, Done, chats, pool};
+use crate::control::delegation;
+use crate::control::error::RpcFailure;
+use crate::control::params::{ChatRef, TaskList, TaskRef, TaskWait, clamp_limit};
+use crate::control::wire::{HeldReply, TaskRow};
+use crate::store::TaskFilter;
+
+/// A waiting call looks at its task at most once in this time, however fast the journal grows.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The longest wait that is counted: 10 years, so that a sum of times cannot overflow.
+const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// `task/list`
+pub(crate) async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
+    let filter = TaskFilter {
+        chat: params.chat,
+        session: params.session,
+        state: params.state.map(|state| state.word().to_owned()),
+        limit: Some(clamp_limit(params.limit)),
+        before: params.before,
+    };
+    let mut rows = call.services().store.tasks(filter).await?;
+    pool::Now::look(call).await.explain(&mut rows);
+    Ok(rows)
+}
+
+/// `task/show`
+pub(crate) async fn show(call: &Call, params: TaskRef) -> Done<TaskRow> {
+    let row = find(call, &params.task).await?;
+    delegation::check_own(call, &row).await?;
+    explained(call, row).await
+}
+
+/// `task/wait`
+pub(crate) async fn wait(call: &Call, params: TaskWait) -> Done<TaskRow> {
+    let row = find(call, &params.task).await?;
+    delegation::check_own(call, &row).await?;
+    let until_terminal = terminal(call, &params.task);
+    let Some(timeout_ms) = params.timeout_ms else {
+        return until_terminal.await;
+    };
+    let limit = Duration::from_millis(timeout_ms).min(WAIT_MAX);
+    match tokio::time::timeout(limit, until_terminal).await {
+        Ok(row) => row,
+        Err(_) => explained(call, find(call, &params.task).await?).await,
+    }
+}
+
+/// The task once nothing will change it any more. Looks when the journal has grown: the end of a
+/// task is an event too.
+async fn terminal(call: &Call, id: &str) -> Done<TaskRow> {
+    let mut head = call.services().store.head();
+    loop {
+        head.borrow_and_update();
+        let looked = Instant::now();
+        let row = find(call, id).await?;
+        if is_terminal(&row) {
+            return Ok(row);
+        }
+        head.changed().await.map_err(|_| RpcFailure::shutting_down())?;
+        tokio::time::sleep_until(looked + LOOK_INTERVAL).await;
+    }
+}
+
+/// `task/cancel`
+pub(crate) async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
+    let row = find(call, &params.task).await?;
+    delegation::check_own(call, &row).await?;
+    if is_terminal(&row) {
+        return Ok(row);
+    }
+    call.services().tree.cancel(TaskId::from(params.task.as_str())).await?;
+    explained(call, find(call, &params.task).await?).await
+}
+
+/// `task/hold`
+pub(crate) async fn hold(call: &Call, params: ChatRef) -> Done<HeldReply> {
+    set_held(call, &params.chat, true).await
+}
+
+/// `task/release`
+pub(crate) async fn release(call: &Call, params: ChatRef) -> Done<HeldReply> {
+    set_held(call, &params.chat, false).await
+}
+
+async fn set_held(call: &Call, chat: &str, held: bool) -> Done<HeldReply> {
+    let services = call.services();
+    let session = chats::find(call, chat).await?.session;
+    let _alone = services.flights.session(&session).await;
+    if chats::find(call, chat).await?.state == "closed" {
+        return Err(RpcFailure::conflict(format!("chat `{chat}` is closed")));
+    }
+    services.store.set_held(ChatId::from(chat), held).await?;
+    services.tree.held(ChatId::from(chat), held);
+    Ok(HeldReply { held })
+}
+
+/// The task of that id, with its turns.
+pub(crate) async fn find(call: &Call, id: &str) -> Done<TaskRow> {
+    let found = call.services().store.task_row(id).await?;
+    found.ok_or_else(|| RpcFailure::not_found("task", id).hint("hob task ls"))
+}
+
+/// The task, and what it waits for.
+async fn explained(call: &Call, row: TaskRow) -> Done<TaskRow> {
+    let mut rows = [row];
+    if rows[0].state == "queued" {
+        pool::Now::look(call).await.explain(&mut rows);
+    }
+    let [row] = rows;
+    Ok(row)
+}
+
+/// Nothing will change it any more.
+pub(crate) fn is_terminal(row: &TaskRow) -> bool {
+    matches!(row.state.as_str(), "completed" | "failed" | "cancelled" | "interrupted")
+}

@@ -1,0 +1,139 @@
+//! Makes sessions, chats and the end of both: each step recorded before the next, all of them
+//! undone when one fails.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hob_actors::event::{Event, Level, NewEvent, Scope};
+use hob_actors::id::{ChatId, SessionId, TaskId};
+use hob_actors::ports::{Permit, Store as _};
+
+use super::Services;
+use super::error::{RpcFailure, chain};
+use super::params::StateName;
+use super::wire::SessionRow;
+use crate::store::{NewSession, NewWorktree, TaskFilter, WorktreeFacts, fresh_id};
+use crate::worktree::{CreateRequest, Created, Located};
+
+/// How many waiting tasks of a closing chat are looked up at once.
+const TASKS_PAGE: usize = 1000;
+
+/// What a new session is to be.
+pub(super) struct Plan {
+    /// Its id, if the client brought one.
+    pub id: Option<String>,
+    /// What a person calls it.
+    pub title: Option<String>,
+    /// What to start from.
+    pub base: Option<String>,
+    /// Whether uncommitted changes come along.
+    pub carry_changes: bool,
+    /// Who made it, where that matters for finding it again.
+    pub origin: Option<&'static str>,
+}
+
+/// Makes a session with its worktree. Nothing is left behind when that fails.
+pub(super) async fn session(
+    services: &Services,
+    located: Located,
+    plan: Plan,
+) -> Result<SessionRow, RpcFailure> {
+    let id = fresh_id("w-");
+    let (path, branch) = services.worktrees.plan(&id);
+    let repo = text(&located.top)?.to_owned();
+    let begun = NewWorktree { id: id.clone(), repo: repo.clone(), path: text(&path)?.to_owned(), branch };
+    services.store.begin_worktree(begun).await?;
+    let request =
+        CreateRequest { id: id.clone(), located, base: plan.base.clone(), carry_changes: plan.carry_changes };
+    let created = match services.worktrees.create(request).await {
+        Ok(created) => created,
+        Err(error) => {
+            abandon(services, &id).await;
+            return Err(error.into());
+        }
+    };
+    match record(services, &id, repo, plan, &created).await {
+        Ok(row) => {
+            tell_notices(services, &row.id, created.notices);
+            Ok(row)
+        }
+        Err(failure) => {
+            match services.worktrees.undo_create(&created).await {
+                Ok(undone) if undone.kept.is_empty() => abandon(services, &id).await,
+                // Its row stays, so that what is left is not forgotten.
+                Ok(undone) => {
+                    tracing::warn!(worktree = %id, kept = ?undone.kept, "half-made worktree not undone")
+                }
+                Err(error) => tracing::warn!(worktree = %id, %error, "half-made worktree not undone"),
+            }
+            Err(failure)
+        }
+    }
+}
+
+async fn record(
+    services: &Services,
+    worktree: &str,
+    repo: String,
+    plan: Plan,
+    created: &Created,
+) -> Result<SessionRow, RpcFailure> {
+    let facts = WorktreeFacts {
+        id: worktree.to_owned(),
+        path: text(&created.path)?.to_owned(),
+        branch: created.branch.clone(),
+        base_commit: created.base_commit.clone(),
+        common_dir: text(&created.common_dir)?.to_owned(),
+        device: created.device,
+        inode: created.inode,
+    };
+    let session = NewSession {
+        id: plan.id,
+        repo,
+        title: plan.title,
+        base: plan.base,
+        carry_changes: plan.carry_changes,
+        origin: plan.origin.map(str::to_owned),
+        worktree: facts,
+    };
+    Ok(services.store.create_session(session).await?)
+}
+
+/// Forgets a worktree that was not made. A row that stays is settled at the next start.
+async fn abandon(services: &Services, worktree: &str) {
+    if let Err(error) = services.store.abandon_worktree(worktree).await {
+        tracing::warn!(worktree, error = %chain(&error), "half-made worktree not forgotten");
+    }
+}
+
+fn tell_notices(services: &Services, session: &str, notices: Vec<String>) {
+    let scope = Arc::new(Scope { session: Some(SessionId::from(session)), ..Scope::default() });
+    for text in notices {
+        let event = Event::Notice { level: Level::Info, text };
+        services.store.append(NewEvent { scope: scope.clone(), event }, Permit::free());
+    }
+}
+
+/// Ends everything of a chat that runs or waits. The caller is alone with its session, so that
+/// nothing comes after.
+pub(super) async fn clear_chat(services: &Services, chat: &str) -> Result<(), RpcFailure> {
+    for state in [StateName::Queued, StateName::Held] {
+        let filter = TaskFilter {
+            chat: Some(chat.to_owned()),
+            state: Some(state.word().to_owned()),
+            limit: Some(TASKS_PAGE),
+            ..TaskFilter::default()
+        };
+        for task in services.store.tasks(filter).await? {
+            services.tree.cancel(TaskId::from(task.id)).await?;
+        }
+    }
+    services.tree.close_chat(ChatId::from(chat)).await?;
+    services.audience.forget(chat);
+    Ok(())
+}
+
+/// A path as the text that is recorded and shown.
+pub(super) fn text(path: &Path) -> Result<&str, RpcFailure> {
+    path.to_str().ok_or_else(|| RpcFailure::refused(format!("{} is not valid UTF-8", path.display())))
+}

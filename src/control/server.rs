@@ -1,0 +1,163 @@
+//! Accepts connections, and keeps count of them.
+//!
+//! What happens on a connection is in [`super::connection`].
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Services;
+use super::connection;
+use super::error::RpcFailure;
+use super::peer_check;
+use crate::jsonrpc::{Peer, RpcError};
+
+/// After a failed accept (out of descriptors, as a rule) the next waits so long.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long the connections have to finish when the daemon ends.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// How long a peer that is turned away has to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+pub(super) struct Server {
+    /// What the handlers ask.
+    pub services: Arc<Services>,
+    /// Fires when the daemon ends.
+    pub closing: CancellationToken,
+    clients: Clients,
+}
+
+impl Server {
+    /// How many clients are connected.
+    pub(super) fn n_clients(&self) -> usize {
+        self.clients.all().len()
+    }
+}
+
+/// One connected client, as the others see it.
+pub(super) struct Client {
+    peer: Peer,
+    since: Instant,
+    /// Whether it ever said anything.
+    pub spoke: AtomicBool,
+}
+
+#[derive(Default)]
+struct Clients {
+    connected: Mutex<BTreeMap<u64, Arc<Client>>>,
+    next: AtomicU64,
+}
+
+impl Clients {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
+        // Every change is a single insert or remove, so a panic elsewhere leaves the map whole.
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one more fits. Where none does, a client that never said anything for longer than
+    /// `silence_max` makes room.
+    fn has_room(&self, clients_max: usize, silence_max: Duration) -> bool {
+        let mut connected = self.all();
+        if connected.len() < clients_max {
+            return true;
+        }
+        let is_silent =
+            |client: &Client| !client.spoke.load(Ordering::Relaxed) && client.since.elapsed() > silence_max;
+        let Some(id) = connected.iter().find(|(_, client)| is_silent(client)).map(|(id, _)| *id) else {
+            return false;
+        };
+        if let Some(silent) = connected.remove(&id) {
+            silent.peer.abort();
+        }
+        true
+    }
+}
+
+/// A place among the clients, given back when dropped.
+pub(super) struct Place {
+    server: Arc<Server>,
+    id: u64,
+    /// The client in it.
+    pub client: Arc<Client>,
+}
+
+impl Place {
+    /// Counts a client in.
+    pub(super) fn take(server: Arc<Server>, peer: Peer) -> Self {
+        let id = server.clients.next.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(Client { peer, since: Instant::now(), spoke: AtomicBool::new(false) });
+        server.clients.all().insert(id, client.clone());
+        Self { server, id, client }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.server.clients.all().remove(&self.id);
+    }
+}
+
+/// Serves the control socket until `stop`, then lets the connections finish for a moment.
+pub async fn serve(listener: UnixListener, services: Arc<Services>, stop: impl Future<Output = ()>) {
+    let server =
+        Arc::new(Server { services, closing: CancellationToken::new(), clients: Clients::default() });
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => { connections.spawn(admit(stream, server.clone())); }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    drop(listener);
+    server.closing.cancel();
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSE_GRACE, finished).await.is_err() {
+        tracing::info!(n_connections = connections.len(), "connections cut off");
+    }
+    connections.shutdown().await;
+}
+
+/// Lets a peer in, or tells it why not.
+async fn admit(stream: UnixStream, server: Arc<Server>) {
+    let control = server.services.config.current().control.clone();
+    let standing = match peer_check::check(&stream) {
+        Ok(standing) => standing,
+        Err(failure) => {
+            tracing::warn!(reason = %failure, "peer turned away");
+            return turn_away(stream, failure).await;
+        }
+    };
+    let clients_max = control.max_clients;
+    if !server.clients.has_room(clients_max, control.handshake_timeout) {
+        let failure =
+            RpcFailure::overloaded(format!("{clients_max} clients are connected, which is the limit"));
+        return turn_away(stream, failure.hint("control.max_clients in the configuration")).await;
+    }
+    connection::run(stream, server, standing).await;
+}
+
+async fn turn_away(mut stream: UnixStream, failure: RpcFailure) {
+    let error = serde_json::json!({ "jsonrpc": "2.0", "id": null, "error": RpcError::from(failure) });
+    let told = async {
+        stream.write_all(format!("{error}\n").as_bytes()).await?;
+        stream.shutdown().await
+    };
+    // A peer that is not listened to need not listen either.
+    tokio::time::timeout(REFUSAL_TIMEOUT, told).await.ok();
+}

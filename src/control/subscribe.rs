@@ -1,0 +1,159 @@
+//! Serves one subscription: the journal from a cursor on, as fast as the connection drains.
+//!
+//! ```text
+//! read a page after the cursor ──▶ send each event when the connection has room ──┐
+//!        ▲                                                                        │
+//!        └──── the journal grew ◀── wait ◀── nothing left ◀── cursor moves on ◀───┘
+//! ```
+//! An event goes out as the text that the journal holds; nothing is parsed on the way.
+//!
+//! **Invariant:** nothing of a subscription is held in memory but its cursor and one page.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::audience::Seat;
+use super::wire::Moment;
+use crate::jsonrpc::Peer;
+use crate::store::{EventFilter, EventPage, Store, StoreError};
+
+/// The notification that carries an event.
+pub(super) const EVENT_METHOD: &str = "events/event";
+/// The next event is sent when fewer bytes than this wait to be written.
+const WINDOW_BYTES: usize = 256 << 10;
+/// Events that are read from the journal at once.
+const PAGE_EVENTS: usize = 256;
+
+/// What a subscription needs to run.
+pub(super) struct Subscription {
+    /// Its name on its connection.
+    pub id: String,
+    /// What it wants.
+    pub filter: EventFilter,
+    /// Everything up to here was seen.
+    pub cursor: i64,
+    /// The connection.
+    pub peer: Peer,
+    /// Fires when the answer to the subscribe call is in line.
+    pub answered: CancellationToken,
+    /// Fires when the daemon ends: what is committed is still sent.
+    pub closing: CancellationToken,
+    /// Held while a person can answer questions here.
+    pub seat: Option<Seat>,
+}
+
+impl Subscription {
+    /// Serves it until the connection or the daemon ends.
+    pub(super) async fn run(mut self, store: Store) {
+        self.answered.cancelled().await;
+        if let Err(error) = self.serve(&store).await {
+            tracing::warn!(subscription = %self.id, error = %super::error::chain(&error), "subscription ended");
+            // A reader that comes back with its cursor has lost nothing.
+            self.peer.close();
+        }
+        drop(self.seat);
+    }
+
+    async fn serve(&mut self, store: &Store) -> Result<(), StoreError> {
+        let mut head = store.head();
+        let closed = self.peer.closed();
+        tokio::pin!(closed);
+        loop {
+            let newest = *head.borrow_and_update();
+            while self.cursor < newest {
+                let before = self.cursor;
+                let page = store.events(self.filter.clone(), self.cursor, PAGE_EVENTS).await?;
+                if !self.send(page).await {
+                    return Ok(());
+                }
+                if self.cursor == before {
+                    // Nothing more is readable yet; the head will move again when it is.
+                    break;
+                }
+            }
+            tokio::select! {
+                changed = head.changed() => if changed.is_err() { return Ok(()) },
+                () = &mut closed => return Ok(()),
+                () = self.closing.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends a page. False if the connection is gone.
+    async fn send(&mut self, page: EventPage) -> bool {
+        if let Some(gap) = gap(self.cursor, page.oldest_kept) {
+            if !self.send_event(&gap).await {
+                return false;
+            }
+            self.cursor = page.oldest_kept - 1;
+        }
+        for event in &page.events {
+            if !self.send_event(&event.json).await {
+                return false;
+            }
+            self.cursor = event.seq;
+        }
+        self.cursor = self.cursor.max(page.scanned_to);
+        true
+    }
+
+    async fn send_event(&self, event: &str) -> bool {
+        self.peer.drained(WINDOW_BYTES).await;
+        self.peer.notify_raw(notification(&self.id, event)).is_ok()
+    }
+}
+
+/// One `events/event` line. `subscription` is a name of ours, `event` is valid JSON.
+fn notification(subscription: &str, event: &str) -> Bytes {
+    const HEAD: &str = r#"{"jsonrpc":"2.0","method":"events/event","params":{"subscription":""#;
+    const MIDDLE: &str = r#"","event":"#;
+    const TAIL: &str = "}}";
+    let mut line =
+        BytesMut::with_capacity(HEAD.len() + subscription.len() + MIDDLE.len() + event.len() + TAIL.len());
+    line.put_slice(HEAD.as_bytes());
+    line.put_slice(subscription.as_bytes());
+    line.put_slice(MIDDLE.as_bytes());
+    // Raw values of agents may hold newlines between their tokens, which would cut the line.
+    line.extend(event.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    line.put_slice(TAIL.as_bytes());
+    line.freeze()
+}
+
+#[derive(Serialize)]
+struct Gap {
+    seq: i64,
+    at: Moment,
+    session: Option<String>,
+    chat: Option<String>,
+    agent: Option<String>,
+    generation: Option<u64>,
+    task: Option<String>,
+    turn: Option<String>,
+    r#type: &'static str,
+    from: i64,
+    to: i64,
+}
+
+/// The event that stands for what is no longer kept after `cursor`, if anything is missing.
+pub(super) fn gap(cursor: i64, oldest_kept: i64) -> Option<String> {
+    let (from, to) = (cursor.saturating_add(1), oldest_kept - 1);
+    let gap = Gap {
+        seq: to,
+        at: Moment::now(),
+        session: None,
+        chat: None,
+        agent: None,
+        generation: None,
+        task: None,
+        turn: None,
+        r#type: "gap",
+        from,
+        to,
+    };
+    // Serialising numbers and nulls cannot fail.
+    (from <= to).then(|| serde_json::to_string(&gap).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

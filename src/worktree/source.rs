@@ -1,0 +1,231 @@
+//! The user's repository, as far as a new worktree needs it, whichever of libgit2 and the `git`
+//! program can read it. Reads; the only thing that it changes is a branch of ours that goes.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Repository, RepositoryOpenFlags};
+
+use super::error::{WorktreeError, WorktreeErrorKind, shell};
+use super::git_program::{Call, Git};
+use super::method::GitFact;
+
+/// A checkout and its repository.
+pub(super) struct Source<'a> {
+    /// The top of the checkout.
+    pub(super) top: PathBuf,
+    /// The git directory that all its worktrees share.
+    pub(super) common_dir: PathBuf,
+    /// The repository, where libgit2 can open it.
+    pub(super) repo: Option<Repository>,
+    /// Why not, where it cannot.
+    pub(super) refusal: Option<String>,
+    /// The program, where there is one.
+    pub(super) git: Result<&'a Git, GitFact>,
+    /// Settings as recorded when the repository was first seen.
+    pub(super) settings: Vec<(String, String)>,
+}
+
+impl<'a> Source<'a> {
+    /// Opens the checkout whose top is `top`.
+    pub(super) fn open(
+        top: &Path,
+        common_dir: &Path,
+        git: Result<&'a Git, GitFact>,
+    ) -> Result<Self, WorktreeError> {
+        let opened = Repository::open_ext(top, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr]);
+        let (repo, refusal) = match opened {
+            Ok(repo) => (Some(repo), None),
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                return Err(WorktreeError::new(
+                    WorktreeErrorKind::NotARepo,
+                    format!("`{}` is not the top of a git checkout any more", top.display()),
+                ));
+            }
+            Err(error) => (None, Some(error.message().to_owned())),
+        };
+        Ok(Self {
+            top: top.to_owned(),
+            common_dir: common_dir.to_owned(),
+            repo,
+            refusal,
+            git,
+            settings: Vec::new(),
+        })
+    }
+
+    /// The program, for what libgit2 cannot read.
+    pub(super) fn program(&self) -> Result<&'a Git, WorktreeError> {
+        self.git.clone().map_err(|_| {
+            let what = self.refusal.clone().unwrap_or_default();
+            WorktreeError::unsupported(&what, &self.top, "that needs the `git` program")
+        })
+    }
+
+    /// A call of the program in the checkout.
+    pub(super) fn call<S: AsRef<OsStr>>(&self, args: &[S]) -> Call<'_> {
+        self.call_in(&self.top, args)
+    }
+
+    /// A call of the program in some directory, with the recorded settings.
+    pub(super) fn call_in<'b, S: AsRef<OsStr>>(&'b self, dir: &'b Path, args: &[S]) -> Call<'b> {
+        Call { settings: &self.settings, ..Call::ask(dir, args) }
+    }
+
+    /// The commit that `spec` names, in hex, or `None`.
+    pub(super) fn commit(&self, spec: &str) -> Result<Option<String>, WorktreeError> {
+        if let Some(repo) = &self.repo {
+            return Ok(commit_in(repo, spec));
+        }
+        let spec = format!("{spec}^{{commit}}");
+        let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &spec];
+        let out = self.program()?.probe(&self.call(&args))?;
+        Ok(out.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// The tree of a commit, in hex.
+    pub(super) fn tree_of(&self, commit: &str) -> Result<String, WorktreeError> {
+        if let Some(repo) = &self.repo {
+            let tree = repo.revparse_single(commit).and_then(|object| object.peel_to_tree());
+            return tree
+                .map(|tree| tree.id().to_string())
+                .map_err(|error| WorktreeError::git("read the tree of the base", &self.top, &error));
+        }
+        let spec = format!("{commit}^{{tree}}");
+        let out = self.program()?.line(&self.call(&["rev-parse", "--verify", "--end-of-options", &spec]))?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// A full reference that is `name`, or that stands in its way as a directory does in the way
+    /// of a file.
+    pub(super) fn in_the_way(&self, name: &str) -> Result<Option<String>, WorktreeError> {
+        let mut prefix = name;
+        loop {
+            if self.commit_of_ref(prefix)?.is_some() {
+                return Ok(Some(prefix.to_owned()));
+            }
+            match prefix.rsplit_once('/') {
+                Some((shorter, _)) if shorter != "refs/heads" => prefix = shorter,
+                _ => break,
+            }
+        }
+        self.below(&format!("{name}/"))
+    }
+
+    /// Some full reference that begins with `prefix`.
+    fn below(&self, prefix: &str) -> Result<Option<String>, WorktreeError> {
+        if let Some(repo) = &self.repo {
+            let found = repo
+                .references_glob(&format!("{prefix}*"))
+                .and_then(|mut refs| refs.names().next().transpose().map(|name| name.map(str::to_owned)));
+            return found.map_err(|error| WorktreeError::git("read the branches", &self.common_dir, &error));
+        }
+        let args = ["for-each-ref", "--count=1", "--format=%(refname)", prefix];
+        let out = self.program()?.line(&self.call(&args))?;
+        Ok((!out.is_empty()).then(|| String::from_utf8_lossy(&out).into_owned()))
+    }
+
+    /// What a full reference points to, in hex, or `None`.
+    pub(super) fn commit_of_ref(&self, name: &str) -> Result<Option<String>, WorktreeError> {
+        if let Some(repo) = &self.repo {
+            return match repo.refname_to_id(name) {
+                Ok(id) => Ok(Some(id.to_string())),
+                Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+                // A directory is where the reference would be.
+                Err(_) => Ok(None),
+            };
+        }
+        let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", name];
+        let out = self.program()?.probe(&self.call(&args))?;
+        Ok(out.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// Deletes a full reference if it still points to `at`. Its reflog goes with it.
+    pub(super) fn delete_ref(&self, name: &str, at: &str) -> Result<(), WorktreeError> {
+        let failed =
+            |error: git2::Error| WorktreeError::git(&format!("delete `{name}`"), &self.common_dir, &error);
+        if let Some(repo) = &self.repo {
+            let mut found = repo.find_reference(name).map_err(failed)?;
+            if found.target().is_some_and(|id| id.to_string() == at) {
+                found.delete().map_err(failed)?;
+            }
+            return Ok(());
+        }
+        self.program()?.run(&self.call(&["update-ref", "--no-deref", "-d", name, at]))?;
+        Ok(())
+    }
+
+    /// The paths in the index of a checkout of this repository.
+    pub(super) fn tracked(&self, top: &Path) -> Result<HashSet<PathBuf>, WorktreeError> {
+        if self.repo.is_some() {
+            let index = Repository::open(top).and_then(|repo| repo.index());
+            let index = index.map_err(|error| WorktreeError::git("read the index", top, &error))?;
+            return Ok(index.iter().map(|entry| path_from(entry.path)).collect());
+        }
+        let out = self.program()?.run(&self.call_in(top, &["ls-files", "-z"]))?;
+        Ok(records(&out).map(|path| path_from(path.to_vec())).collect())
+    }
+
+    /// The submodules in the index of a checkout.
+    pub(super) fn submodules(&self, top: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
+        const GITLINK: u32 = 0o160_000;
+        if self.repo.is_some() {
+            let index = Repository::open(top).and_then(|repo| repo.index());
+            let index = index.map_err(|error| WorktreeError::git("read the index", top, &error))?;
+            return Ok(index
+                .iter()
+                .filter(|entry| entry.mode == GITLINK)
+                .map(|entry| path_from(entry.path))
+                .collect());
+        }
+        let out = self.program()?.run(&self.call_in(top, &["ls-files", "-s", "-z"]))?;
+        let links = records(&out).filter_map(|line| line.strip_prefix(b"160000 "));
+        Ok(links
+            .filter_map(|line| line.splitn(2, |byte| *byte == b'\t').nth(1))
+            .map(|path| path_from(path.to_vec()))
+            .collect())
+    }
+
+    /// The error for a base that names no commit.
+    pub(super) fn bad_base(&self, base: &str) -> WorktreeError {
+        let remote = format!("origin/{base}");
+        let hint = match self.commit(&remote) {
+            Ok(Some(_)) if !base.is_empty() => format!("--base {remote}"),
+            _ => format!("git -C {} branch --all", shell(&self.top)),
+        };
+        let message = format!("no commit is called `{base}` in `{}`", self.top.display());
+        WorktreeError::new(WorktreeErrorKind::BadBase, message).hint(hint)
+    }
+
+    /// The error for a repository in which nothing was ever committed.
+    pub(super) fn no_commit(&self) -> WorktreeError {
+        WorktreeError::new(
+            WorktreeErrorKind::NoCommit,
+            format!("`{}` has no commit yet to start from", self.top.display()),
+        )
+        .hint(format!("git -C {} commit --allow-empty -m 'first commit'", shell(&self.top)))
+    }
+}
+
+/// The commit that `spec` names.
+pub(super) fn commit_in(repo: &Repository, spec: &str) -> Option<String> {
+    let commit = repo.revparse_single(spec).and_then(|object| object.peel_to_commit());
+    commit.ok().map(|commit| commit.id().to_string())
+}
+
+/// The records of a `-z` output.
+pub(super) fn records(out: &[u8]) -> impl Iterator<Item = &[u8]> {
+    out.split(|byte| *byte == 0).filter(|record| !record.is_empty())
+}
+
+/// A path from the bytes that git has for it.
+pub(super) fn path_from(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// The bytes that git has for a path.
+pub(super) fn bytes_of(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
