@@ -22,6 +22,15 @@ pub(super) enum Line {
     Answer(String),
 }
 
+impl Line {
+    fn prompt(&self) -> Option<&str> {
+        match self {
+            Self::Prompt(text) => Some(text),
+            Self::Answer(_) => None,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Head {
     cwd: PathBuf,
@@ -91,11 +100,7 @@ impl Memory {
 
     /// The prompts, in order.
     pub(super) fn prompts(&self) -> Vec<&str> {
-        let prompt = |line| match line {
-            &Line::Prompt(ref text) => Some(text.as_str()),
-            Line::Answer(_) => None,
-        };
-        self.lines.iter().filter_map(prompt).collect()
+        self.lines.iter().filter_map(Line::prompt).collect()
     }
 
     /// Remembers something that was said.
