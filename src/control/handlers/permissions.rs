@@ -3,9 +3,9 @@
 use hob_actors::id::{AgentKey, PermissionId};
 use hob_actors::tree::{Answered, PermissionReply, Remember};
 
-use super::{Call, Done};
+use super::{Call, Done, chats};
 use crate::control::error::{RpcFailure, shorten};
-use crate::control::params::{PermissionAnswer, PermissionList, RememberFor};
+use crate::control::params::{PermissionAnswer, PermissionList, PermissionState, RememberFor};
 use crate::control::wire::PermissionRow;
 
 /// Who is recorded for an answer when the client did not say who it is.
@@ -13,7 +13,10 @@ const ANONYMOUS: &str = "a client";
 
 /// `permission/list`
 pub(crate) async fn list(call: &Call, params: PermissionList) -> Done<Vec<PermissionRow>> {
-    let state = params.state.map(crate::control::params::PermissionState::word);
+    if let Some(chat) = &params.chat {
+        chats::find(call, chat).await?;
+    }
+    let state = params.state.map(PermissionState::word);
     Ok(call.services().store.permissions(params.chat.as_deref(), state).await?)
 }
 
