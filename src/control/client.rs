@@ -5,15 +5,19 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::bind::SOCKET_PATH_BYTES_MAX;
 use super::error::{FailureData, Kind};
+use super::subscribe::EVENT_METHOD;
 use crate::jsonrpc::{self, CallError, Inbox, Limits, Message, Peer, RpcError};
 
 /// The longest line that is taken from the daemon: its own limit can be configured, so a client
@@ -24,6 +28,9 @@ const INBOUND_BYTES_MAX: usize = 64 << 20;
 /// Requests that wait to be written, in bytes.
 const OUTBOUND_BYTES_MAX: usize = 256 << 20;
 
+/// How long the daemon's last word may be on its way.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A connection to the daemon. Any number of calls may be in flight.
 ///
 /// Answers and events share the connection: whoever subscribes must go on asking for events, or
@@ -31,6 +38,16 @@ const OUTBOUND_BYTES_MAX: usize = 256 << 20;
 pub struct Client {
     peer: Peer,
     events: mpsc::UnboundedReceiver<Note>,
+    end: Arc<End>,
+}
+
+/// How the connection ended.
+#[derive(Default)]
+struct End {
+    /// What the daemon said before it closed the connection, if it said anything.
+    last_word: OnceLock<RpcError>,
+    /// Fires when nothing more will come.
+    silent: CancellationToken,
 }
 
 /// One event of one subscription.
@@ -138,8 +155,9 @@ impl Client {
         };
         let (peer, inbox) = jsonrpc::start(read, write, limits);
         let (sender, events) = mpsc::unbounded_channel();
-        tokio::spawn(receive(inbox, sender));
-        Self { peer, events }
+        let end = Arc::new(End::default());
+        tokio::spawn(receive(inbox, sender, end.clone()));
+        Self { peer, events, end }
     }
 
     /// Calls a method and reads its result.
@@ -160,7 +178,16 @@ impl Client {
         method: &str,
         params: &impl Serialize,
     ) -> Result<Box<RawValue>, ClientError> {
-        Ok(self.peer.call(method, params).await?)
+        match self.peer.call(method, params).await {
+            Err(CallError::Closed) => Err(self.why_closed().await),
+            answered => Ok(answered?),
+        }
+    }
+
+    /// What the daemon said last, if it turned us away. It may still be on its way.
+    async fn why_closed(&self) -> ClientError {
+        tokio::time::timeout(LAST_WORD_TIMEOUT, self.end.silent.cancelled()).await.ok();
+        self.end.last_word.get().map_or_else(ClientError::disconnected, |error| error.clone().into())
     }
 
     /// The next event of any subscription; `None` when the connection is gone. Safe to drop and
@@ -184,21 +211,25 @@ struct EventParams {
 }
 
 /// Takes what comes, until the stream ends: answers wake their callers inside `next`.
-async fn receive(mut inbox: Inbox, events: mpsc::UnboundedSender<Note>) {
+async fn receive(mut inbox: Inbox, events: mpsc::UnboundedSender<Note>, end: Arc<End>) {
+    let _silent = end.silent.clone().drop_guard();
     while let Some(delivery) = inbox.next().await {
-        let Message::Notification { method, params: Some(params) } = delivery.message else {
-            // An error that answers nothing (the daemon is full, or we are not welcome) comes
-            // right before the end of the stream; the calls in flight fail with it.
-            continue;
-        };
-        if method != super::subscribe::EVENT_METHOD {
-            continue;
-        }
-        let Ok(EventParams { subscription, event }) = serde_json::from_str(params.get()) else {
-            continue;
-        };
-        if events.send(Note(EventNote { subscription, event }, delivery.permit)).is_err() {
-            return;
+        match delivery.message {
+            Message::Notification { method, params: Some(params) } if method == EVENT_METHOD => {
+                let Ok(EventParams { subscription, event }) = serde_json::from_str(params.get()) else {
+                    continue;
+                };
+                let note = Note(EventNote { subscription, event }, delivery.permit);
+                if events.send(note).is_err() {
+                    return;
+                }
+            }
+            // An error that answers nothing: the daemon is full, or we are not welcome. The first
+            // says it all.
+            Message::Response { result: Err(error), .. } => {
+                end.last_word.set(error).ok();
+            }
+            _ => {}
         }
     }
 }
@@ -207,6 +238,7 @@ async fn receive(mut inbox: Inbox, events: mpsc::UnboundedSender<Note>) {
 mod tests {
     use super::*;
     use crate::control::error::RpcFailure;
+    use tokio::io::AsyncWriteExt as _;
 
     #[test]
     fn an_error_of_the_daemon_comes_back_whole() {
@@ -242,5 +274,18 @@ mod tests {
         let gone = async { drop(theirs) };
         let (answer, ()) = tokio::join!(call, gone);
         assert_eq!(answer.expect_err("gone").kind, Kind::Disconnected);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_turned_away_hears_why() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let client = Client::over(ours);
+        let failure = RpcError::from(RpcFailure::forbidden("not you"));
+        let line = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": failure}).to_string() + "\n";
+        theirs.write_all(line.as_bytes()).await.expect("told");
+        drop(theirs);
+        let params = serde_json::json!({});
+        let error = client.call_raw("daemon/status", &params).await.expect_err("turned away");
+        assert_eq!((error.kind, error.message.as_str()), (Kind::Forbidden, "not you"));
     }
 }

@@ -59,8 +59,11 @@ pub(super) async fn session(
         }
         Err(failure) => {
             match services.worktrees.undo_create(&created).await {
-                Ok(_) => abandon(services, &id).await,
-                // Its row stays, so that the directory is not forgotten.
+                Ok(undone) if undone.kept.is_empty() => abandon(services, &id).await,
+                // Its row stays, so that what is left is not forgotten.
+                Ok(undone) => {
+                    tracing::warn!(worktree = %id, kept = ?undone.kept, "half-made worktree not undone")
+                }
                 Err(error) => tracing::warn!(worktree = %id, %error, "half-made worktree not undone"),
             }
             Err(failure)

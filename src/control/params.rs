@@ -22,6 +22,9 @@ pub const LIMIT_DEFAULT: usize = 200;
 /// The largest `limit`; more is clamped.
 pub const LIMIT_MAX: usize = 1000;
 
+/// The longest explanation of a wrong parameter, in characters: it may repeat what was sent.
+const MESSAGE_CHARS_MAX: usize = 400;
+
 /// Reads parameters, and names the field that is wrong.
 pub fn read<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, RpcFailure> {
     let text = params.map_or("{}", RawValue::get).trim_start();
@@ -49,7 +52,9 @@ pub fn read<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, RpcFail
 /// serde_json's text without its position: a client knows its fields, not our lines and columns.
 fn plain(message: &str) -> String {
     let end = message.rfind(" at line ").unwrap_or(message.len());
-    shorten(&message[..end]).into_owned()
+    let message = &message[..end];
+    let cut = message.char_indices().nth(MESSAGE_CHARS_MAX).map_or(message.len(), |(cut, _)| cut);
+    message[..cut].to_owned()
 }
 
 /// The field that a message of serde says is missing or unknown.

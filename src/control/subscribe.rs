@@ -156,28 +156,4 @@ pub(super) fn gap(cursor: i64, oldest_kept: i64) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_notification_is_one_line_around_the_event_as_it_is() {
-        let line = notification("e-1", "{\"seq\":7,\"x\":[1,\n2]}");
-        assert_eq!(
-            std::str::from_utf8(&line).expect("UTF-8"),
-            r#"{"jsonrpc":"2.0","method":"events/event","params":{"subscription":"e-1","event":{"seq":7,"x":[1, 2]}}}"#
-        );
-        let read: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
-        assert_eq!(read["method"], EVENT_METHOD);
-    }
-
-    #[test]
-    fn only_a_cursor_before_what_is_kept_sees_a_gap() {
-        assert_eq!(gap(0, 0), None);
-        assert_eq!(gap(0, 1), None);
-        assert_eq!(gap(9, 10), None);
-        assert_eq!(gap(50, 10), None);
-        let event: serde_json::Value = serde_json::from_str(&gap(3, 10).expect("a gap")).expect("JSON");
-        assert_eq!((&event["type"], &event["from"], &event["to"]), (&"gap".into(), &4.into(), &9.into()));
-        assert_eq!(event["seq"], 9);
-    }
-}
+mod tests;

@@ -8,9 +8,9 @@ use hob_actors::id::{AgentKey, Generation, SessionId};
 use hob_actors::ports::{AgentMove, AgentRecord, BackendOpened};
 use rusqlite::{Connection, Row, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result, integer, natural};
-use super::writer::Tx;
 use super::{Store, StoreError, rows, sessions, words};
 use crate::control::wire::{AgentSessionRow, UsageRow};
 
@@ -21,6 +21,7 @@ struct Known {
     status: Option<AgentStatus>,
     backend_session: Option<String>,
     pid: Option<u32>,
+    chat_open: bool,
 }
 
 fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<AgentStatus>> {
@@ -28,7 +29,7 @@ fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<AgentStatus>>
 }
 
 fn find(conn: &Connection, key: &AgentKey) -> Result<Option<Known>> {
-    let sql = "SELECT c.session_id, a.generation, a.status, a.backend_session, a.pid
+    let sql = "SELECT c.session_id, a.generation, a.status, a.backend_session, a.pid, c.state = 'open'
                FROM agent_sessions AS a JOIN chats AS c ON c.id = a.chat_id WHERE a.chat_id = ?1 AND a.agent = ?2";
     sql::one(conn, sql, [key.chat.as_str(), key.agent.as_str()], |row| {
         Ok(Known {
@@ -37,6 +38,7 @@ fn find(conn: &Connection, key: &AgentKey) -> Result<Option<Known>> {
             status: status(row, 2)?,
             backend_session: row.get(3)?,
             pid: row.get(4)?,
+            chat_open: row.get(5)?,
         })
     })
 }
@@ -101,7 +103,7 @@ pub(super) fn record(tx: &mut Tx<'_>, key: &AgentKey) -> Result<AgentRecord> {
 pub(super) fn begin_generation(tx: &mut Tx<'_>, key: &AgentKey) -> Result<Generation> {
     ensure(tx, key)?;
     let known = known(tx.conn, key)?;
-    if known.status == Some(AgentStatus::Closed) {
+    if known.status == Some(AgentStatus::Closed) || !known.chat_open {
         return Err(StoreError::Conflict(format!("agent session {key} is closed")));
     }
     let generation = Generation(known.generation.0 + 1);

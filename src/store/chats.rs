@@ -3,11 +3,11 @@
 use hob_actors::event::{Outcome, TaskState};
 use rusqlite::{Connection, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::tasks::{self, TaskRef};
 use super::turns::{self, Ending};
-use super::writer::Tx;
 use super::{Store, StoreError, agents, ids, rows, sessions};
 use crate::control::wire::ChatRow;
 

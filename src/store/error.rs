@@ -153,6 +153,9 @@ pub enum OpenError {
     /// The copy that is made before a migration could not be made.
     #[error("could not copy the database before its migration")]
     Backup(#[source] Box<dyn Error + Send + Sync>),
+    /// The file system cannot hold a write-ahead log.
+    #[error("the file system of the database cannot hold a write-ahead log; keep the state on a local disk")]
+    NoLog,
     /// The file could not be opened or read.
     #[error("could not open the database")]
     Sqlite(#[from] rusqlite::Error),

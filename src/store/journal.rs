@@ -8,10 +8,10 @@
 use hob_actors::event::{Event, Scope};
 use rusqlite::{Connection, Row, ToSql, named_params, params};
 
+use super::command::Tx;
 use super::payload::{self, Common};
 use super::reader::Reply;
 use super::sql::{self, Result};
-use super::writer::Tx;
 use super::{Store, StoreError};
 use crate::control::wire::Moment;
 

@@ -14,6 +14,7 @@
 
 mod agents;
 mod chats;
+mod command;
 mod error;
 mod ids;
 mod journal;
@@ -46,6 +47,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
 pub use self::chats::NewChat;
+use self::command::{Call, Command, Tx};
 pub use self::error::{OpenError, StoreError};
 pub use self::ids::fresh_id;
 use self::journal::Line;
@@ -57,7 +59,7 @@ pub use self::settle::Settled;
 pub use self::status::{DatabaseStatus, Kind};
 pub use self::tasks::{NewTask, Submitted, TaskFilter};
 pub use self::worktrees::{NewWorktree, WorktreeFacts};
-use self::writer::{Call, Command, Signals, Tx};
+use self::writer::Signals;
 
 /// Threads that read.
 const READERS: usize = 3;
@@ -227,13 +229,17 @@ fn connect(database: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Sets the writing connection up.
-fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+fn prepare(conn: &Connection) -> Result<(), OpenError> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(OpenError::NoLog);
+    }
     conn.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
     conn.pragma_update(None, "foreign_keys", true)?;
-    conn.pragma_update(None, "synchronous", "NORMAL")
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(())
 }
 
 fn connect_reader(database: &Path) -> rusqlite::Result<Connection> {

@@ -5,28 +5,12 @@ use hob_actors::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::PermissionAsk;
 use rusqlite::{Connection, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::tasks::{self, TaskRef};
-use super::writer::Tx;
 use super::{Store, StoreError, ids, payload, rows};
 use crate::control::wire::PermissionRow;
-
-/// What becomes of a question that nobody will answer any more.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moot<'a> {
-    /// `expired` or `stale`.
-    pub(super) state: &'a str,
-    /// Who or what settled it.
-    pub(super) by: &'a str,
-}
-
-impl Moot<'static> {
-    /// Its turn is over.
-    pub(super) const EXPIRED: Self = Self { state: "expired", by: "turn_ended" };
-    /// The daemon that asked is gone.
-    pub(super) const STALE: Self = Self { state: "stale", by: "restart" };
-}
 
 /// A question and where it belongs.
 pub(super) struct Question {
@@ -85,38 +69,40 @@ pub(super) fn ask(tx: &mut Tx<'_>, question: &Question) -> Result<PermissionId> 
     Ok(id)
 }
 
+/// The state of a question, its task as of then, and its turn.
+fn find(conn: &Connection, id: &PermissionId) -> Result<Option<(String, TaskRef, TurnId)>> {
+    let sql = "SELECT state, task_id, turn_id, generation FROM permissions WHERE id = ?1";
+    let found = sql::one(conn, sql, [id.as_str()], |row| {
+        let task = TaskId::from(row.get::<_, String>(1)?);
+        let turn = TurnId::from(row.get::<_, String>(2)?);
+        Ok((row.get::<_, String>(0)?, task, turn, Generation(sql::natural(row.get(3)?))))
+    })?;
+    let Some((state, task, turn, generation)) = found else { return Ok(None) };
+    let task = TaskRef { generation: Some(generation), ..tasks::known(conn, &task)? };
+    Ok(Some((state, task, turn)))
+}
+
 /// Settles a question, once. Without an option it became moot.
 pub(super) fn resolve(tx: &mut Tx<'_>, id: &PermissionId, option: Option<&str>, by: &str) -> Result<bool> {
-    let sql = "SELECT state, task_id, turn_id, generation FROM permissions WHERE id = ?1";
-    let found = sql::one(tx.conn, sql, [id.as_str()], |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            TaskId::from(row.get::<_, String>(1)?),
-            TurnId::from(row.get::<_, String>(2)?),
-            Generation(sql::natural(row.get(3)?)),
-        ))
-    })?;
-    let Some((state, task, turn, generation)) = found else {
+    let Some((state, task, turn)) = find(tx.conn, id)? else {
         return Err(StoreError::not_found("permission", id.as_str()));
     };
     if state != "pending" {
         return Ok(false);
     }
-    let mut task = tasks::known(tx.conn, &task)?;
-    task.generation = Some(generation);
     let state = if option.is_some() { "answered" } else { "expired" };
     settle(tx, &task, &turn, id, (state, option, by))?;
     Ok(true)
 }
 
 /// Settles what a turn still asks: nobody will hear the answer.
-pub(super) fn settle_turn(tx: &mut Tx<'_>, task: &TaskRef, turn: &TurnId, moot: Moot<'_>) -> Result<u64> {
-    let sql = "SELECT id FROM permissions WHERE turn_id = ?1 AND state = 'pending' ORDER BY created_at, id";
-    let ids = sql::all(tx.conn, sql, [turn.as_str()], |row| row.get::<_, String>(0))?;
-    for id in &ids {
-        settle(tx, task, turn, &PermissionId::from(id.as_str()), (moot.state, None, moot.by))?;
+pub(super) fn settle_turn(tx: &mut Tx<'_>, task: &TaskRef, turn: &TurnId) -> Result<()> {
+    let sql =
+        "SELECT id FROM permissions WHERE turn_id = ?1 AND state = 'pending' ORDER BY created_at, rowid";
+    for id in sql::all(tx.conn, sql, [turn.as_str()], |row| row.get::<_, String>(0))? {
+        settle(tx, task, turn, &PermissionId::from(id), ("expired", None, "turn_ended"))?;
     }
-    Ok(ids.len() as u64)
+    Ok(())
 }
 
 fn settle(
@@ -138,9 +124,17 @@ fn settle(
     Ok(())
 }
 
-/// How many questions wait.
-pub(super) fn pending(conn: &Connection) -> Result<u64> {
-    sql::count(conn, "SELECT count(*) FROM permissions WHERE state = 'pending'", [])
+/// Settles every question that waits: the daemon that asked is gone. Says how many there were.
+pub(super) fn settle_all(tx: &mut Tx<'_>) -> Result<u64> {
+    let sql = "SELECT id FROM permissions WHERE state = 'pending' ORDER BY created_at, rowid";
+    let ids = sql::all(tx.conn, sql, [], |row| row.get::<_, String>(0))?;
+    for id in &ids {
+        let id = PermissionId::from(id.as_str());
+        if let Some((_, task, turn)) = find(tx.conn, &id)? {
+            settle(tx, &task, &turn, &id, ("stale", None, "restart"))?;
+        }
+    }
+    Ok(ids.len() as u64)
 }
 
 impl Store {

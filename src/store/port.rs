@@ -6,9 +6,9 @@ use hob_actors::ports::{
     self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, TaskCard, TurnEnd,
 };
 
+use super::command::Command;
 use super::permissions::{self, Question};
 use super::reader::Reply;
-use super::writer::Command;
 use super::{Store, agents, chats, tasks, turns};
 
 /// The answer of a command that is in line already.

@@ -3,9 +3,9 @@
 
 use rusqlite::params;
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result, integer, natural};
-use super::writer::Tx;
 use super::{Store, StoreError, journal};
 
 /// Attempts have 24 bits in the mark of a process; 0 is none.

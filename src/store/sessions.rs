@@ -3,10 +3,10 @@
 use hob_actors::id::SessionId;
 use rusqlite::{Connection, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::worktrees::{self, WorktreeFacts};
-use super::writer::Tx;
 use super::{Store, StoreError, chats, ids, rows};
 use crate::control::wire::SessionRow;
 

@@ -3,12 +3,11 @@
 
 use hob_actors::event::Outcome;
 
-use super::permissions::{self, Moot};
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::Result;
 use super::turns::{self, Ending};
-use super::writer::Tx;
-use super::{Store, agents, tasks, worktrees};
+use super::{Store, agents, permissions, tasks, worktrees};
 
 /// How much was left open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,14 +25,13 @@ pub struct Settled {
 }
 
 fn settle(tx: &mut Tx<'_>, why: &str) -> Result<Settled> {
-    let mut settled = Settled { permissions: permissions::pending(tx.conn)?, ..Settled::default() };
+    let mut settled = Settled { permissions: permissions::settle_all(tx)?, ..Settled::default() };
     for task in tasks::in_flight(tx.conn)? {
         let seen_ms = turns::last_sign_ms(tx.conn, &task.id)?;
         settled.tasks += 1;
         settled.turns += u64::from(seen_ms.is_some());
         // Nobody saw the end: the turn lasted at least until its last event.
-        let ending =
-            Ending { duration_ms: seen_ms, moot: Moot::STALE, ..Ending::by_us(Outcome::Interrupted, why) };
+        let ending = Ending { duration_ms: seen_ms, ..Ending::by_us(Outcome::Interrupted, why) };
         turns::end(tx, &task, &ending)?;
     }
     settled.agents = agents::settle(tx, why)?;

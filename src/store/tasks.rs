@@ -7,9 +7,9 @@ use hob_actors::id::{AgentKey, Generation, SessionId, TaskId, TurnId};
 use hob_actors::ports::{PermissionPolicy, TaskCard};
 use rusqlite::{Connection, Row, ToSql, named_params, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
-use super::writer::Tx;
 use super::{Store, StoreError, ids, rows, words};
 use crate::control::wire::TaskRow;
 

@@ -6,10 +6,10 @@ use hob_actors::id::{Generation, TaskId, TurnId};
 use hob_actors::ports::TurnEnd;
 use rusqlite::{Connection, params};
 
-use super::permissions::{self, Moot};
+use super::command::Tx;
+use super::permissions;
 use super::sql::{self, Result, integer, natural};
 use super::tasks::{self, TaskRef};
-use super::writer::Tx;
 use super::{StoreError, ids, words};
 
 /// How a task ends, and its turn if one is open.
@@ -24,8 +24,6 @@ pub(super) struct Ending<'a> {
     pub(super) duration_ms: Option<u64>,
     pub(super) first_token_ms: Option<u64>,
     pub(super) text: Option<&'a str>,
-    /// What becomes of its open questions.
-    pub(super) moot: Moot<'a>,
 }
 
 impl<'a> Ending<'a> {
@@ -40,7 +38,6 @@ impl<'a> Ending<'a> {
             duration_ms: None,
             first_token_ms: None,
             text: None,
-            moot: Moot::EXPIRED,
         }
     }
 
@@ -54,7 +51,6 @@ impl<'a> Ending<'a> {
             duration_ms: Some(end.duration_ms),
             first_token_ms: end.first_token_ms,
             text: Some(&end.text),
-            moot: Moot::EXPIRED,
         }
     }
 }
@@ -147,7 +143,7 @@ pub(super) fn end_task(tx: &mut Tx<'_>, id: &TaskId, outcome: Outcome, reason: &
 pub(super) fn end(tx: &mut Tx<'_>, task: &TaskRef, ending: &Ending<'_>) -> Result<()> {
     let open = open_turn(tx.conn, &task.id)?;
     if let Some(open) = &open {
-        permissions::settle_turn(tx, task, &open.id, ending.moot)?;
+        permissions::settle_turn(tx, task, &open.id)?;
         end_open_turn(tx, task, open, ending)?;
     }
     let to = TaskState::from(ending.outcome);

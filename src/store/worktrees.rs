@@ -4,10 +4,10 @@
 use hob_actors::event::{Event, Scope};
 use rusqlite::{OptionalExtension, params};
 
+use super::command::Tx;
 use super::reader::Reply;
 use super::rows;
 use super::sql::{self, Result};
-use super::writer::Tx;
 use super::{Store, StoreError};
 use crate::control::wire::WorktreeRow;
 

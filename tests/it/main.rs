@@ -8,4 +8,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
+mod cli;
+mod daemon_crash;
+mod demo;
+mod faults;
+mod real;
 mod scripted_model;
+mod sources;

@@ -10,7 +10,8 @@ use crate::support::model::{End, Model};
 /// Posts a request and returns the connection, from which the answer can be read.
 fn post(model: &Model, prompt: &str, stream: bool) -> TcpStream {
     let tool = json!({"type": "function", "function": {"name": "shell", "parameters": {"properties": {"command": {"type": "string"}}}}});
-    let body = json!({"stream": stream, "tools": [tool], "messages": [{"role": "user", "content": prompt}]}).to_string();
+    let body = json!({"stream": stream, "tools": [tool], "messages": [{"role": "user", "content": prompt}]})
+        .to_string();
     let address = model.url();
     let address = address.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).unwrap();

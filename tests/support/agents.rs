@@ -124,10 +124,17 @@ fn opencode(modules: &Path, home: &Path, model: &Model, consent: Consent) -> Rec
     let plugin = json!({"packages": {"": {"dependencies": {"@opencode-ai/plugin": "1.18.33"}}}});
     write(&folder.join("package-lock.json"), &plugin.to_string());
     let switches = [
-        "MODELS_FETCH", "AUTOUPDATE", "LSP_DOWNLOAD", "DEFAULT_PLUGINS", "SHARE", "EXTERNAL_SKILLS", "CLAUDE_CODE",
+        "MODELS_FETCH",
+        "AUTOUPDATE",
+        "LSP_DOWNLOAD",
+        "DEFAULT_PLUGINS",
+        "SHARE",
+        "EXTERNAL_SKILLS",
+        "CLAUDE_CODE",
         "PROJECT_CONFIG",
     ];
-    let mut env: Vec<_> = switches.iter().map(|s| (format!("OPENCODE_DISABLE_{s}"), "1".to_owned())).collect();
+    let mut env: Vec<_> =
+        switches.iter().map(|s| (format!("OPENCODE_DISABLE_{s}"), "1".to_owned())).collect();
     env.push(("OPENCODE_CONFIG_CONTENT".into(), config.to_string()));
     // It listens on a port of its own as well; without a password anybody could prompt it there.
     env.push(("OPENCODE_SERVER_PASSWORD".into(), "of the test".into()));

@@ -6,10 +6,14 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::wait::PATIENCE;
+
+/// Longer than any wait that a test asks the daemon for.
+const ANSWER_WITHIN: Duration = PATIENCE.saturating_add(Duration::from_secs(15));
 
 /// An error that the daemon answered with.
 #[derive(Debug, Clone)]
@@ -53,8 +57,8 @@ impl Client {
     /// Connects to a socket.
     pub fn connect(socket: &Path) -> std::io::Result<Self> {
         let writer = UnixStream::connect(socket)?;
-        writer.set_read_timeout(Some(PATIENCE))?;
-        writer.set_write_timeout(Some(PATIENCE))?;
+        writer.set_read_timeout(Some(ANSWER_WITHIN))?;
+        writer.set_write_timeout(Some(ANSWER_WITHIN))?;
         let reader = BufReader::new(writer.try_clone()?);
         Ok(Self { writer, reader, last_id: 0, events: VecDeque::new() })
     }
@@ -72,7 +76,7 @@ impl Client {
             Ok(0) => None,
             Ok(_) => Some(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line:?}"))),
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => None,
-            Err(e) => panic!("no answer within {PATIENCE:?}: {e}"),
+            Err(e) => panic!("no answer within {ANSWER_WITHIN:?}: {e}"),
         }
     }
 
@@ -92,7 +96,8 @@ impl Client {
         let request = json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params});
         self.send(format!("{request}\n").as_bytes()).unwrap_or_else(|e| panic!("{method}: {e}"));
         loop {
-            let answer = self.receive().unwrap_or_else(|| panic!("{method}: the daemon closed the connection"));
+            let answer =
+                self.receive().unwrap_or_else(|| panic!("{method}: the daemon closed the connection"));
             if answer["method"] == "events/event" {
                 self.events.push_back(answer["params"]["event"].clone());
             } else if answer["id"] == self.last_id {

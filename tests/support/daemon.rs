@@ -105,7 +105,9 @@ impl TestDaemon {
     /// Waits, not longer than promised, until no process of this home is left.
     #[track_caller]
     pub fn wait_nothing_left(&self) {
-        within(GONE_WITHIN, "every process of the test to be gone", || self.processes().is_empty().then_some(()));
+        within(GONE_WITHIN, "every process of the test to be gone", || {
+            self.processes().is_empty().then_some(())
+        });
     }
 
     // ---- sessions, chats, tasks

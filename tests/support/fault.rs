@@ -14,7 +14,7 @@ pub fn config(arguments: &[&str]) -> toml::Table {
 
 /// Cargo puts examples into a folder beside the programs.
 fn program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_hobd")).with_file_name("examples/fault-agent");
+    let program = Path::new(env!("CARGO_BIN_EXE_hobd")).with_file_name("examples").join("fault-agent");
     assert!(program.is_file(), "{} is missing: `cargo build --examples` makes it", program.display());
     program
 }

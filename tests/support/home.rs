@@ -27,7 +27,12 @@ impl Setup {
         for folder in ["hob", "home", "tmp"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
-        Self { root, config: toml::Table::new(), model: None, path: std::env::var("PATH").unwrap_or_default() }
+        Self {
+            root,
+            config: toml::Table::new(),
+            model: None,
+            path: std::env::var("PATH").unwrap_or_default(),
+        }
     }
 
     /// Adds to the configuration.
@@ -217,7 +222,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    /// Reads what a finished program left.
+    pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

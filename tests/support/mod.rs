@@ -15,7 +15,9 @@
 pub mod agents;
 pub mod client;
 pub mod daemon;
+pub mod demo;
 pub mod fault;
+pub mod growth;
 pub mod home;
 pub mod leftovers;
 pub mod model;

@@ -285,7 +285,7 @@ fn new_task(params: TaskSubmit, chat: String, agent: String) -> NewTask {
         no_wait: params.no_wait,
         hold: params.hold,
         parent: params.parent,
-        backend: params.backend.map(|backend| backend.word().to_owned()),
+        backend: Some(params.backend.unwrap_or(BackendChoice::Warm).word().to_owned()),
     }
 }
 

@@ -111,10 +111,13 @@ async fn a_conversation_has_a_history_after_its_first_completed_turn_and_none_wh
 #[tokio::test]
 async fn a_closed_agent_session_stays_closed() {
     let stage = Stage::set().await;
+    let never_started = AgentKey::new("c", "other");
+    stage.store.agent_record(never_started.clone()).await.unwrap();
     stage.store.begin_generation(key()).await.unwrap();
     stage.store.close_chat("c").await.unwrap();
     stage.store.move_agent(step(1, AgentStatus::Evicted)).await.unwrap();
     assert!(stage.store.begin_generation(key()).await.is_err());
+    assert!(stage.store.begin_generation(never_started).await.is_err());
     assert_eq!(stage.store.agent_session("c", "demo").await.unwrap().unwrap().status, "closed");
     assert!(stage.store.agent_sessions(false).await.unwrap().is_empty());
     assert_eq!(stage.states().await, ["agent_state starting", "agent_state closed"]);

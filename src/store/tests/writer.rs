@@ -50,6 +50,23 @@ async fn a_command_that_fails_takes_no_neighbour_with_it() {
 }
 
 #[tokio::test]
+async fn commands_that_wait_together_are_committed_together() {
+    let stage = Stage::set().await;
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let waiting = stage.store.write("wait at a gate", move |_| Ok(gate.recv().is_ok()));
+    let first = stage.store.submit(prompt_to("c", "x"));
+    let other = peek(&stage.path());
+    let second = stage.store.write("look from inside and outside", move |tx| {
+        let count = |conn: &rusqlite::Connection| sql::count(conn, "SELECT count(*) FROM tasks", []);
+        Ok((count(tx.conn)?, count(&other)?))
+    });
+    go.send(()).unwrap();
+    assert!(waiting.await.unwrap() && first.await.unwrap().fresh);
+    // Inside the group the task is there; outside nobody sees it yet.
+    assert_eq!(second.await.unwrap(), (1, 0));
+}
+
+#[tokio::test]
 async fn an_answer_comes_after_the_commit() {
     let stage = Stage::set().await;
     let conn = peek(&stage.path());

@@ -84,7 +84,9 @@ fn pieces(body: &Value, plan: &Plan) -> Vec<Piece> {
             Step::Say(text) => pieces.extend(words(text, "content")),
             Step::Think(text) => pieces.extend(words(text, "reasoning_content")),
             Step::Slow { words, gap } => {
-                pieces.extend((0..*words).flat_map(|n| [delta("content", &format!("w{n} ")), Piece::Wait(*gap)]));
+                pieces.extend(
+                    (0..*words).flat_map(|n| [delta("content", &format!("w{n} ")), Piece::Wait(*gap)]),
+                );
             }
             Step::Big { bytes } => {
                 let piece = "x".repeat(BIG_PIECE_BYTES - 1) + " ";

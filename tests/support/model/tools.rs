@@ -21,10 +21,16 @@ pub fn call(tool: &Tool, offered: &[Value], cwd: Option<&str>) -> Result<(String
         Tool::Read { .. } => READ,
         Tool::Shell { .. } => SHELL,
     };
-    let function = names
-        .iter()
-        .find_map(|name| offered.iter().map(|o| &o["function"]).find(|f| is_called(f, name)))
-        .ok_or_else(|| format!("no tool for {tool:?} among the offered ones"))?;
+    let found =
+        names.iter().find_map(|name| offered.iter().map(|o| &o["function"]).find(|f| is_called(f, name)));
+    let function = match (found, tool) {
+        (Some(function), _) => function,
+        // Some agents read files with the shell only.
+        (None, Tool::Read { path }) => {
+            return call(&Tool::Shell { command: format!("cat '{path}'") }, offered, cwd);
+        }
+        (None, _) => return Err(format!("no tool for {tool:?} among the offered ones")),
+    };
     let mut arguments = Map::new();
     match tool {
         Tool::Write { path, text } => {
@@ -56,7 +62,12 @@ fn place(function: &Value, path: &str, cwd: Option<&str>) -> String {
     }
 }
 
-fn put(function: &Value, arguments: &mut Map<String, Value>, keys: &[&str], value: &str) -> Result<(), String> {
+fn put(
+    function: &Value,
+    arguments: &mut Map<String, Value>,
+    keys: &[&str],
+    value: &str,
+) -> Result<(), String> {
     let properties = &function["parameters"]["properties"];
     let key = keys
         .iter()

@@ -1,0 +1,147 @@
+//! A command of the writer, from the call to its answer, and how one is run so that its failure is
+//! its own. When it is run and answered is the business of `writer.rs`.
+
+use hob_actors::event::NewEvent;
+use hob_actors::ports::Permit;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::error::{Severity, StoreError, severity};
+use super::journal::Line;
+use super::sql::Result;
+
+/// What a command of the writer may use.
+pub(super) struct Tx<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) line: &'a mut Line,
+}
+
+/// One command, from the call to its answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and a box for each is an allocation for each"
+)]
+pub(super) enum Command {
+    /// A streamed event; the permit is dropped once it is committed.
+    Append(NewEvent, #[expect(dead_code, reason = "it is held, and dropped with the command")] Permit),
+    /// Something that is answered.
+    Run(Box<dyn Job>),
+    /// Write what was called for before, then end.
+    Close(oneshot::Sender<()>),
+}
+
+/// A command that is answered.
+pub(super) trait Job: Send {
+    /// Whether it changes state, and so must be on the disk before it is answered.
+    fn durable(&self) -> bool;
+    /// Does it. An error rolls back what it did; if the error is its own business (it named
+    /// nothing, it came too late) it becomes the answer.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity>;
+    /// The failure of the last `run`, if it failed.
+    fn failure(&self) -> Option<&StoreError>;
+    /// What it did is committed.
+    fn answer(self: Box<Self>);
+    /// What it did was rolled back, or it was never run.
+    fn fail(self: Box<Self>, error: StoreError);
+}
+
+/// A function and the caller who waits for its result.
+pub(super) struct Call<T, F> {
+    action: &'static str,
+    durable: bool,
+    call: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Call<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+{
+    pub(super) fn boxed(
+        action: &'static str,
+        durable: bool,
+        call: F,
+        reply: oneshot::Sender<Result<T>>,
+    ) -> Box<dyn Job> {
+        Box::new(Self { action, durable, call: Some(call), result: None, reply })
+    }
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+{
+    fn durable(&self) -> bool {
+        self.durable
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity> {
+        let Some(call) = self.call.take() else { return Ok(()) };
+        let result = call(tx).map_err(|error| error.while_trying_to(self.action));
+        let verdict = result.as_ref().map(|_| ()).map_err(severity);
+        self.result = Some(result);
+        verdict
+    }
+
+    fn failure(&self) -> Option<&StoreError> {
+        self.result.as_ref().and_then(|result| result.as_ref().err())
+    }
+
+    fn answer(self: Box<Self>) {
+        let result = self.result.unwrap_or(Err(StoreError::Closed));
+        // A caller who went away no longer wants to know.
+        self.reply.send(result).ok();
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        self.reply.send(Err(error)).ok();
+    }
+}
+
+/// Runs a command so that its failure undoes its own writes and no other.
+pub(super) fn in_savepoint(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<()> {
+    tx.line.tick();
+    if !job.durable() {
+        // It only reads: there is nothing to undo.
+        return match job.run(tx) {
+            Ok(()) | Err(Severity::Command) => Ok(()),
+            Err(_) => Err(taken(job)),
+        };
+    }
+    let mark = tx.line.mark();
+    tx.conn.prepare_cached("SAVEPOINT command")?.execute([])?;
+    match job.run(tx) {
+        Ok(()) => {}
+        Err(Severity::Command) => {
+            tx.line.rewind(mark);
+            tx.conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
+        }
+        Err(_) => return Err(taken(job)),
+    }
+    tx.conn.prepare_cached("RELEASE command")?.execute([])?;
+    Ok(())
+}
+
+/// The failure of a command, as the failure of its whole batch.
+fn taken(job: &dyn Job) -> StoreError {
+    match job.failure() {
+        Some(error) if severity(error) == Severity::Passing => error.for_neighbour(),
+        Some(error) => StoreError::other("write to the database", chain(error)),
+        None => StoreError::Closed,
+    }
+}
+
+/// An error and its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,166 @@
+//! Agents that misbehave: the memory of the daemon stays bounded, the journal says what happened,
+//! and other chats go on undisturbed.
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::TestDaemon;
+use crate::support::demo::{DEMO, say};
+use crate::support::growth::Growth;
+use crate::support::home::Setup;
+use crate::support::leftovers::is_alive;
+use crate::support::wait::{until, within};
+
+/// What an agent may cost the daemon, whatever it does. The promise.
+const GROWTH_BYTES_MAX: u64 = 16 << 20;
+
+/// The name that the misbehaving agent is configured under.
+const FAULT: &str = "fault";
+
+/// A daemon with a misbehaving agent in one chat and a good one in another.
+struct Stage {
+    daemon: TestDaemon,
+    chat: String,
+    neighbour: String,
+    neighbour_pid: u32,
+    growth: Growth,
+}
+
+impl Stage {
+    fn with(mode: &str) -> Self {
+        let config = "[process]\nstart_timeout = \"2s\"\ncancel_grace = \"500ms\"\nstop_grace = \"500ms\"\n\
+                      [restart]\nmax = 1\nbackoff_min = \"10ms\"\nbackoff_max = \"20ms\"";
+        let daemon = Setup::new().config(config).fault(FAULT, &[mode]).start();
+        let (chat, neighbour) = (daemon.lone_chat(), daemon.lone_chat());
+        daemon.ask(&neighbour, DEMO, &say("before"));
+        let neighbour_pid = daemon.agent_pid(&neighbour, DEMO);
+        let growth = Growth::watch(daemon.pid());
+        Self { daemon, chat, neighbour, neighbour_pid, growth }
+    }
+
+    fn submit(&self) -> String {
+        self.daemon.submit(&self.chat, FAULT, "do it")
+    }
+
+    /// The chat beside it answers, from the process that it always had.
+    #[track_caller]
+    fn neighbour_is_well(&self) {
+        assert_eq!(self.daemon.ask(&self.neighbour, DEMO, &say("well")), "well");
+        assert_eq!(self.daemon.agent_pid(&self.neighbour, DEMO), self.neighbour_pid);
+    }
+
+    fn events(&self, kind: &str) -> Vec<Value> {
+        self.daemon.events(json!({"chat": self.chat, "types": [kind]}))
+    }
+
+    /// What the journal said beside the answer, to the person.
+    #[track_caller]
+    fn notice_says(&self, word: &str) {
+        let notices = self.events("notice");
+        let said = |event: &Value| event["text"].as_str().is_some_and(|text| text.contains(word));
+        assert!(notices.iter().any(said), "no notice says {word:?}: {notices:#?}");
+    }
+
+    #[track_caller]
+    fn end(self) {
+        self.neighbour_is_well();
+        self.growth.stays_under(GROWTH_BYTES_MAX);
+    }
+}
+
+/// What is wrong on the wire is told, and the turn around it completes.
+#[track_caller]
+fn survives(mode: &str, told: &str) {
+    let stage = Stage::with(mode);
+    let task = stage.submit();
+    stage.neighbour_is_well();
+    let row = stage.daemon.wait_task(&task);
+    assert_eq!(row["state"], "completed", "{row:#}");
+    stage.notice_says(told);
+    stage.end();
+}
+
+#[test]
+fn garbage_between_the_frames_is_told_and_skipped() {
+    survives("garbage", "JSON");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_and_skipped() {
+    survives("invalid-utf8", "UTF-8");
+}
+
+#[test]
+fn a_line_of_a_hundred_megabytes_is_told_and_never_held() {
+    survives("long-line", "bytes");
+}
+
+#[test]
+fn a_flood_on_stderr_is_drained() {
+    let stage = Stage::with("flood-stderr");
+    let row = stage.daemon.wait_task(&stage.submit());
+    assert_eq!(row["state"], "completed", "{row:#}");
+    stage.end();
+}
+
+#[test]
+fn a_flood_on_stdout_waits_in_the_agent_s_own_pipe_and_can_be_cancelled() {
+    let stage = Stage::with("flood-stdout");
+    let task = stage.submit();
+    stage.daemon.wait_event(&task, "text");
+    stage.neighbour_is_well();
+    stage.daemon.rpc("task/cancel", json!({"task": task}));
+    let row = stage.daemon.wait_task(&task);
+    assert_eq!(row["state"], "cancelled", "{row:#}");
+    stage.end();
+}
+
+#[test]
+fn half_a_frame_and_then_nothing_ends_the_turn_as_interrupted() {
+    let stage = Stage::with("half-frame");
+    let row = stage.daemon.wait_task(&stage.submit());
+    assert!(["interrupted", "failed"].iter().any(|state| row["state"] == *state), "{row:#}");
+    assert!(row["outcome"]["error"].is_string(), "{row:#}");
+    stage.end();
+}
+
+/// An agent that never gets ready: the circuit opens, and a task behind it waits and says so.
+#[track_caller]
+fn never_starts(mode: &str, reason: &str) {
+    let stage = Stage::with(mode);
+    let task = stage.submit();
+    stage.neighbour_is_well();
+    until("the circuit to open", || {
+        let row = stage.daemon.agent_session(&stage.chat, FAULT);
+        (row["status"] == "circuit_open").then_some(())
+    });
+    let moves = stage.events("agent_state");
+    let said = |event: &Value| event.to_string().contains(reason);
+    assert!(moves.iter().any(said), "no move says {reason:?}: {moves:#?}");
+    assert_eq!(stage.daemon.rpc("task/show", json!({"task": task}))["waiting"], "circuit");
+    stage.daemon.rpc("task/cancel", json!({"task": task}));
+    assert_eq!(stage.daemon.wait_task(&task)["state"], "cancelled");
+    stage.end();
+}
+
+#[test]
+fn an_agent_that_hangs_in_initialize_is_given_up() {
+    never_starts("hang-initialize", "2s");
+}
+
+#[test]
+fn an_agent_that_exits_at_once_is_given_up() {
+    never_starts("exit-at-once", "exit");
+}
+
+#[test]
+fn an_agent_that_closes_stdout_and_lives_on_is_ended() {
+    let stage = Stage::with("close-stdout");
+    let task = stage.submit();
+    stage.daemon.wait_event(&task, "text");
+    let row = stage.daemon.wait_task(&task);
+    assert_eq!(row["state"], "interrupted", "{row:#}");
+    let started = stage.events("agent_state").into_iter().find_map(|event| event["pid"].as_u64());
+    let pid = started.expect("a pid in the journal") as u32;
+    within(std::time::Duration::from_secs(5), "the agent to be ended", || (!is_alive(pid)).then_some(()));
+    stage.end();
+}

@@ -1,0 +1,59 @@
+//! goose.
+
+use crate::support::agents::{Consent, RealAgent};
+use crate::support::home::Setup;
+
+const AGENT: RealAgent = RealAgent::Goose;
+
+#[test]
+fn three_turns_keep_the_process_and_the_context() {
+    super::three_turns(AGENT);
+}
+
+#[test]
+fn two_chats_do_not_share_the_context() {
+    super::two_chats(AGENT);
+}
+
+#[test]
+fn a_written_file_is_in_the_worktree_and_not_in_the_checkout() {
+    super::file_in_worktree(AGENT);
+}
+
+#[test]
+fn a_cancel_in_mid_stream_keeps_the_process() {
+    super::cancel_mid_stream(AGENT);
+}
+
+#[test]
+fn a_cancel_at_once_after_the_submit_is_not_lost() {
+    super::cancel_at_once(AGENT);
+}
+
+#[test]
+fn permissions_are_asked_and_answered() {
+    super::permissions(AGENT);
+}
+
+#[test]
+fn killed_in_mid_turn_it_comes_back_and_remembers() {
+    super::killed_mid_turn(AGENT);
+}
+
+#[test]
+fn a_lost_conversation_is_told() {
+    super::lost_conversation(AGENT, "goose/data");
+}
+
+#[test]
+fn two_agents_in_one_chat_share_the_worktree_and_not_the_context() {
+    let daemon = Setup::new().real(AGENT, Consent::Assumes).real(RealAgent::Qwen, Consent::Assumes).start();
+    let session = daemon.session(&daemon.repo("repo"));
+    let chat = daemon.chat(&session);
+    daemon.ask(&chat, "goose", "write: shared.txt: written by goose");
+    let read = daemon.ask(&chat, "qwen", "read: shared.txt");
+    assert!(read.contains("written by goose"), "{read}");
+    assert_eq!(daemon.ask(&chat, "qwen", "count"), "prompts=2");
+    assert_eq!(daemon.ask(&chat, "goose", "count"), "prompts=2");
+    assert_ne!(daemon.agent_pid(&chat, "goose"), daemon.agent_pid(&chat, "qwen"));
+}

@@ -1,0 +1,22 @@
+//! Prompts for the built-in agent, so that no other file has to know its language.
+
+/// The name of the built-in agent.
+pub const DEMO: &str = "demo";
+
+/// It says a text.
+pub fn say(text: &str) -> String {
+    format!("say {text}")
+}
+
+/// It says so many words, one every so many milliseconds.
+pub fn slow(words: u32, gap_ms: u32) -> String {
+    format!("slow {words} {gap_ms}")
+}
+
+/// A turn that is still under way when a test looks, and whose end nobody waits for.
+pub fn long() -> String {
+    slow(5000, 20)
+}
+
+/// Its process dies.
+pub const CRASH: &str = "crash";
