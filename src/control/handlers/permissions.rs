@@ -1,5 +1,7 @@
 //! `permission/*`: the inbox of questions that agents ask.
 
+use std::time::Duration;
+
 use hob_actors::id::{AgentKey, PermissionId};
 use hob_actors::tree::{Answered, PermissionReply, Remember};
 
@@ -10,6 +12,8 @@ use crate::control::wire::PermissionRow;
 
 /// Who is recorded for an answer when the client did not say who it is.
 const ANONYMOUS: &str = "a client";
+/// How long an accepted answer may take to be written down.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `permission/list`
 pub(crate) async fn list(call: &Call, params: PermissionList) -> Done<Vec<PermissionRow>> {
@@ -38,13 +42,34 @@ pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<Permis
     };
     let key = AgentKey::new(row.chat.as_str(), row.agent.as_str());
     match call.services().tree.answer_permission(key, reply).await? {
-        Answered::Accepted => find(call, &params.permission).await,
+        Answered::Accepted => recorded(call, &params.permission).await,
         Answered::Late => Err(settled(&find(call, &params.permission).await?)),
         Answered::NotOffered(offered) => {
             let message =
                 format!("`{}` is not offered; these are: {}", shorten(&params.option), offered.join(", "));
             Err(RpcFailure::invalid_params("option", message))
         }
+    }
+}
+
+/// The permission once its answer is written down: the tree passes it on first.
+async fn recorded(call: &Call, id: &str) -> Done<PermissionRow> {
+    let mut head = call.services().store.head();
+    let written = async {
+        loop {
+            head.borrow_and_update();
+            let row = find(call, id).await?;
+            if row.state != "pending" {
+                return Ok(row);
+            }
+            // The answer is an event too, so the journal will grow.
+            head.changed().await.map_err(|_| RpcFailure::shutting_down())?;
+        }
+    };
+    match tokio::time::timeout(RECORD_TIMEOUT, written).await {
+        Ok(row) => row,
+        // The answer was accepted all the same.
+        Err(_) => find(call, id).await,
     }
 }
 
