@@ -28,6 +28,10 @@ const STOPPED_GONE: Duration = Duration::from_secs(2);
 /// How long a queued task may take to run after a restart.
 const QUEUED_TIMEOUT_MS: u64 = 20_000;
 
+/// How soon an agent session may say that its turn is over, and how often it is asked.
+const SETTLED: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The least number of pieces that makes an answer a stream.
 const PIECES_MIN: usize = 5;
 
@@ -178,20 +182,21 @@ pub(super) async fn permission(demo: &mut Demo<'_>) -> Result<String, CliError> 
     check(inbox[0].id == asked.text("permission"), "the question that was asked", &inbox[0].id)?;
     let option = permission::Pick::Allow.from(&inbox[0].options)?.id.clone();
     let params = json!({"permission": inbox[0].id, "option": option});
-    let answered: PermissionRow = link.call("permission/answer", params).await?;
-    check(answered.state == "answered", "the question to be answered", &answered.state)?;
+    link.call::<Value>("permission/answer", params).await?;
     let played = demo.end(playing).await?;
     check(played.state == "completed", "the turn to go on and be completed", &played.state)?;
-    Ok(format!("{} was answered `{option}`, and the turn went on", answered.id))
+    let all: Vec<PermissionRow> = link.call("permission/list", json!({"chat": chat})).await?;
+    let states: Vec<_> = all.iter().map(|row| row.state.as_str()).collect();
+    check(states == ["answered"], "the question to be answered", states.join(" "))?;
+    Ok(format!("{} was answered `{option}`, and the turn went on", inbox[0].id))
 }
 
 pub(super) async fn ps(demo: &mut Demo<'_>) -> Result<String, CliError> {
-    let link = demo.stage.link().await?;
-    let rows: Vec<AgentSessionRow> = link.call("pool/list", json!({})).await?;
+    let are_idle = |rows: &[AgentSessionRow]| rows.len() == 2 && rows.iter().all(|row| row.status == "idle");
+    let rows = demo.pool_until(false, are_idle).await?;
     demo.show.block(&ps::render(&rows, false))?;
-    let warm =
-        rows.iter().filter(|row| row.status == "idle" && row.pid.is_some_and(processes::is_alive)).count();
-    check(warm == 2 && rows.len() == 2, "two idle agents with a process each", warm)?;
+    let alive = rows.iter().filter(|row| row.pid.is_some_and(processes::is_alive)).count();
+    check(are_idle(&rows) && alive == 2, "two idle agents with a process each", alive)?;
     Ok("two agents are warm and idle".to_owned())
 }
 
@@ -204,8 +209,8 @@ pub(super) async fn kill_agent(demo: &mut Demo<'_>) -> Result<String, CliError> 
     processes::sigkill(pid)?;
     let played = demo.end(playing).await?;
     check(played.state == "interrupted", "the task to be interrupted", &played.state)?;
-    let link = demo.stage.link().await?;
-    let rows: Vec<AgentSessionRow> = link.call("pool/list", json!({"all": true})).await?;
+    let is_it = |row: &AgentSessionRow| row.chat == chat && row.status == "crashed";
+    let rows = demo.pool_until(true, |rows| rows.iter().any(is_it)).await?;
     let row = rows.iter().find(|row| row.chat == chat);
     let exit = row.and_then(|row| row.last_exit.as_ref()).map(|exit| exit.detail.clone()).unwrap_or_default();
     let status = row.map(|row| row.status.clone()).unwrap_or_default();
@@ -361,6 +366,24 @@ impl Demo<'_> {
         let rows: Vec<AgentSessionRow> = link.call("pool/list", json!({})).await?;
         let row = rows.into_iter().find(|row| row.chat == chat);
         row.ok_or_else(|| CliError::failed("expected a live agent in the chat, saw none"))
+    }
+
+    /// The agent sessions, once they are as expected; as they are when that takes too long. What
+    /// an agent session says of itself may come a moment after what its task says.
+    async fn pool_until(
+        &self,
+        all: bool,
+        is_so: impl Fn(&[AgentSessionRow]) -> bool,
+    ) -> Result<Vec<AgentSessionRow>, CliError> {
+        let link = self.stage.link().await?;
+        let began = Instant::now();
+        loop {
+            let rows: Vec<AgentSessionRow> = link.call("pool/list", json!({"all": all})).await?;
+            if is_so(&rows) || began.elapsed() > SETTLED {
+                return Ok(rows);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
