@@ -70,6 +70,7 @@ enum Said {
 
 /// The `hobd` beside our own executable, else ourselves as the hidden `hob daemon`.
 pub fn program() -> Result<(PathBuf, &'static [&'static str]), CliError> {
+    #[expect(clippy::disallowed_methods, reason = "what lies beside it now is just what is wanted")]
     let own = std::env::current_exe()
         .map_err(|error| CliError::failed(format!("cannot find the program itself: {error}")))?;
     let beside = own.with_file_name("hobd");
@@ -78,6 +79,7 @@ pub fn program() -> Result<(PathBuf, &'static [&'static str]), CliError> {
 
 fn spawn(ctx: &Ctx) -> Result<Child, CliError> {
     let (program, args) = program()?;
+    #[expect(clippy::disallowed_methods, reason = "a daemon is no agent")]
     let mut command = Command::new(&program);
     command.args(args).arg("--background").current_dir("/");
     for (option, path) in [("--config", &ctx.globals.config), ("--socket", &ctx.globals.socket)] {
