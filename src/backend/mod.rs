@@ -1,4 +1,165 @@
-//! backend
+//! Runs agents: turns what is configured into a process and a conversation.
+//!
+//! [`Agents`] decides per agent which backend drives it. `acp` speaks with a child over its stdio,
+//! `process` owns the children, `known` lists the agents that need no configuration, `demo_agent`
+//! is the agent that is built in.
+//!
+//! **Invariant:** only `process` starts and signals processes; nothing in here names SQL, git or
+//! the control socket's methods.
 
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use hob_actors::id::AgentName;
+use hob_actors::ports::{Backend, Launch, Launched, NewsSink, StartFailed};
+
+use crate::config::{AgentConfig, BackendKind, SharedConfig, find_program};
+use crate::control::wire::AgentRow;
+use process::{SpawnRequest, Spawner, agent_environment};
+
+pub mod acp;
+mod fingerprint;
 pub mod known;
 pub mod process;
+
+/// The name of the subcommand that is the built-in agent.
+pub const DEMO_COMMAND: &str = "demo-agent";
+/// Tells the built-in agent where it keeps its conversations.
+pub const DEMO_STATE: &str = "HOB_DEMO_STATE";
+/// The directory of the built-in agent, below the state directory.
+const DEMO_DIRECTORY: &str = "demo";
+
+/// Whether an agent can be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability {
+    /// No such agent is known or configured.
+    Unknown,
+    /// It is known, and why it cannot be started.
+    Missing(String),
+    /// It can be tried.
+    Ready,
+}
+
+/// Every agent that is known or configured.
+pub struct Agents {
+    config: SharedConfig,
+    spawner: Spawner,
+    env: BTreeMap<String, String>,
+    demo_state: PathBuf,
+}
+
+impl Agents {
+    /// Agents as configured, which inherit from `env` and whose built-in one keeps its
+    /// conversations below `state`.
+    pub fn new(config: SharedConfig, spawner: Spawner, env: BTreeMap<String, String>, state: PathBuf) -> Self {
+        Self { config, spawner, env, demo_state: state.join(DEMO_DIRECTORY) }
+    }
+
+    /// Every agent, by name, with whether it can be started.
+    pub fn list(&self) -> Vec<AgentRow> {
+        self.config.current().agents.values().map(|agent| self.row(agent)).collect()
+    }
+
+    /// Whether the agent of that name can be started.
+    pub fn availability(&self, name: &str) -> Availability {
+        match self.config.current().agent(name) {
+            None => Availability::Unknown,
+            Some(agent) => match self.program(agent) {
+                Ok(_) => Availability::Ready,
+                Err(why) => Availability::Missing(why),
+            },
+        }
+    }
+
+    fn row(&self, agent: &AgentConfig) -> AgentRow {
+        let program = self.program(agent);
+        AgentRow {
+            name: agent.name.clone(),
+            backend: agent.backend.as_str().to_owned(),
+            command: if agent.command.is_empty() { agent.oneshot.clone() } else { agent.command.clone() },
+            available: program.is_ok(),
+            version: agent.is_demo().then(|| env!("CARGO_PKG_VERSION").to_owned()),
+            detail: Some(match program {
+                Ok(_) if agent.is_demo() => "built in".to_owned(),
+                Ok(path) => path.display().to_string(),
+                Err(why) => why,
+            }),
+        }
+    }
+
+    /// The program of an agent, or why it cannot be run. Looks at the file system.
+    fn program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
+        match agent.backend {
+            BackendKind::Acp if agent.is_demo() => Ok(self.spawner.own_program()),
+            BackendKind::Acp => find_program(agent, self.env.get("PATH").map_or("", String::as_str)),
+            kind => Err(format!("the backend `{}` is not supported yet, try `backend = \"acp\"`", kind.as_str())),
+        }
+    }
+
+    /// The whole environment of an agent.
+    fn environment(&self, agent: &AgentConfig) -> BTreeMap<String, String> {
+        let mut environment = agent_environment(&agent.pass, &agent.env, &self.env);
+        if agent.is_demo() {
+            environment.insert(DEMO_STATE.to_owned(), self.demo_state.display().to_string());
+        }
+        environment
+    }
+
+    fn hash(&self, agent: &AgentConfig, cwd: &Path) -> String {
+        fingerprint::config_hash(&agent.command, &self.environment(agent), cwd, [&agent.model, &agent.mode])
+    }
+
+    /// Everything that a start needs, or why there can be none.
+    fn spec(&self, launch: &Launch) -> Result<acp::Spec, StartFailed> {
+        let name = launch.key.agent.as_str();
+        let config = self.config.current();
+        let permanent = |message: String| StartFailed { permanent: true, message, exit: None };
+        let agent = config.agent(name).ok_or_else(|| permanent(format!("there is no agent `{name}`")))?;
+        let program = self.program(agent).map_err(|why| permanent(format!("{name}: {why}")))?;
+        let (arg0, args) = match agent.command.split_first() {
+            Some((_, args)) => (None, args.to_vec()),
+            None => (Some(format!("hob-{DEMO_COMMAND}")), vec![DEMO_COMMAND.to_owned()]),
+        };
+        let command = if agent.is_demo() { DEMO_COMMAND.to_owned() } else { agent.command.join(" ") };
+        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Ok(acp::Spec {
+            request: SpawnRequest {
+                label: launch.key.to_string(),
+                agent: Some(name.to_owned()),
+                chat: Some(launch.key.chat.as_str().to_owned()),
+                program,
+                arg0,
+                args,
+                env: self.environment(agent),
+                cwd: launch.cwd.clone(),
+                stop_grace: agent.process.stop_grace,
+            },
+            command,
+            model: agent.model.clone(),
+            mode: agent.mode.clone(),
+            start_timeout: agent.process.start_timeout,
+            max_frame: bytes(agent.process.max_frame),
+            stderr_tail: bytes(agent.process.stderr_tail),
+            config_hash: self.hash(agent, &launch.cwd),
+        })
+    }
+}
+
+impl Backend for Agents {
+    fn launch(
+        &self,
+        launch: Launch,
+        sink: NewsSink,
+    ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>> {
+        let spec = self.spec(&launch);
+        let spawner = self.spawner.clone();
+        Box::pin(async move { acp::start(&spawner, spec?, launch, sink).await })
+    }
+
+    fn config_hash(&self, agent: &AgentName, cwd: &Path) -> String {
+        // Of an agent that was taken out of the configuration nothing is left to compare with.
+        self.config.current().agent(agent.as_str()).map(|agent| self.hash(agent, cwd)).unwrap_or_default()
+    }
+}

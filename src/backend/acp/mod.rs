@@ -1,0 +1,31 @@
+//! Drives an agent that speaks the Agent Client Protocol over its stdin and stdout.
+//!
+//! ```text
+//! start: spawn ─▶ initialize ─▶ ladder (resume, load or new) ─▶ model, mode ─▶ a live agent
+//! live:  stdout ─▶ Inbox ─▶ router ─▶ update ─▶ News ─▶ sink     (life owns the inbox)
+//!        prompt, cancel, answer ─▶ Peer ─▶ stdin
+//! ```
+//! The published schema's types are used for what is sent. What arrives is read with small types of
+//! our own that keep unknown words as they came: the schema's enums have no fallback, and an agent
+//! is free to say more than it knows.
+//!
+//! **Invariant:** capabilities are hints, and nothing that an agent writes ends more than its own
+//! line. Nothing here starts a process or knows a store.
+
+mod errors;
+mod handshake;
+mod in_flight;
+mod ladder;
+mod life;
+mod noise;
+mod offers;
+
+mod router;
+mod start;
+mod stderr;
+mod update;
+mod wire;
+
+pub use life::AcpAgent;
+pub use start::{Spec, start};
+pub use stderr::secrets;

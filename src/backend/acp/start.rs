@@ -1,0 +1,179 @@
+//! Starts one agent: the process, the handshake, and what is told when either fails.
+//!
+//! **Invariant:** dropping the future at any point ends the process tree: every handle of it is
+//! owned by the future until the agent is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hob_actors::event::Exit;
+use hob_actors::id::BackendSessionId;
+use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed};
+use tokio::task::JoinHandle;
+
+use super::errors;
+use super::handshake::{Failure, Handshake, Opened, Wanted};
+use super::in_flight::InFlight;
+use super::life::{AcpAgent, Life};
+use super::router::Router;
+use super::stderr::{self, Tail};
+use crate::backend::process::{Process, ProcessHandle, SpawnError, SpawnRequest, Spawner};
+use crate::jsonrpc::{self, Limits};
+
+/// Bytes of an agent's messages that are on their way to the disk; it is read no further then.
+const INBOUND_BYTES: usize = 2 << 20;
+/// Bytes that an agent may leave unread in our queue before it is given up.
+const OUTBOUND_BYTES: usize = 64 << 20;
+/// Our own limit on a start ends this much before the caller's, so that the caller learns more
+/// than that it took too long: one part in this many.
+const HEADROOM: u32 = 20;
+/// An agent that closed its output has this long to exit before it is ended.
+const EXIT_TIME_MAX: Duration = Duration::from_secs(1);
+/// From KILL to an empty tree, before the failure is told all the same.
+const GONE_TIME_MAX: Duration = Duration::from_secs(5);
+/// From an empty tree to the end of its stderr.
+const TAIL_TIME_MAX: Duration = Duration::from_millis(250);
+/// How much of the end of stderr is put into a message, in characters.
+const SHOWN_CHARS_MAX: usize = 600;
+/// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
+const EXIT_CONFIG: i32 = 78;
+
+/// Everything about an agent that its configuration decides.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// What to start.
+    pub request: SpawnRequest,
+    /// The command line, for a person.
+    pub command: String,
+    /// The model to set, if any.
+    pub model: Option<String>,
+    /// The mode to set, if any.
+    pub mode: Option<String>,
+    /// Spawn, handshake and conversation, together.
+    pub start_timeout: Duration,
+    /// The longest line that is read, in bytes.
+    pub max_frame: usize,
+    /// How much of the end of stderr is kept, in bytes.
+    pub stderr_tail: usize,
+    /// The fingerprint of all of this, in hex.
+    pub config_hash: String,
+}
+
+/// Starts an agent and takes up its conversation.
+///
+/// # Errors
+/// What went wrong, with the program, the exit and the end of stderr where known; nothing is left
+/// of the process then.
+pub async fn start(
+    spawner: &Spawner,
+    spec: Spec,
+    launch: Launch,
+    sink: NewsSink,
+) -> Result<Launched, StartFailed> {
+    let process = spawner.spawn(spec.request.clone()).await.map_err(|error| not_spawned(&spec, &error))?;
+    let Process { pid, stdin, stdout, stderr, handle } = process;
+    let tail = Tail::new(spec.stderr_tail, stderr::secrets(&spec.request.env));
+    let drain = tokio::spawn(stderr::drain(stderr, tail.clone()));
+    let limits =
+        Limits { max_frame: spec.max_frame, inbound_bytes: INBOUND_BYTES, outbound_bytes: OUTBOUND_BYTES };
+    let (peer, inbox) = jsonrpc::start(stdout, stdin, limits);
+    let in_flight = Arc::new(InFlight::default());
+    let router = Router::new(peer.clone(), sink.clone(), in_flight.clone());
+    let mut handshake = Handshake { peer: peer.clone(), inbox, router, at: "" };
+    let wanted = Wanted {
+        cwd: launch.cwd,
+        resume: launch.resume.map(|id| id.as_str().to_owned()),
+        has_history: launch.has_history,
+        model: spec.model.clone(),
+        mode: spec.mode.clone(),
+    };
+    let in_time = spec.start_timeout - spec.start_timeout / HEADROOM;
+    let opened = match tokio::time::timeout(in_time, handshake.open(&wanted)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(failure)) => return Err(failed(&spec, Some(failure), handshake, (handle, tail, drain)).await),
+        Err(_) => return Err(failed(&spec, None, handshake, (handle, tail, drain)).await),
+    };
+    let Handshake { inbox, router, .. } = handshake;
+    let Opened { session, context, reset, close } = opened;
+    let life = Life { router, inbox, peer, handle, tail, drain, sink };
+    let agent = AcpAgent::begin(life, in_flight, session.clone(), close);
+    Ok(Launched {
+        agent: Arc::new(agent),
+        pid: Some(pid),
+        backend_session: BackendSessionId::from(session),
+        context,
+        reset,
+        config_hash: spec.config_hash,
+    })
+}
+
+fn not_spawned(spec: &Spec, error: &SpawnError) -> StartFailed {
+    let mut message = format!("could not start `{}`: {error}", spec.command);
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    StartFailed { permanent: error.permanent(), message, exit: None }
+}
+
+/// Ends what was started, and says why. `failure` is `None` if it took too long.
+async fn failed(
+    spec: &Spec,
+    failure: Option<Failure>,
+    handshake: Handshake,
+    (handle, tail, drain): (ProcessHandle, Tail, JoinHandle<()>),
+) -> StartFailed {
+    let at = handshake.at;
+    // An agent that ends by itself says more with its exit than we do by killing it.
+    let by_itself = matches!(failure, Some(Failure::Ended));
+    let wait = if by_itself { EXIT_TIME_MAX } else { Duration::ZERO };
+    let own = tokio::time::timeout(wait, handle.exited()).await.ok();
+    drop(handshake);
+    handle.stop(true);
+    tokio::time::timeout(GONE_TIME_MAX, handle.gone()).await.ok();
+    tokio::time::timeout(TAIL_TIME_MAX, drain).await.ok();
+    let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
+    let (permanent, what) = match failure {
+        None => (false, format!("did not answer {at} in time")),
+        Some(Failure::Permanent(what)) => (true, what),
+        Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
+        Some(Failure::Ended) => (false, format!("{} during {at}", exit.as_ref().map_or("closed its output".to_owned(), ended))),
+    };
+    let permanent = permanent || exit.as_ref().is_some_and(|exit| exit.code == Some(EXIT_CONFIG));
+    let mut message = format!("`{}`: {what}", spec.command);
+    if let Some(shown) = shown(&tail.text()) {
+        message.push_str(&format!("; stderr: {shown}"));
+    }
+    StartFailed { permanent, message, exit }
+}
+
+fn ended(exit: &Exit) -> String {
+    match (exit.signal, exit.code) {
+        (Some(signal), _) => format!("was killed by signal {signal}"),
+        (None, Some(code)) => format!("exited with code {code}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// The end of stderr on one line; `None` if there was none.
+fn shown(tail: &str) -> Option<String> {
+    let lines: Vec<&str> = tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join(" | ");
+    let n_chars = line.chars().count();
+    let end: String = line.chars().skip(n_chars.saturating_sub(SHOWN_CHARS_MAX)).collect();
+    (!end.is_empty()).then(|| if n_chars > SHOWN_CHARS_MAX { format!("…{end}") } else { end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_stderr_fits_into_a_message() {
+        assert_eq!(shown("\n \n"), None);
+        assert_eq!(shown("no key\n\n  set one \n").as_deref(), Some("no key | set one"));
+        let long = shown(&"é".repeat(5000)).unwrap();
+        assert_eq!(long.chars().count(), SHOWN_CHARS_MAX + 1);
+    }
+}
