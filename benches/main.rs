@@ -13,6 +13,7 @@
 //! a process of its own is left behind.
 
 #![expect(unreachable_pub, reason = "the support modules are shared with the tests")]
+#![expect(clippy::disallowed_methods, reason = "a bench starts the daemon, plays the user and waits")]
 #![expect(clippy::unwrap_used, reason = "in a bench a panic is the report")]
 
 use criterion::Criterion;

@@ -70,20 +70,40 @@ impl Bench {
     /// The time to the first text and to the end of a turn, as a subscriber sees them.
     fn supervised(&mut self) -> (Duration, Duration) {
         let begin = Instant::now();
-        let (mut first, mut whole) = (None, None);
+        let mut first = None;
         self.client.send(&self.submit);
-        loop {
-            let line = self.client.receive();
-            assert!(!line.is_empty(), "the daemon closed the connection");
-            if has(line, "\"type\":\"text\"") {
-                first.get_or_insert_with(|| begin.elapsed());
-            } else if has(line, "\"type\":\"turn_ended\"") {
-                whole.get_or_insert_with(|| begin.elapsed());
-            } else if has(line, "\"type\":\"agent_state\"") && has(line, "\"to\":\"idle\"") && whole.is_some()
-            {
-                // The next turn is not to wait for the end of this one.
-                return (first.expect("a text"), whole.expect("an end"));
+        let whole = loop {
+            match self.next() {
+                Line::Text => _ = first.get_or_insert_with(|| begin.elapsed()),
+                Line::TurnEnded => break begin.elapsed(),
+                _ => {}
             }
+        };
+        // The next turn is not to wait for what follows the end of this one.
+        while self.next() != Line::Idle {}
+        (first.expect("a text before the end"), whole)
+    }
+
+    fn next(&mut self) -> Line {
+        let line = self.client.receive();
+        assert!(!line.is_empty(), "the daemon closed the connection");
+        if has(line, "\"type\":\"text\"") {
+            Line::Text
+        } else if has(line, "\"type\":\"turn_ended\"") {
+            Line::TurnEnded
+        } else if has(line, "\"type\":\"agent_state\"") && has(line, "\"to\":\"idle\"") {
+            Line::Idle
+        } else {
+            Line::Other
         }
     }
+}
+
+/// What a line from the daemon tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Text,
+    TurnEnded,
+    Idle,
+    Other,
 }

@@ -44,7 +44,8 @@ impl Insertion {
             .unwrap();
         let n_columns = select.column_count();
         let row = |row: &rusqlite::Row<'_>| (0..n_columns).map(|column| row.get(column)).collect();
-        let rows: Vec<Vec<Value>> = select.query_map([n_rows as i64], row).unwrap().map(Result::unwrap).collect();
+        let rows: Vec<Vec<Value>> =
+            select.query_map([n_rows as i64], row).unwrap().map(Result::unwrap).collect();
         assert_eq!(rows.len(), n_rows);
         let insert = format!("INSERT INTO events VALUES ({})", vec!["?"; n_columns].join(", "));
         Self { connection, insert, rows, next: 1 }

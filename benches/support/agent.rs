@@ -35,7 +35,6 @@ pub struct Prompted {
 
 impl Agent {
     /// Starts one in a directory.
-    #[expect(clippy::disallowed_methods, reason = "this one is not supervised, that is the point")]
     pub fn start(directory: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hobd"))
             .arg("demo-agent")

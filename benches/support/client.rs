@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::has;
 use super::wait::PATIENCE;
 
 /// What is read at once: enough for many events.
@@ -48,17 +47,6 @@ impl Client {
     pub fn exchange(&mut self, bytes: &[u8]) -> &[u8] {
         self.send(bytes);
         self.receive()
-    }
-
-    /// Reads until a line has a text in it.
-    pub fn until(&mut self, text: &str) {
-        loop {
-            let line = self.receive();
-            assert!(!line.is_empty(), "closed before {text}");
-            if has(line, text) {
-                return;
-            }
-        }
     }
 
     /// Calls a method that must succeed. For preparations: it parses.

@@ -30,7 +30,6 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts one with this configuration and waits until it answers.
-    #[expect(clippy::disallowed_methods, reason = "the daemon is no agent")]
     pub fn start(config: &str) -> Self {
         // Short, because the path of a socket must be.
         let root = tempfile::Builder::new().prefix("hob-").tempdir().unwrap();
