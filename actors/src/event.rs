@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::id::{AgentName, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId, WorktreeId};
+pub use crate::states::{AgentStatus, Context, Outcome, TaskState};
 
 /// One JSON value as text, as an agent sent it; never looked into here.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,94 +116,6 @@ impl Usage {
     }
 }
 
-/// What an agent is remembered to know when a turn begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Context {
-    /// A new conversation, and none was lost.
-    Fresh,
-    /// The process of the turn before is still there.
-    Warm,
-    /// A new process took the old conversation up again, without replay.
-    Resumed,
-    /// A new process read the old conversation back.
-    Loaded,
-    /// The old conversation is lost; a `context_reset` event said so.
-    Reset,
-}
-
-/// How a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The agent said that it was done.
-    Completed,
-    /// The agent said that it could not.
-    Failed,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// The agent or the daemon went away in the middle.
-    Interrupted,
-}
-
-/// Where a task stands. The last four are terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TaskState {
-    /// Accepted and waiting.
-    Queued,
-    /// Put aside until its chat is released.
-    Held,
-    /// Committed to be sent; the prompt may or may not have left.
-    Dispatched,
-    /// The prompt was sent and a turn is open.
-    Running,
-    /// Done.
-    Completed,
-    /// Could not be done.
-    Failed,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// The agent or the daemon went away in the middle.
-    Interrupted,
-}
-
-impl TaskState {
-    /// Nothing will change it any more.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Interrupted)
-    }
-}
-
-impl From<Outcome> for TaskState {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Completed => Self::Completed,
-            Outcome::Failed => Self::Failed,
-            Outcome::Cancelled => Self::Cancelled,
-            Outcome::Interrupted => Self::Interrupted,
-        }
-    }
-}
-
-/// Where an agent session stands (`status` in the contract).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AgentStatus {
-    /// Its backend is being started.
-    Starting,
-    /// Warm, and nothing to do.
-    Idle,
-    /// A turn is in flight.
-    Busy,
-    /// Let go on purpose; the next prompt brings it back.
-    Evicted,
-    /// Its process ended by itself; the next prompt brings it back.
-    Crashed,
-    /// Waiting before the next start.
-    Backoff,
-    /// Crashed too often; waits for the cool-down or a person.
-    CircuitOpen,
-    /// Its chat was closed.
-    Closed,
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exit {
@@ -284,63 +197,146 @@ pub enum Level {
 /// Everything that the journal can say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A turn began: the `attempt`-th for its task.
-    TurnStarted { attempt: u32, context: Context },
+    /// A turn began.
+    TurnStarted {
+        /// The how-manieth of its task, from 1.
+        attempt: u32,
+        /// What the agent remembers.
+        context: Context,
+    },
     /// A piece of the agent's answer.
-    Text { text: String, message: Option<String> },
+    Text {
+        /// The piece.
+        text: String,
+        /// The message that it belongs to, where the agent tells.
+        message: Option<String>,
+    },
     /// A piece of the agent's reasoning.
-    Reasoning { text: String, message: Option<String> },
+    Reasoning {
+        /// The piece.
+        text: String,
+        /// The message that it belongs to, where the agent tells.
+        message: Option<String>,
+    },
     /// The agent began to do something.
     ToolCall(ToolCall),
     /// News of something it does.
     ToolUpdate(ToolUpdate),
     /// The agent's whole plan, replacing the one before.
-    Plan { entries: Vec<PlanEntry> },
-    /// The commands that the agent offers now, as it sent them.
-    Commands { commands: Json },
-    /// The mode that the agent is in now; `available` as it sent them.
-    Mode { current: Option<String>, available: Option<Json> },
-    /// The models that the agent offers now; `available` as it sent them.
-    Models { current: Option<String>, available: Option<Json> },
+    Plan {
+        /// Its lines.
+        entries: Vec<PlanEntry>,
+    },
+    /// The commands that the agent offers now.
+    Commands {
+        /// A JSON array, as the agent sent it.
+        commands: Json,
+    },
+    /// The mode that the agent is in now.
+    Mode {
+        /// Its id.
+        current: Option<String>,
+        /// A JSON array, as the agent sent it.
+        available: Option<Json>,
+    },
+    /// The models that the agent offers now.
+    Models {
+        /// The id of the one in use.
+        current: Option<String>,
+        /// A JSON array, as the agent sent it.
+        available: Option<Json>,
+    },
     /// What the agent told of its spending so far.
     Usage(Usage),
     /// The agent asks.
     PermissionRequested {
+        /// The question in the inbox.
         permission: PermissionId,
+        /// What the tool is about to do, for a person.
         title: String,
+        /// The tool kind.
         kind: String,
+        /// The answers that the agent offers.
         options: Vec<PermissionOption>,
+        /// The tool call it is about.
         call: Option<String>,
+        /// The arguments of that call, as the agent sent them.
         input: Option<Json>,
+        /// What the call shows, as the agent sent it.
         content: Option<Json>,
     },
     /// The question is settled: by a person, a policy, or because it became moot.
-    PermissionResolved { permission: PermissionId, option: Option<String>, by: String },
+    PermissionResolved {
+        /// The question in the inbox.
+        permission: PermissionId,
+        /// The chosen answer; `None` where it became moot.
+        option: Option<String>,
+        /// Who or what answered.
+        by: String,
+    },
     /// The turn ended; this is its only terminal event.
     TurnEnded {
+        /// How it ended.
         outcome: Outcome,
+        /// The agent's word.
         stop_reason: Option<String>,
+        /// What went wrong.
         error: Option<String>,
+        /// What it cost.
         usage: Usage,
+        /// From the prompt to the end, in milliseconds.
         duration_ms: u64,
+        /// From the prompt to the first output, in milliseconds.
         first_token_ms: Option<u64>,
     },
-    /// A task moved; `from` is `None` when it was accepted.
-    TaskState { from: Option<TaskState>, to: TaskState, reason: Option<String> },
-    /// An agent session moved; `from` is `None` at its very first start.
-    AgentState {
-        from: Option<AgentStatus>,
-        to: AgentStatus,
+    /// A task moved.
+    TaskState {
+        /// From where; `None` when it was accepted.
+        from: Option<TaskState>,
+        /// To where.
+        to: TaskState,
+        /// Why.
         reason: Option<String>,
+    },
+    /// An agent session moved.
+    AgentState {
+        /// From where; `None` at its very first start.
+        from: Option<AgentStatus>,
+        /// To where.
+        to: AgentStatus,
+        /// Why.
+        reason: Option<String>,
+        /// The agent's own process.
         pid: Option<u32>,
+        /// How that process ended.
         exit: Option<Exit>,
     },
     /// The agent forgot what was said before.
-    ContextReset { reason: String },
+    ContextReset {
+        /// Why.
+        reason: String,
+    },
     /// A worktree moved, by the contract's words.
-    WorktreeState { worktree: WorktreeId, from: Option<&'static str>, to: &'static str, reasons: Vec<String> },
+    WorktreeState {
+        /// Which one.
+        worktree: WorktreeId,
+        /// From where.
+        from: Option<&'static str>,
+        /// To where.
+        to: &'static str,
+        /// Why it was kept, if it was.
+        reasons: Vec<String>,
+    },
     /// Something a person should know.
-    Notice { level: Level, text: String },
-    /// An update of an agent that hob does not know, as it came.
-    Raw { update: Json },
+    Notice {
+        /// How loud.
+        level: Level,
+        /// What, in words.
+        text: String,
+    },
+    /// An update of an agent that hob does not know.
+    Raw {
+        /// As it came.
+        update: Json,
+    },
 }

@@ -89,10 +89,7 @@ pub struct AgentKey {
 impl AgentKey {
     /// Pairs a chat with an agent.
     pub fn new(chat: impl Into<ChatId>, agent: impl Into<AgentName>) -> Self {
-        Self {
-            chat: chat.into(),
-            agent: agent.into(),
-        }
+        Self { chat: chat.into(), agent: agent.into() }
     }
 }
 

@@ -21,4 +21,6 @@ pub mod restart;
 pub mod root;
 pub mod session;
 pub mod sessions;
+pub mod settings;
+pub mod states;
 pub mod tree;

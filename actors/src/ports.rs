@@ -10,7 +10,6 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,6 +19,7 @@ use crate::event::{
 use crate::id::{
     AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId,
 };
+pub use crate::settings::{AgentSettings, Audience, Limits, PermissionPolicy, PermissionRules, Settings};
 
 /// Everything that the tree asks of the world.
 #[derive(Clone)]
@@ -40,15 +40,35 @@ pub struct Ports {
 pub struct PortError {
     /// What was attempted, as an infinitive: `record the turn`.
     pub action: &'static str,
+    /// Nothing was done, and another try may succeed: a full disk, a database that is held.
+    pub passing: bool,
     /// Why it failed.
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
 }
 
 impl PortError {
-    /// Says what was attempted when `source` happened.
+    /// Says what was attempted when `source` happened, and that trying again will not help.
     pub fn new(action: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { action, source: source.into() }
+        Self { action, passing: false, source: source.into() }
+    }
+
+    /// Says that another try may succeed, or may not.
+    #[must_use]
+    pub fn passing(self, passing: bool) -> Self {
+        Self { passing, ..self }
+    }
+
+    /// The whole chain of causes, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
     }
 }
 
@@ -58,17 +78,20 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 
 /// Room in a bounded pipe, held for as long as a message of an agent is on its way to the disk.
 /// Dropping it lets the agent go on writing.
 #[derive(Debug, Default)]
-pub struct Permit(Option<OwnedSemaphorePermit>);
+pub struct Permit {
+    // Held, never looked at.
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 impl Permit {
     /// Holds `permit` until dropped.
     pub fn holding(permit: OwnedSemaphorePermit) -> Self {
-        Self(Some(permit))
+        Self { _room: Some(permit) }
     }
 
     /// Holds nothing: for news that no agent can flood us with.
     pub fn free() -> Self {
-        Self(None)
+        Self { _room: None }
     }
 }
 
@@ -177,6 +200,19 @@ pub struct TurnEnd {
     pub text: String,
 }
 
+/// Which turn of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnRef {
+    /// The turn.
+    pub turn: TurnId,
+    /// Its task.
+    pub task: TaskId,
+    /// The agent session.
+    pub key: AgentKey,
+    /// The backend that runs it.
+    pub generation: Generation,
+}
+
 /// A question of an agent, to be remembered before anyone is shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PermissionAsk {
@@ -239,18 +275,16 @@ pub trait Store: Send + Sync + 'static {
     fn append(&self, event: NewEvent, permit: Permit);
 
     /// Remembers a question and emits `permission_requested`.
-    fn ask_permission(
-        &self,
-        turn: TurnId,
-        task: TaskId,
-        key: AgentKey,
-        generation: Generation,
-        ask: PermissionAsk,
-    ) -> Answer<PermissionId>;
+    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<PermissionId>;
 
     /// Settles a question and emits `permission_resolved`. False if it was settled before.
     /// `option` is `None` where the question became moot; `by` says who or what answered.
-    fn resolve_permission(&self, permission: PermissionId, option: Option<String>, by: String) -> Answer<bool>;
+    fn resolve_permission(
+        &self,
+        permission: PermissionId,
+        option: Option<String>,
+        by: String,
+    ) -> Answer<bool>;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -335,7 +369,11 @@ pub type NewsSink = Arc<dyn Fn(News, Permit) + Send + Sync>;
 /// Runs agents.
 pub trait Backend: Send + Sync + 'static {
     /// Starts a backend and takes up the conversation. Dropping the future ends what was started.
-    fn launch(&self, launch: Launch, sink: NewsSink) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>>;
+    fn launch(
+        &self,
+        launch: Launch,
+        sink: NewsSink,
+    ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>>;
 
     /// SHA-256, in hex, of the configuration that a start would use now. Cheap.
     fn config_hash(&self, agent: &AgentName, cwd: &std::path::Path) -> String;
@@ -355,67 +393,4 @@ pub trait Agent: Send + Sync + 'static {
     /// Ends the whole process tree in an orderly way and resolves when nothing of it is left.
     /// A second call joins the first. `now` skips the grace.
     fn stop(&self, now: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>>;
-}
-
-// ---------------------------------------------------------------------------------------------
-// Settings and audience
-
-/// What answers a permission request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PermissionPolicy {
-    /// A person.
-    Ask,
-    /// Yes, this once (or for good, if that is all the agent offers).
-    Allow,
-    /// No.
-    Reject,
-}
-
-/// The permission rules of one agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PermissionRules {
-    /// Where no rule for the tool kind is given.
-    pub default: PermissionPolicy,
-    /// By tool kind.
-    pub by_kind: std::collections::BTreeMap<String, PermissionPolicy>,
-    /// What answers when nobody watches; never `Ask`.
-    pub unattended: PermissionPolicy,
-    /// How long a question waits for a person.
-    pub deadline: Duration,
-}
-
-/// The settings of one agent, overrides applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgentSettings {
-    /// Spawn, handshake and conversation, together.
-    pub start_timeout: Duration,
-    /// From a cancel to our own word that the turn has ended.
-    pub cancel_grace: Duration,
-    /// Its permission rules.
-    pub permissions: PermissionRules,
-}
-
-/// Limits of the pool and the dispatcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Agent sessions with a live backend.
-    pub max_live: usize,
-    /// Turns at once.
-    pub max_running: usize,
-    /// Turns at once of one agent; 0 is no limit.
-    pub max_running_per_agent: usize,
-}
-
-/// What the person configured, as it is now.
-pub trait Settings: Send + Sync + 'static {
-    /// The settings of one agent.
-    fn agent(&self, agent: &AgentName) -> AgentSettings;
-    /// The limits.
-    fn limits(&self) -> Limits;
-}
-
-/// Who is looking.
-pub trait Audience: Send + Sync + 'static {
-    /// Whether a connection that answers permissions is subscribed to the chat.
-    fn watches(&self, chat: &ChatId) -> bool;
 }

@@ -11,7 +11,9 @@
 
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, RpcReplyPort, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorRuntime, RpcReplyPort, SupervisionEvent,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -115,7 +117,12 @@ impl Actor for Root {
         Ok(tree)
     }
 
-    async fn handle(&self, me: ActorRef<RootMsg>, message: RootMsg, tree: &mut Tree) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<RootMsg>,
+        message: RootMsg,
+        tree: &mut Tree,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             RootMsg::Stop(reply) => {
                 tree.stopping = true;
@@ -136,10 +143,11 @@ impl Actor for Root {
         tree: &mut Tree,
     ) -> Result<(), ActorProcessingErr> {
         let (child, cause) = match event {
-            SupervisionEvent::ActorTerminated(child, _, reason) => (child, reason.unwrap_or_else(|| "ended".into())),
+            SupervisionEvent::ActorTerminated(child, _, reason) => {
+                (child, reason.unwrap_or_else(|| "ended".into()))
+            }
             SupervisionEvent::ActorFailed(child, cause) => (child, cause.to_string()),
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
         };
         if tree.stopping {
             return Ok(());
@@ -169,7 +177,12 @@ impl Tree {
         Ok(())
     }
 
-    fn replace(&mut self, me: &ActorRef<RootMsg>, child: ActorId, cause: &str) -> Result<(), ActorProcessingErr> {
+    fn replace(
+        &mut self,
+        me: &ActorRef<RootMsg>,
+        child: ActorId,
+        cause: &str,
+    ) -> Result<(), ActorProcessingErr> {
         let now = Instant::now();
         if self.sessions.is(child) {
             tracing::error!(cause, "the session supervisor died and is started again");

@@ -72,16 +72,21 @@ impl Actor for Sessions {
                 let killed = reason.as_deref() == Some("killed");
                 alive.passed(&child.get_id(), killed.then(|| "was killed".to_owned()));
             }
-            SupervisionEvent::ActorFailed(child, cause) => alive.passed(&child.get_id(), Some(cause.to_string())),
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_) => {}
+            SupervisionEvent::ActorFailed(child, cause) => {
+                alive.passed(&child.get_id(), Some(cause.to_string()))
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
     }
 }
 
 impl Alive {
-    fn start(&mut self, me: &ActorRef<SessionsMsg>, args: SessionArgs) -> Result<ActorRef<SessionMsg>, String> {
+    fn start(
+        &mut self,
+        me: &ActorRef<SessionsMsg>,
+        args: SessionArgs,
+    ) -> Result<ActorRef<SessionMsg>, String> {
         if let Some(living) = self.by_key.get(&args.key) {
             return Ok(living.clone());
         }

@@ -59,7 +59,10 @@ impl Tree {
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         ask("dispatcher", &self.handle.links.dispatcher, DispatchMsg::Quiesce).await.ok();
         let drained = async {
-            while ask("dispatcher", &self.handle.links.dispatcher, DispatchMsg::InFlight).await.is_ok_and(|n| n > 0) {
+            while ask("dispatcher", &self.handle.links.dispatcher, DispatchMsg::InFlight)
+                .await
+                .is_ok_and(|n| n > 0)
+            {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
@@ -112,11 +115,21 @@ impl Handle {
     }
 
     /// Answers a question of an agent. The first answer wins.
-    pub async fn answer_permission(&self, key: AgentKey, answer: PermissionReply) -> Result<Answered, TreeError> {
+    pub async fn answer_permission(
+        &self,
+        key: AgentKey,
+        answer: PermissionReply,
+    ) -> Result<Answered, TreeError> {
         let actor = ask("pool", &self.links.pool, |reply| PoolMsg::Find(key, reply)).await?;
         match actor {
             Some(actor) => {
-                ask_actor("session", &actor, |reply| SessionMsg::Answer(answer, reply), crate::links::CALL_TIMEOUT).await
+                ask_actor(
+                    "session",
+                    &actor,
+                    |reply| SessionMsg::Answer(answer, reply),
+                    crate::links::CALL_TIMEOUT,
+                )
+                .await
             }
             None => Ok(Answered::Late),
         }

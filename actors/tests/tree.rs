@@ -38,7 +38,8 @@ async fn ended(world: &World, task: &TaskId) -> TaskState {
 }
 
 fn ask() -> PermissionAsk {
-    let option = |kind: &str| PermissionOption { id: format!("id-{kind}"), name: kind.into(), kind: kind.into() };
+    let option =
+        |kind: &str| PermissionOption { id: format!("id-{kind}"), name: kind.into(), kind: kind.into() };
     PermissionAsk {
         title: "rm -rf".into(),
         kind: "execute".into(),
@@ -102,7 +103,8 @@ async fn a_task_without_a_place_waits_and_says_so() {
     let mut waited = None;
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        waited = tree.handle().waiting().await.expect("the dispatcher answers").get(&second).map(|(_, why)| *why);
+        waited =
+            tree.handle().waiting().await.expect("the dispatcher answers").get(&second).map(|(_, why)| *why);
         if waited == Some("slot") {
             break;
         }
@@ -198,7 +200,8 @@ async fn output_outside_of_a_turn_is_dropped_and_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_waits_for_its_watcher_and_the_first_answer_wins() {
-    let script = Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(5)), ..Script::default() };
+    let script =
+        Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(5)), ..Script::default() };
     let (world, tree) = stage(script).await;
     let task = submit(&world, &tree, "c-1", "demo");
     until("it asks", || world.memory().permissions.len() == 1).await;
@@ -213,8 +216,14 @@ async fn a_question_waits_for_its_watcher_and_the_first_answer_wins() {
     let handle = tree.handle();
     let unknown = handle.answer_permission(key.clone(), answer("id-nonsense")).await.expect("answered");
     assert_eq!(unknown, Answered::NotOffered(vec!["id-allow_once".into(), "id-reject_once".into()]));
-    assert_eq!(handle.answer_permission(key.clone(), answer("allow_once")).await.expect("answered"), Answered::Accepted);
-    assert_eq!(handle.answer_permission(key, answer("id-reject_once")).await.expect("answered"), Answered::Late);
+    assert_eq!(
+        handle.answer_permission(key.clone(), answer("allow_once")).await.expect("answered"),
+        Answered::Accepted
+    );
+    assert_eq!(
+        handle.answer_permission(key, answer("id-reject_once")).await.expect("answered"),
+        Answered::Late
+    );
     assert_eq!(ended(&world, &task).await, TaskState::Completed);
     assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
 }
@@ -231,7 +240,12 @@ async fn a_question_that_nobody_watches_is_answered_by_the_unattended_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_answers_for_a_watcher_who_does_not() {
-    let script = Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(3600)), ..Script::default() };
+    let script = Script {
+        asks: Some(ask()),
+        watched: true,
+        turn: Some(Duration::from_secs(3600)),
+        ..Script::default()
+    };
     let (world, tree) = stage(script).await;
     submit(&world, &tree, "c-1", "demo");
     until("it asks", || world.memory().permissions.len() == 1).await;
@@ -257,7 +271,8 @@ async fn cancel_answers_waiting_questions_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn an_allowed_kind_is_allowed_without_a_question_to_anybody() {
-    let (world, tree) = stage(Script { asks: Some(ask()), policy: PermissionPolicy::Allow, ..Script::default() }).await;
+    let (world, tree) =
+        stage(Script { asks: Some(ask()), policy: PermissionPolicy::Allow, ..Script::default() }).await;
     let task = submit(&world, &tree, "c-1", "demo");
     ended(&world, &task).await;
     assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);

@@ -56,7 +56,8 @@ impl DaemonControl {
         let (paths, env) = (self.paths.clone(), self.env.clone());
         let loaded = tokio::task::spawn_blocking(move || Config::load_at(&paths, &env)).await;
         // A panic in the parser is a bug of ours, and the old configuration stays then too.
-        let loaded = loaded.unwrap_or_else(|panic| Err(ConfigError::unreadable(&self.paths.config, panic)))?;
+        let loaded =
+            loaded.unwrap_or_else(|panic| Err(ConfigError::unreadable(&self.paths.config, panic)))?;
         let changed = self.config.replace(loaded.config);
         tracing::info!(?changed, "configuration read again");
         Ok(changed)

@@ -17,7 +17,8 @@ const FILTER: &str = "HOB_LOG";
 pub(super) fn start(debug: bool) {
     let default = if debug { "debug" } else { "info" };
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(default));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // A second daemon in one process (tests run it as a library) logs with the first.
     subscriber.try_init().ok();
 }

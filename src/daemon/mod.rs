@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Agents;
 use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger};
-use crate::config::{Config, ConfigError, SharedConfig};
+use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths, PathsError};
@@ -115,8 +115,9 @@ fn spoken(error: &anyhow::Error) -> String {
 }
 
 fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
-    let env: BTreeMap<String, String> =
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
     let paths = Paths::resolve(&PathOverrides { config: args.config, socket: args.socket }, &env)?;
     let config = Config::load_at(&paths, &env)?.config;
     if args.background {
@@ -159,7 +160,9 @@ struct Parts {
 /// Where it could not start, or where a part without which it cannot go on has failed.
 pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let paths = options.paths.clone();
-    paths.create_dirs().with_context(|| format!("cannot make the directories of {}", paths.state.display()))?;
+    paths
+        .create_dirs()
+        .with_context(|| format!("cannot make the directories of {}", paths.state.display()))?;
     // Taken before anything is opened or swept: one daemon per state directory.
     let lock = HomeLock::take(&paths.lock, &paths.socket)?;
     if !options.debug {
@@ -181,7 +184,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
 async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<Parts> {
     let paths = &options.paths;
     let store = open_store(paths).await?;
-    let settled = store.settle("the daemon ended while it ran").await.context("cannot settle what ran before")?;
+    let settled =
+        store.settle("the daemon ended while it ran").await.context("cannot settle what ran before")?;
     tracing::info!(?settled, "settled what ran before");
     let config = door.config();
     let spawner = Spawner::start(SpawnerOptions {
@@ -196,8 +200,10 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     tracing::info!(ended = swept.ended.len(), unreadable = swept.unreadable.len(), "swept");
 
     let root = config.current().worktrees.root.clone().unwrap_or_else(|| paths.worktrees.clone());
-    let worktrees = Worktrees::new(root, config.clone());
-    let agents = Arc::new(Agents::new(config.clone(), spawner.clone(), options.env.clone(), paths.state.clone()));
+    let copied = config.clone();
+    let worktrees = Worktrees::new(root, Arc::new(move || copied.current().worktrees.copy.clone()));
+    let agents =
+        Arc::new(Agents::new(config.clone(), spawner.clone(), options.env.clone(), paths.state.clone()));
     let audience = Audience::new();
     let tree = tree::start(Ports {
         store: Arc::new(store.clone()),

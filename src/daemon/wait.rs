@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::control_door::{DaemonControl, Requests};
 use super::Parts;
+use super::control_door::{DaemonControl, Requests};
 
 /// Why, and how, the daemon ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

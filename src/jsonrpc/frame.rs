@@ -53,11 +53,7 @@ pub struct Ndjson {
 impl Ndjson {
     /// A decoder for lines of at most `line_bytes_max` bytes, not counting their end.
     pub fn new(line_bytes_max: usize) -> Self {
-        Self {
-            line_bytes_max,
-            scanned: 0,
-            skipped: None,
-        }
+        Self { line_bytes_max, scanned: 0, skipped: None }
     }
 
     /// Takes the line that ends at `end` (a newline there, or the end of the stream).
@@ -68,9 +64,7 @@ impl Ndjson {
         }
         self.scanned = 0;
         if let Some(dropped) = self.skipped.take() {
-            return Some(Frame::TooLong {
-                bytes: dropped + line.len() as u64,
-            });
+            return Some(Frame::TooLong { bytes: dropped + line.len() as u64 });
         }
         if line.len() > KEEP_BYTES {
             *src = fresh_from(src);
@@ -89,18 +83,14 @@ fn fresh_from(src: &BytesMut) -> BytesMut {
 /// `None` for a blank line.
 fn classify(line: BytesMut, line_bytes_max: usize) -> Option<Frame> {
     if line.len() > line_bytes_max {
-        return Some(Frame::TooLong {
-            bytes: line.len() as u64,
-        });
+        return Some(Frame::TooLong { bytes: line.len() as u64 });
     }
     let line = line.freeze();
     let trimmed = line.trim_ascii();
     if trimmed.is_empty() {
         None
     } else if std::str::from_utf8(trimmed).is_err() {
-        Some(Frame::Invalid {
-            bytes: trimmed.len(),
-        })
+        Some(Frame::Invalid { bytes: trimmed.len() })
     } else {
         Some(Frame::Line(line.slice_ref(trimmed)))
     }
@@ -180,10 +170,7 @@ mod tests {
     #[test]
     fn a_line_of_exactly_the_limit_passes_and_one_more_byte_does_not() {
         let (frames, _) = decode(&[b"12345\n123456\n1234567"], 6);
-        assert_eq!(
-            frames,
-            [line("12345"), line("123456"), Frame::TooLong { bytes: 7 }]
-        );
+        assert_eq!(frames, [line("12345"), line("123456"), Frame::TooLong { bytes: 7 }]);
     }
 
     #[test]
@@ -199,10 +186,7 @@ mod tests {
     #[test]
     fn invalid_utf8_costs_only_its_own_line() {
         let (frames, _) = decode(&[b"{}\n\xff\xfe\n{}\n"], 100);
-        assert_eq!(
-            frames,
-            [line("{}"), Frame::Invalid { bytes: 2 }, line("{}")]
-        );
+        assert_eq!(frames, [line("{}"), Frame::Invalid { bytes: 2 }, line("{}")]);
     }
 
     #[test]
@@ -218,11 +202,7 @@ mod tests {
         buffer.extend_from_slice(b"\nrest");
         assert!(decoder.decode(&mut buffer).unwrap().is_some());
         assert_eq!(&buffer[..], b"rest");
-        assert!(
-            buffer.capacity() <= KEEP_BYTES,
-            "kept {}",
-            buffer.capacity()
-        );
+        assert!(buffer.capacity() <= KEEP_BYTES, "kept {}", buffer.capacity());
     }
 
     /// Lines of every sort: text, blanks, broken UTF-8, too long.

@@ -78,11 +78,7 @@ pub struct RpcError {
 impl RpcError {
     /// An error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            data: None,
-        }
+        Self { code, message: message.into(), data: None }
     }
 
     /// "There is no such method."
@@ -168,9 +164,7 @@ struct Wire<'a> {
 }
 
 /// A member that is there, `null` or not: `"result": null` is an answer.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -180,29 +174,19 @@ impl Message {
         match frame {
             Frame::Line(line) => match std::str::from_utf8(line) {
                 Ok(text) => Self::from_line(text),
-                Err(_) => Self::Bad {
-                    problem: Problem::NotUtf8,
-                    excerpt: String::new(),
-                },
+                Err(_) => Self::Bad { problem: Problem::NotUtf8, excerpt: String::new() },
             },
-            Frame::TooLong { bytes } => Self::Bad {
-                problem: Problem::TooLong(*bytes),
-                excerpt: String::new(),
-            },
-            Frame::Invalid { .. } => Self::Bad {
-                problem: Problem::NotUtf8,
-                excerpt: String::new(),
-            },
+            Frame::TooLong { bytes } => {
+                Self::Bad { problem: Problem::TooLong(*bytes), excerpt: String::new() }
+            }
+            Frame::Invalid { .. } => Self::Bad { problem: Problem::NotUtf8, excerpt: String::new() },
         }
     }
 
     /// Reads one line.
     pub fn from_line(line: &str) -> Self {
         let line = line.trim_ascii();
-        let bad = |problem| Self::Bad {
-            problem,
-            excerpt: excerpt(line),
-        };
+        let bad = |problem| Self::Bad { problem, excerpt: excerpt(line) };
         // A derived struct whose fields all have defaults would accept an array, too.
         match line.as_bytes().first() {
             Some(b'{') => {}
@@ -220,17 +204,10 @@ impl Message {
 impl Wire<'_> {
     /// Decides what it is; `None` if it is nothing.
     fn sort(self) -> Option<Message> {
-        let params = self
-            .params
-            .filter(|raw| raw.get() != "null")
-            .map(ToOwned::to_owned);
+        let params = self.params.filter(|raw| raw.get() != "null").map(ToOwned::to_owned);
         match (self.method, self.id) {
             (Some(method), None) => Some(Message::Notification { method, params }),
-            (Some(method), Some(id)) => Some(Message::Request {
-                id: request_id(id)?,
-                method,
-                params,
-            }),
+            (Some(method), Some(id)) => Some(Message::Request { id: request_id(id)?, method, params }),
             (None, id) => {
                 let result = answer(self.result, self.error)?;
                 let id = id.and_then(request_id).unwrap_or_else(RequestId::null);
@@ -247,10 +224,7 @@ fn request_id(raw: &RawValue) -> Option<RequestId> {
 }
 
 /// An error that says something wins over a result; some agents send both, one of them null.
-fn answer(
-    result: Option<&RawValue>,
-    error: Option<&RawValue>,
-) -> Option<Result<Box<RawValue>, RpcError>> {
+fn answer(result: Option<&RawValue>, error: Option<&RawValue>) -> Option<Result<Box<RawValue>, RpcError>> {
     match (result, error.filter(|raw| raw.get() != "null")) {
         (_, Some(error)) => Some(Err(serde_json::from_str(error.get())
             .unwrap_or_else(|_| RpcError::new(INTERNAL_ERROR, excerpt(error.get()))))),
@@ -261,11 +235,8 @@ fn answer(
 
 /// The beginning of a line, without control characters, to be shown to a person.
 pub fn excerpt(line: &str) -> String {
-    let mut kept: String = line
-        .chars()
-        .take(EXCERPT_CHARS_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut kept: String =
+        line.chars().take(EXCERPT_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if line.chars().nth(EXCERPT_CHARS_MAX).is_some() {
         kept.push('…');
     }
@@ -290,27 +261,21 @@ mod tests {
         else {
             panic!("no notification");
         };
-        assert_eq!(
-            (method.as_str(), params.unwrap().get()),
-            ("m", r#"{"a": 1}"#)
-        );
+        assert_eq!((method.as_str(), params.unwrap().get()), ("m", r#"{"a": 1}"#));
     }
 
     #[test]
     fn ids_are_kept_as_they_came() {
         for id in ["7", "\"7\"", "\"a b\"", "-1", "1.5"] {
             let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#);
-            let Message::Request { id: read, .. } = Message::from_line(&line) else {
-                panic!("{line}")
-            };
+            let Message::Request { id: read, .. } = Message::from_line(&line) else { panic!("{line}") };
             assert_eq!(read.as_str(), id);
         }
     }
 
     #[test]
     fn a_null_result_is_an_answer() {
-        let Message::Response { result, .. } = Message::from_line(r#"{"id":1,"result":null}"#)
-        else {
+        let Message::Response { result, .. } = Message::from_line(r#"{"id":1,"result":null}"#) else {
             panic!()
         };
         assert_eq!(result.unwrap().get(), "null");
@@ -324,16 +289,8 @@ mod tests {
             panic!()
         };
         let error = result.unwrap_err();
-        assert_eq!(
-            (
-                error.code,
-                error.message.as_str(),
-                error.data.unwrap().get()
-            ),
-            (-32000, "auth", "[1]")
-        );
-        let Message::Response { result, .. } =
-            Message::from_line(r#"{"id":1,"result":2,"error":null}"#)
+        assert_eq!((error.code, error.message.as_str(), error.data.unwrap().get()), (-32000, "auth", "[1]"));
+        let Message::Response { result, .. } = Message::from_line(r#"{"id":1,"result":2,"error":null}"#)
         else {
             panic!()
         };
@@ -342,8 +299,7 @@ mod tests {
 
     #[test]
     fn an_error_of_a_strange_shape_is_still_an_error() {
-        let Message::Response { result, .. } = Message::from_line(r#"{"id":1,"error":"boom"}"#)
-        else {
+        let Message::Response { result, .. } = Message::from_line(r#"{"id":1,"error":"boom"}"#) else {
             panic!()
         };
         assert_eq!(result.unwrap_err().message, "\"boom\"");

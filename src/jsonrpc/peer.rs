@@ -139,31 +139,19 @@ pub fn start(
         abort: CancellationToken::new(),
         ended: CancellationToken::new(),
     };
-    let room_bytes = limits
-        .inbound_bytes
-        .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    let room_bytes = limits.inbound_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
     let inbox = Inbox {
-        frames: FramedRead::with_capacity(
-            Box::new(read),
-            Ndjson::new(limits.max_frame),
-            READ_BYTES,
-        ),
+        frames: FramedRead::with_capacity(Box::new(read), Ndjson::new(limits.max_frame), READ_BYTES),
         room: Arc::new(Semaphore::new(room_bytes)),
         room_bytes,
         calls: shared.calls.clone(),
         waiting: None,
     };
-    let (backlog, abort, ended) = (
-        shared.backlog.clone(),
-        shared.abort.clone(),
-        shared.ended.clone(),
-    );
+    let (backlog, abort, ended) = (shared.backlog.clone(), shared.abort.clone(), shared.ended.clone());
     tokio::spawn(async move {
         let ended = ended.drop_guard();
         // An error of the stream and an abort end in the same way: nothing is written any more.
-        let _ = abort
-            .run_until_cancelled_owned(write_all(write, lines, &backlog))
-            .await;
+        let _ = abort.run_until_cancelled_owned(write_all(write, lines, &backlog)).await;
         drop(ended);
         backlog.written.notify_waiters();
     });
@@ -233,9 +221,7 @@ fn encode(message: &impl Serialize) -> Result<Bytes, serde_json::Error> {
     let mut line = serde_json::to_vec(message)?;
     for end in [b'\n', b'\r'] {
         if memchr::memchr(end, &line).is_some() {
-            line.iter_mut()
-                .filter(|byte| **byte == end)
-                .for_each(|byte| *byte = b' ');
+            line.iter_mut().filter(|byte| **byte == end).for_each(|byte| *byte = b' ');
         }
     }
     Ok(line.into())
@@ -255,17 +241,10 @@ impl Drop for CallGuard<'_> {
 impl Peer {
     /// Calls and waits for the answer. Needs someone to ask the [`Inbox`] meanwhile. Dropping the
     /// future forgets the call; the other end is not told.
-    pub async fn call(
-        &self,
-        method: &str,
-        params: &impl Serialize,
-    ) -> Result<Box<RawValue>, CallError> {
+    pub async fn call(&self, method: &str, params: &impl Serialize) -> Result<Box<RawValue>, CallError> {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        lock(&self.0.calls)
-            .as_mut()
-            .ok_or(Closed)?
-            .insert(id, answer);
+        lock(&self.0.calls).as_mut().ok_or(Closed)?.insert(id, answer);
         let _guard = CallGuard(&self.0.calls, id);
         self.send_request(id, method, params)?;
         let mut answered = pin!(answered);
@@ -284,32 +263,16 @@ impl Peer {
         Ok(id)
     }
 
-    fn send_request(
-        &self,
-        id: u64,
-        method: &str,
-        params: &impl Serialize,
-    ) -> Result<(), CallError> {
-        let line = encode(&Outgoing {
-            jsonrpc: "2.0",
-            id: Some(id),
-            method,
-            params,
-        })
-        .map_err(CallError::Params)?;
+    fn send_request(&self, id: u64, method: &str, params: &impl Serialize) -> Result<(), CallError> {
+        let line =
+            encode(&Outgoing { jsonrpc: "2.0", id: Some(id), method, params }).map_err(CallError::Params)?;
         Ok(self.enqueue(line)?)
     }
 
     /// Tells. Parameters that cannot be written as JSON count as a closed connection: they are
     /// always types of ours.
     pub fn notify(&self, method: &str, params: &impl Serialize) -> Result<(), Closed> {
-        let line = encode(&Outgoing {
-            jsonrpc: "2.0",
-            id: None,
-            method,
-            params,
-        })
-        .map_err(|_| Closed)?;
+        let line = encode(&Outgoing { jsonrpc: "2.0", id: None, method, params }).map_err(|_| Closed)?;
         self.enqueue(line)
     }
 
@@ -319,22 +282,12 @@ impl Peer {
     }
 
     /// Answers a request.
-    pub fn respond<R: Serialize>(
-        &self,
-        id: &RequestId,
-        result: Result<&R, RpcError>,
-    ) -> Result<(), Closed> {
+    pub fn respond<R: Serialize>(&self, id: &RequestId, result: Result<&R, RpcError>) -> Result<(), Closed> {
         let (result, error) = match result {
             Ok(result) => (Some(result), None),
             Err(error) => (None, Some(error)),
         };
-        let line = encode(&Answering {
-            jsonrpc: "2.0",
-            id,
-            result,
-            error,
-        })
-        .map_err(|_| Closed)?;
+        let line = encode(&Answering { jsonrpc: "2.0", id, result, error }).map_err(|_| Closed)?;
         self.enqueue(line)
     }
 
@@ -423,9 +376,7 @@ impl Inbox {
         let Message::Response { id, result } = message else {
             return Some(message);
         };
-        let caller = id
-            .number()
-            .and_then(|id| lock(&self.calls).as_mut()?.remove(&id));
+        let caller = id.number().and_then(|id| lock(&self.calls).as_mut()?.remove(&id));
         match caller {
             Some(caller) => {
                 // A caller that went away meanwhile does not want to know.

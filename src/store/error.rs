@@ -44,6 +44,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Nothing was written, and it may be tried again.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy(_) | Self::ReadOnly(_))
+    }
+
     pub(super) fn not_found(what: &'static str, id: &str) -> Self {
         Self::NotFound { what, id: id.to_owned() }
     }

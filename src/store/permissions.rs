@@ -1,8 +1,8 @@
 //! The inbox of questions: each is a row before anyone is shown it, and is settled once.
 
 use hob_actors::event::{Event, Scope};
-use hob_actors::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
-use hob_actors::ports::PermissionAsk;
+use hob_actors::id::{Generation, PermissionId, TaskId, TurnId};
+use hob_actors::ports::{PermissionAsk, TurnRef};
 use rusqlite::{Connection, params};
 
 use super::command::Tx;
@@ -14,15 +14,12 @@ use crate::control::wire::PermissionRow;
 
 /// A question and where it belongs.
 pub(super) struct Question {
-    pub(super) turn: TurnId,
-    pub(super) task: TaskId,
-    pub(super) key: AgentKey,
-    pub(super) generation: Generation,
+    pub(super) of: TurnRef,
     pub(super) ask: PermissionAsk,
 }
 
 pub(super) fn ask(tx: &mut Tx<'_>, question: &Question) -> Result<PermissionId> {
-    let Question { turn, task, key, generation, ask } = question;
+    let Question { of: TurnRef { turn, task, key, generation }, ask } = question;
     let open = "SELECT 1 FROM turns WHERE id = ?1 AND task_id = ?2 AND ended_at IS NULL";
     if sql::one(tx.conn, open, [turn.as_str(), task.as_str()], |_| Ok(()))?.is_none() {
         return Err(StoreError::Conflict(format!("turn {turn} of task {task} is over")));

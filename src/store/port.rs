@@ -4,6 +4,7 @@ use hob_actors::event::{Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
     self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, TaskCard, TurnEnd,
+    TurnRef,
 };
 
 use super::command::Command;
@@ -13,7 +14,12 @@ use super::{Store, agents, chats, tasks, turns};
 
 /// The answer of a command that is in line already.
 fn answer<T: Send + 'static>(action: &'static str, reply: Reply<T>) -> Answer<T> {
-    Box::pin(async move { reply.await.map_err(|error| PortError::new(action, error)) })
+    Box::pin(async move {
+        reply.await.map_err(|error| {
+            let passing = error.is_passing();
+            PortError::new(action, error).passing(passing)
+        })
+    })
 }
 
 impl Store {
@@ -82,15 +88,8 @@ impl ports::Store for Store {
         self.0.commands.send(Command::Append(event, permit)).ok();
     }
 
-    fn ask_permission(
-        &self,
-        turn: TurnId,
-        task: TaskId,
-        key: AgentKey,
-        generation: Generation,
-        ask: PermissionAsk,
-    ) -> Answer<PermissionId> {
-        let question = Question { turn, task, key, generation, ask };
+    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<PermissionId> {
+        let question = Question { of, ask };
         self.change("record the question", move |tx| permissions::ask(tx, &question))
     }
 

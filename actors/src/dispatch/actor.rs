@@ -16,7 +16,7 @@ use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor};
 use crate::persist::insist;
 use crate::pool::actor::{Acquired, PoolMsg};
 use crate::pool::policy::Refusal;
-use crate::ports::{Ports, TaskCard};
+use crate::ports::{PortError, Ports, TaskCard};
 use crate::session::actor::SessionMsg;
 use crate::session::state::Denied;
 
@@ -90,7 +90,14 @@ impl Actor for Dispatcher {
         _me: ActorRef<DispatchMsg>,
         (ports, links): (Ports, Links),
     ) -> Result<Desk, ActorProcessingErr> {
-        Ok(Desk { ports, links, queue: Queue::default(), loaded: false, quiet: false, effects: JoinSet::new() })
+        Ok(Desk {
+            ports,
+            links,
+            queue: Queue::default(),
+            loaded: false,
+            quiet: false,
+            effects: JoinSet::new(),
+        })
     }
 
     async fn post_start(&self, me: ActorRef<DispatchMsg>, desk: &mut Desk) -> Result<(), ActorProcessingErr> {
@@ -141,7 +148,11 @@ impl Desk {
     fn load(&mut self, me: &ActorRef<DispatchMsg>) {
         let (store, links, me) = (self.ports.store.clone(), self.links.clone(), me.clone());
         self.effects.spawn(async move {
-            let open = insist(store.open_tasks(), || store.open_tasks()).await;
+            let Ok(open) = insist(store.open_tasks(), || store.open_tasks()).await else {
+                // Without the queue there is nothing to dispatch: Root starts another, or gives up.
+                me.kill();
+                return;
+            };
             let mut held = Vec::new();
             let live = ask("session supervisor", &links.sessions, crate::sessions::SessionsMsg::Live).await;
             for (_, actor) in live.unwrap_or_default() {
@@ -193,7 +204,9 @@ impl Desk {
             Ok(actor) => {
                 let (card, me) = (entry.card.clone(), me.clone());
                 self.effects.spawn(async move {
-                    let handed = ask_actor("session", &actor, |reply| SessionMsg::Run(card, reply), CALL_TIMEOUT).await;
+                    let handed =
+                        ask_actor("session", &actor, |reply| SessionMsg::Run(card, reply), CALL_TIMEOUT)
+                            .await;
                     // An actor that is going away: the task is for its successor.
                     me.cast(DispatchMsg::Handed(task, handed.unwrap_or(Err(Denied::Leaving)))).ok();
                 });
@@ -231,7 +244,7 @@ impl Desk {
                 let end = move |task: TaskId| store.end_task(task, Outcome::Cancelled, NOT_BEGUN.into());
                 let first = end(task.clone());
                 self.effects.spawn(async move {
-                    insist(first, || end(task.clone())).await;
+                    note(&task, insist(first, || end(task.clone())).await);
                     reply.send(()).ok();
                     me.cast(DispatchMsg::Ended(task)).ok();
                 });
@@ -257,7 +270,10 @@ impl Desk {
         let (store, me) = (self.ports.store.clone(), me.clone());
         let first = store.task(task.clone());
         self.effects.spawn(async move {
-            let card = insist(first, || store.task(task.clone())).await;
+            let card = insist(first, || store.task(task.clone())).await.unwrap_or_else(|error| {
+                tracing::error!(task = %task, error = error.chain(), "a task cannot be read");
+                None
+            });
             me.cast(DispatchMsg::Reread(task, card)).ok();
         });
     }
@@ -294,8 +310,15 @@ impl Desk {
         let (store, reason, me) = (self.ports.store.clone(), reason.to_owned(), me.clone());
         let first = store.end_task(task.clone(), outcome, reason.clone());
         self.effects.spawn(async move {
-            insist(first, || store.end_task(task.clone(), outcome, reason.clone())).await;
+            note(&task, insist(first, || store.end_task(task.clone(), outcome, reason.clone())).await);
             me.cast(DispatchMsg::Ended(task)).ok();
         });
+    }
+}
+
+/// A task whose end cannot be recorded is unknown to the store: there is nothing left to end.
+fn note(task: &TaskId, result: Result<bool, PortError>) {
+    if let Err(error) = result {
+        tracing::error!(task = %task, error = error.chain(), "the end of a task cannot be recorded");
     }
 }

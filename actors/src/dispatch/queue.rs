@@ -72,7 +72,8 @@ impl Queue {
 
     /// Puts the waiting tasks of a chat aside, or brings them back.
     pub fn set_held(&mut self, chat: &ChatId, held: bool) {
-        let (from, to) = if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
+        let (from, to) =
+            if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
         for entry in self.entries.values_mut() {
             if entry.card.key.chat == *chat && entry.stage != Stage::InFlight && entry.card.state == from {
                 entry.card.state = to;

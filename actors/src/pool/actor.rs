@@ -10,10 +10,11 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use super::messages::{Acquired, LiveView, PoolMsg};
 use super::policy::{self, Facts, Lru, Refusal};
 use crate::dispatch::actor::DispatchMsg;
-use crate::event::{AgentStatus, Context};
-use crate::id::{AgentKey, ChatId, Generation, TaskId, TurnId};
+use crate::event::AgentStatus;
+use crate::id::{AgentKey, ChatId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
 use crate::persist::insist;
 use crate::ports::{AgentMove, Ports};
@@ -33,65 +34,6 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Keeps the agent sessions.
 pub struct Pool;
-
-/// How one live agent session looks, for lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveView {
-    /// Which one.
-    pub key: AgentKey,
-    /// Where it stands.
-    pub status: AgentStatus,
-    /// Its backend.
-    pub generation: Generation,
-    /// The agent's own process.
-    pub pid: Option<u32>,
-    /// How long it has been idle, in milliseconds.
-    pub idle_ms: Option<u64>,
-    /// The turn in flight.
-    pub turn: Option<TurnId>,
-    /// Backends begun since the daemon started, after the first.
-    pub restarts: u64,
-    /// What the agent remembers.
-    pub context: Option<Context>,
-}
-
-/// What became of a request for an actor.
-pub type Acquired = Result<ActorRef<SessionMsg>, Refusal>;
-
-/// What the pool is told.
-pub enum PoolMsg {
-    /// Would a start be refused? If not, a place is promised.
-    Admit(AgentKey, RpcReplyPort<Result<(), Refusal>>),
-    /// The dispatcher wants the actor of a key.
-    Acquire(AgentKey, RpcReplyPort<Acquired>),
-    /// The actor of a key, if there is one.
-    Find(AgentKey, RpcReplyPort<Option<ActorRef<SessionMsg>>>),
-    /// An actor was started.
-    Created(AgentKey, Result<ActorRef<SessionMsg>, String>),
-    /// A session actor moved.
-    Moved(AgentKey, View),
-    /// A session actor ended; `failure` says how, unless it ended in order.
-    Passed {
-        /// Whose it was.
-        key: AgentKey,
-        /// Which one it was.
-        actor: ActorId,
-        /// How it failed.
-        failure: Option<String>,
-    },
-    /// The supervisor of the session actors was replaced: ask again who lives.
-    Readopt,
-    /// What lives, now that this pool, or that supervisor, is new.
-    Adopted(Vec<(AgentKey, ActorRef<SessionMsg>, Option<View>)>),
-    /// How everybody looks, the least recently used first.
-    Live(RpcReplyPort<Vec<LiveView>>),
-    /// Lets every agent session of a chat go; answered when they are gone.
-    CloseChat(ChatId, RpcReplyPort<()>),
-    /// The last connection that answers permissions has left the chat.
-    AudienceLeft(ChatId),
-    /// Lets everybody go, and starts nobody any more.
-    StopAll(bool, RpcReplyPort<()>),
-}
 
 struct Entry {
     actor: Option<ActorRef<SessionMsg>>,
@@ -118,7 +60,11 @@ impl Actor for Pool {
     type State = Kept;
     type Arguments = (Ports, Links);
 
-    async fn pre_start(&self, _me: ActorRef<PoolMsg>, (ports, links): (Ports, Links)) -> Result<Kept, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _me: ActorRef<PoolMsg>,
+        (ports, links): (Ports, Links),
+    ) -> Result<Kept, ActorProcessingErr> {
         Ok(Kept {
             ports,
             links,
@@ -137,7 +83,12 @@ impl Actor for Pool {
         Ok(())
     }
 
-    async fn handle(&self, me: ActorRef<PoolMsg>, message: PoolMsg, kept: &mut Kept) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<PoolMsg>,
+        message: PoolMsg,
+        kept: &mut Kept,
+    ) -> Result<(), ActorProcessingErr> {
         while kept.effects.try_join_next().is_some() {}
         match message {
             PoolMsg::Admit(key, reply) => {
@@ -218,7 +169,8 @@ impl Kept {
         let args = SessionArgs { key: key.clone(), ports: self.ports.clone(), links: self.links.clone() };
         let (sessions, me) = (self.links.sessions.clone(), me.clone());
         self.effects.spawn(async move {
-            let started = ask("session supervisor", &sessions, |reply| SessionsMsg::Start(Box::new(args), reply)).await;
+            let started =
+                ask("session supervisor", &sessions, |reply| SessionsMsg::Start(Box::new(args), reply)).await;
             let result = started.map_err(|error| error.to_string()).and_then(|result| result);
             me.cast(PoolMsg::Created(key, result)).ok();
         });
@@ -289,7 +241,11 @@ impl Kept {
         };
         let store = self.ports.store.clone();
         let first = store.move_agent(step.clone());
-        self.effects.spawn(async move { insist(first, || store.move_agent(step.clone())).await });
+        self.effects.spawn(async move {
+            if let Err(error) = insist(first, || store.move_agent(step.clone())).await {
+                tracing::error!(error = error.chain(), "the end of an agent session cannot be recorded");
+            }
+        });
     }
 
     fn forget(&mut self, key: &AgentKey) {
@@ -301,7 +257,9 @@ impl Kept {
         let (sessions, me) = (self.links.sessions.clone(), me.clone());
         self.effects.spawn(async move {
             let mut adopted = Vec::new();
-            for (key, actor) in ask("session supervisor", &sessions, SessionsMsg::Live).await.unwrap_or_default() {
+            for (key, actor) in
+                ask("session supervisor", &sessions, SessionsMsg::Live).await.unwrap_or_default()
+            {
                 let view = ask_actor("session", &actor, SessionMsg::Inspect, CALL_TIMEOUT).await.ok();
                 adopted.push((key, actor, view));
             }
@@ -311,10 +269,14 @@ impl Kept {
 
     fn adopted(&mut self, live: Vec<(AgentKey, ActorRef<SessionMsg>, Option<View>)>) {
         let ids: BTreeMap<_, _> = live.iter().map(|(key, actor, _)| (key.clone(), actor.get_id())).collect();
-        let gone: Vec<_> = self.entries.iter().filter_map(|(key, entry)| {
-            let actor = entry.actor.as_ref()?.get_id();
-            (ids.get(key) != Some(&actor)).then(|| (key.clone(), actor))
-        }).collect();
+        let gone: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|(key, entry)| {
+                let actor = entry.actor.as_ref()?.get_id();
+                (ids.get(key) != Some(&actor)).then(|| (key.clone(), actor))
+            })
+            .collect();
         for (key, actor) in gone {
             self.passed(key, actor, Some("its supervisor was replaced".into()));
         }
@@ -330,21 +292,26 @@ impl Kept {
 
     fn live(&self) -> Vec<LiveView> {
         let now = Instant::now();
-        self.lru.order().into_iter().filter_map(|key| {
-            let entry = self.entries.get(&key)?;
-            let view = entry.view.as_ref()?;
-            let idle = now.duration_since(entry.since).as_millis();
-            Some(LiveView {
-                status: view.status,
-                generation: view.generation,
-                pid: view.pid,
-                idle_ms: (view.status == AgentStatus::Idle).then(|| u64::try_from(idle).unwrap_or(u64::MAX)),
-                turn: view.turn.clone(),
-                restarts: view.restarts,
-                context: view.context,
-                key,
+        self.lru
+            .order()
+            .into_iter()
+            .filter_map(|key| {
+                let entry = self.entries.get(&key)?;
+                let view = entry.view.as_ref()?;
+                let idle = now.duration_since(entry.since).as_millis();
+                Some(LiveView {
+                    status: view.status,
+                    generation: view.generation,
+                    pid: view.pid,
+                    idle_ms: (view.status == AgentStatus::Idle)
+                        .then(|| u64::try_from(idle).unwrap_or(u64::MAX)),
+                    turn: view.turn.clone(),
+                    restarts: view.restarts,
+                    context: view.context,
+                    key,
+                })
             })
-        }).collect()
+            .collect()
     }
 
     fn close_chat(&mut self, chat: &ChatId, reply: RpcReplyPort<()>) {
@@ -353,13 +320,16 @@ impl Kept {
 
     fn let_go(&mut self, which: impl Fn(&AgentKey) -> bool, why: Leave, now: bool, reply: RpcReplyPort<()>) {
         self.promised.retain(|key, _| !which(key));
-        let actors: Vec<_> = self.entries.iter().filter(|(key, _)| which(key)).filter_map(|(_, e)| e.actor.clone()).collect();
+        let actors: Vec<_> =
+            self.entries.iter().filter(|(key, _)| which(key)).filter_map(|(_, e)| e.actor.clone()).collect();
         self.effects.spawn(async move {
             let mut leaving = JoinSet::new();
             for actor in actors {
                 leaving.spawn(async move {
                     // An actor that is gone already has left.
-                    ask_actor("session", &actor, |reply| SessionMsg::Leave(why, now, reply), LEAVE_TIMEOUT).await.ok();
+                    ask_actor("session", &actor, |reply| SessionMsg::Leave(why, now, reply), LEAVE_TIMEOUT)
+                        .await
+                        .ok();
                 });
             }
             leaving.join_all().await;

@@ -87,7 +87,8 @@ mod tests {
     fn the_table() {
         let keys: Vec<_> = (0..5).map(key).collect();
         // name, live, promised, max, asked, admitted
-        let cases: [(&str, &[usize], &[usize], usize, usize, bool); 6] = [
+        type Case = (&'static str, &'static [usize], &'static [usize], usize, usize, bool);
+        let cases: [Case; 6] = [
             ("an empty pool", &[], &[], 1, 0, true),
             ("room left", &[1, 2], &[3], 4, 0, true),
             ("a full pool", &[1, 2], &[], 2, 0, false),

@@ -19,7 +19,7 @@ use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::id::{AgentKey, Generation, PermissionId, SessionId, TaskId, TurnId};
 use crate::links::{Links, tell};
 use crate::pool::actor::PoolMsg;
-use crate::ports::{Agent, AgentRecord, Launched, News, Permit, Ports, StartFailed, TaskCard};
+use crate::ports::{Agent, AgentRecord, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
 
 /// Drives one agent session.
 pub struct SessionActor;
@@ -119,6 +119,8 @@ pub enum SessionMsg {
     Recorded(TurnId, PermissionId, super::turn::Question, String),
     /// A question has waited long enough.
     Due(PermissionId),
+    /// A state can never be recorded.
+    Unrecorded(PortError),
     /// An effect panicked.
     EffectPanicked,
     /// Everything is recorded: the actor ends.
@@ -157,7 +159,11 @@ impl Actor for SessionActor {
     type State = Memory;
     type Arguments = SessionArgs;
 
-    async fn pre_start(&self, _me: ActorRef<SessionMsg>, args: SessionArgs) -> Result<Memory, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _me: ActorRef<SessionMsg>,
+        args: SessionArgs,
+    ) -> Result<Memory, ActorProcessingErr> {
         Ok(Memory::new(args))
     }
 
@@ -188,6 +194,7 @@ impl Actor for SessionActor {
                 memory.recorded(&me, &turn, permission, (question, title));
             }
             SessionMsg::Due(permission) => memory.due(&me, &permission),
+            SessionMsg::Unrecorded(error) => return Err(error.chain().into()),
             SessionMsg::EffectPanicked => return Err("an effect of the session panicked".into()),
             SessionMsg::Finished => {
                 for leaver in memory.leavers.drain(..) {
@@ -304,7 +311,12 @@ impl Memory {
         self.resting = AgentStatus::Starting;
     }
 
-    fn started(&mut self, me: &ActorRef<SessionMsg>, generation: Generation, result: Result<Launched, StartFailed>) {
+    fn started(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        generation: Generation,
+        result: Result<Launched, StartFailed>,
+    ) {
         // A start that was given up: dropping the handle ends what it started.
         if !matches!(self.machine.backend, Backend::Starting { .. }) || generation != self.generation {
             return;
@@ -366,7 +378,10 @@ impl Memory {
     }
 
     pub(super) fn session(&self) -> Option<SessionId> {
-        self.record.as_ref().map(|r| r.session.clone()).or_else(|| self.card.as_ref().map(|c| c.session.clone()))
+        self.record
+            .as_ref()
+            .map(|r| r.session.clone())
+            .or_else(|| self.card.as_ref().map(|c| c.session.clone()))
     }
 
     /// What an event of this agent session is about, outside of any turn.

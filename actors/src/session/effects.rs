@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ractor::ActorRef;
 
-use super::actor::{Memory, SessionMsg};
+use super::actor::{Memory, SessionArgs, SessionMsg};
 use super::state::{Leave, Observation};
 use super::turn::Turn;
 use crate::dispatch::actor::DispatchMsg;
@@ -15,7 +15,9 @@ use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, 
 use crate::id::{Generation, TaskId, TurnId};
 use crate::links::tell;
 use crate::persist::insist;
-use crate::ports::{AgentMove, Answer, BackendOpened, Launch, Launched, NewsSink, Permit, StartFailed, TurnEnd};
+use crate::ports::{
+    AgentMove, Answer, BackendOpened, Launch, Launched, NewsSink, Permit, PortError, StartFailed, TurnEnd,
+};
 
 /// A cancel is sent again as often as this until the prompt is answered: the first is lost by some
 /// agents when it follows the prompt closely (goose, measured).
@@ -48,11 +50,25 @@ impl Memory {
     }
 
     /// Takes a place in the store's line now, insists until it is written, and then says `then`.
+    /// A state that can never be recorded ends the actor: nothing may follow from it.
     pub(super) fn persist<T: Send + 'static>(
         &mut self,
         me: &ActorRef<SessionMsg>,
         call: impl Fn() -> Answer<T> + Send + 'static,
         then: impl FnOnce(T) -> Option<SessionMsg> + Send + 'static,
+    ) {
+        self.try_persist(me, call, |result| match result {
+            Ok(value) => then(value),
+            Err(error) => Some(SessionMsg::Unrecorded(error)),
+        });
+    }
+
+    /// The same for what may be refused for good: `then` hears of it.
+    pub(super) fn try_persist<T: Send + 'static>(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        call: impl Fn() -> Answer<T> + Send + 'static,
+        then: impl FnOnce(Result<T, PortError>) -> Option<SessionMsg> + Send + 'static,
     ) {
         let first = call();
         let to = me.clone();
@@ -66,21 +82,9 @@ impl Memory {
     pub(super) fn start(&mut self, me: &ActorRef<SessionMsg>) {
         let (args, to) = (self.args.clone(), me.clone());
         let handle = self.spawn(me, async move {
-            let store = &args.ports.store;
-            let key = &args.key;
-            let record = insist(store.agent_record(key.clone()), || store.agent_record(key.clone())).await;
-            let generation = insist(store.begin_generation(key.clone()), || store.begin_generation(key.clone())).await;
-            let launch = Launch {
-                key: key.clone(),
-                generation,
-                cwd: record.cwd.clone(),
-                resume: record.backend_session.clone(),
-                has_history: record.has_history,
-            };
-            to.cast(SessionMsg::Begun(generation, Box::new(record))).ok();
-            let result = launch_in_time(&args, launch, news_sink(&to, generation)).await;
-            record_start(&args, generation, &result).await;
-            to.cast(SessionMsg::Started(generation, result)).ok();
+            if let Err(error) = start(&args, &to).await {
+                to.cast(SessionMsg::Unrecorded(error)).ok();
+            }
         });
         self.start = Some(handle);
     }
@@ -112,7 +116,9 @@ impl Memory {
     }
 
     pub(super) fn send_prompt(&mut self) {
-        let (Some(turn), Some(card), Some(agent)) = (self.machine.job.running_turn(), &self.card, &self.agent) else {
+        let (Some(turn), Some(card), Some(agent)) =
+            (self.machine.job.running_turn(), &self.card, &self.agent)
+        else {
             return;
         };
         self.prompts += 1;
@@ -120,7 +126,8 @@ impl Memory {
         scope.task = Some(card.task.clone());
         scope.turn = Some(turn.clone());
         agent.prompt(self.prompts, &card.prompt);
-        self.turn = Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
+        self.turn =
+            Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
         // The next turn on this backend finds it warm.
         self.context = Some(Context::Warm);
     }
@@ -182,7 +189,13 @@ impl Memory {
         }
     }
 
-    pub(super) fn end_task(&mut self, me: &ActorRef<SessionMsg>, task: TaskId, outcome: Outcome, reason: String) {
+    pub(super) fn end_task(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        task: TaskId,
+        outcome: Outcome,
+        reason: String,
+    ) {
         let store = self.args.ports.store.clone();
         self.persist(
             me,
@@ -260,10 +273,34 @@ impl Memory {
 
     /// Puts a notice of this agent session into the journal.
     pub(super) fn notice(&self, level: Level, text: String) {
-        let scope = self.turn.as_ref().map_or_else(|| Arc::new(self.scope(self.generation)), |turn| turn.scope.clone());
+        let scope = self
+            .turn
+            .as_ref()
+            .map_or_else(|| Arc::new(self.scope(self.generation)), |turn| turn.scope.clone());
         let event = Event::Notice { level, text };
         self.args.ports.store.append(NewEvent { scope, event }, Permit::free());
     }
+}
+
+/// Begins a generation, launches its backend and records how that came out.
+async fn start(args: &SessionArgs, to: &ActorRef<SessionMsg>) -> Result<(), PortError> {
+    let store = &args.ports.store;
+    let key = &args.key;
+    let record = insist(store.agent_record(key.clone()), || store.agent_record(key.clone())).await?;
+    let generation =
+        insist(store.begin_generation(key.clone()), || store.begin_generation(key.clone())).await?;
+    let launch = Launch {
+        key: key.clone(),
+        generation,
+        cwd: record.cwd.clone(),
+        resume: record.backend_session.clone(),
+        has_history: record.has_history,
+    };
+    to.cast(SessionMsg::Begun(generation, Box::new(record))).ok();
+    let result = launch_in_time(args, launch, news_sink(to, generation)).await;
+    record_start(args, generation, &result).await?;
+    to.cast(SessionMsg::Started(generation, result)).ok();
+    Ok(())
 }
 
 fn news_sink(to: &ActorRef<SessionMsg>, generation: Generation) -> NewsSink {
@@ -274,11 +311,7 @@ fn news_sink(to: &ActorRef<SessionMsg>, generation: Generation) -> NewsSink {
     })
 }
 
-async fn launch_in_time(
-    args: &super::actor::SessionArgs,
-    launch: Launch,
-    sink: NewsSink,
-) -> Result<Launched, StartFailed> {
+async fn launch_in_time(args: &SessionArgs, launch: Launch, sink: NewsSink) -> Result<Launched, StartFailed> {
     let limit = args.ports.settings.agent(&args.key.agent).start_timeout;
     match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
         Ok(result) => result,
@@ -292,10 +325,10 @@ async fn launch_in_time(
 
 /// Records how a start came out, before the actor acts on it.
 async fn record_start(
-    args: &super::actor::SessionArgs,
+    args: &SessionArgs,
     generation: Generation,
     result: &Result<Launched, StartFailed>,
-) {
+) -> Result<(), PortError> {
     let store = &args.ports.store;
     match result {
         Ok(launched) => {
@@ -308,7 +341,7 @@ async fn record_start(
                 pid: launched.pid,
                 config_hash: launched.config_hash.clone(),
             };
-            insist(store.backend_opened(opened.clone()), || store.backend_opened(opened.clone())).await;
+            insist(store.backend_opened(opened.clone()), || store.backend_opened(opened.clone())).await
         }
         Err(failed) => {
             let step = AgentMove {
@@ -319,7 +352,7 @@ async fn record_start(
                 pid: None,
                 exit: failed.exit.clone(),
             };
-            insist(store.move_agent(step.clone()), || store.move_agent(step.clone())).await;
+            insist(store.move_agent(step.clone()), || store.move_agent(step.clone())).await
         }
     }
 }

@@ -53,7 +53,9 @@ fn cancel(state: &Machine) -> Decision {
     let backend = state.backend;
     match state.job.clone() {
         Job::Waiting(task) => end_task(state, backend, task, Outcome::Cancelled, "cancelled before it began"),
-        Job::Dispatching { task, .. } => state.go(backend, Job::Dispatching { task, cancelled: true }, vec![]),
+        Job::Dispatching { task, .. } => {
+            state.go(backend, Job::Dispatching { task, cancelled: true }, vec![])
+        }
         Job::Opening { task, .. } => state.go(backend, Job::Opening { task, cancelled: true }, vec![]),
         Job::Running { task, turn, cancelled: false } => {
             state.go(backend, Job::Running { task, turn, cancelled: true }, vec![Effect::SendCancel])
@@ -77,7 +79,8 @@ fn leave(state: &Machine, why: Leave, now: bool) -> Decision {
     let (job, mut effects) = match state.job.clone() {
         Job::Waiting(task) if leaving == Leave::DaemonStops => (Job::None, vec![Effect::ReturnJob(task)]),
         Job::Waiting(task) => {
-            let effect = Effect::EndTask { task: task.clone(), outcome: Outcome::Cancelled, reason: reason.into() };
+            let effect =
+                Effect::EndTask { task: task.clone(), outcome: Outcome::Cancelled, reason: reason.into() };
             (Job::Ending(task), vec![effect])
         }
         Job::Dispatching { task, .. } => (Job::Dispatching { task, cancelled: true }, vec![]),
@@ -150,7 +153,9 @@ fn dispatched(state: &Machine, granted: bool) -> Decision {
     match (granted, cancelled, state.backend) {
         // Held or cancelled by the store meanwhile.
         (false, _, backend) => state.go(backend, Job::None, vec![Effect::ReturnJob(task)]),
-        (true, true, backend) => end_task(state, backend, task, Outcome::Cancelled, "cancelled before it began"),
+        (true, true, backend) => {
+            end_task(state, backend, task, Outcome::Cancelled, "cancelled before it began")
+        }
         (true, false, Backend::Up) => {
             let job = Job::Opening { task: task.clone(), cancelled: false };
             state.go(Backend::Up, job, vec![Effect::OpenTurn(task)])

@@ -112,7 +112,9 @@ fn cancel_means_the_right_thing_at_each_stage() {
 
 #[test]
 fn after_our_cancel_every_answer_is_the_cancel() {
-    for answer in [Ok("end_turn".to_owned()), Ok("cancelled".into()), Err("-32603 Request was aborted.".into())] {
+    for answer in
+        [Ok("end_turn".to_owned()), Ok("cancelled".into()), Err("-32603 Request was aborted.".into())]
+    {
         assert_eq!(judge(true, answer).0, Outcome::Cancelled);
     }
 }
@@ -268,7 +270,10 @@ impl World {
             if effect == Effect::Start {
                 self.process = true;
             }
-            if !matches!(effect, Effect::ReturnJob(_) | Effect::ReportDone(_) | Effect::AbortStart | Effect::SendPrompt) {
+            if !matches!(
+                effect,
+                Effect::ReturnJob(_) | Effect::ReportDone(_) | Effect::AbortStart | Effect::SendPrompt
+            ) {
                 self.outstanding.push(effect);
             }
         }
@@ -315,7 +320,8 @@ impl World {
             }
             Step::Cancel => match self.machine.job.task().cloned() {
                 Some(task) => {
-                    let decision = request(&self.machine, Request::Cancel(task)).expect("a cancel is never denied");
+                    let decision =
+                        request(&self.machine, Request::Cancel(task)).expect("a cancel is never denied");
                     self.apply(decision)
                 }
                 None => Ok(()),

@@ -11,10 +11,16 @@ use super::state::Observation;
 use super::turn::{Question, belongs_to_turn};
 use crate::event::{Event, Exit, Level, NewEvent};
 use crate::id::{Generation, PermissionId, TurnId};
-use crate::ports::{News, PermissionAsk, Permit, Settled};
+use crate::ports::{News, PermissionAsk, Permit, Settled, TurnRef};
 
 impl Memory {
-    pub(super) fn heard(&mut self, me: &ActorRef<SessionMsg>, generation: Generation, news: News, permit: Permit) {
+    pub(super) fn heard(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        generation: Generation,
+        news: News,
+        permit: Permit,
+    ) {
         // `Begun` comes before any news of its generation, through the same mailbox.
         if generation != self.generation {
             return;
@@ -92,13 +98,28 @@ impl Memory {
             return;
         }
         let question = Question { number, kind: ask.kind.clone(), options: ask.options.clone() };
-        let (store, key, generation) = (self.args.ports.store.clone(), self.args.key.clone(), self.generation);
-        let (turn, task, title) = (turn.id.clone(), card.task.clone(), ask.title.clone());
-        let of = turn.clone();
-        self.persist(
+        let of = TurnRef {
+            turn: turn.id.clone(),
+            task: card.task.clone(),
+            key: self.args.key.clone(),
+            generation: self.generation,
+        };
+        let (store, turn, title) = (self.args.ports.store.clone(), of.turn.clone(), ask.title.clone());
+        let agent = self.agent.clone();
+        self.try_persist(
             me,
-            move || store.ask_permission(turn.clone(), task.clone(), key.clone(), generation, ask.clone()),
-            move |id| Some(SessionMsg::Recorded(of, id, question, title)),
+            move || store.ask_permission(of.clone(), ask.clone()),
+            move |recorded| match recorded {
+                Ok(id) => Some(SessionMsg::Recorded(turn, id, question, title)),
+                // The turn ended meanwhile: nobody will answer any more.
+                Err(error) => {
+                    tracing::debug!(error = error.chain(), "a question came too late");
+                    if let Some(agent) = agent {
+                        agent.answer(question.number, None);
+                    }
+                    None
+                }
+            },
         );
     }
 
@@ -135,7 +156,12 @@ impl Memory {
         }
     }
 
-    fn wait_for_answer(&mut self, me: &ActorRef<SessionMsg>, id: PermissionId, deadline: std::time::Duration) {
+    fn wait_for_answer(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        id: PermissionId,
+        deadline: std::time::Duration,
+    ) {
         let to = me.clone();
         self.spawn(me, async move {
             tokio::time::sleep(deadline).await;
@@ -156,7 +182,8 @@ impl Memory {
     fn accept(&mut self, me: &ActorRef<SessionMsg>, answer: PermissionReply) -> Answered {
         let Some(turn) = &mut self.turn else { return Answered::Late };
         let Some(question) = turn.questions.get(&answer.permission) else { return Answered::Late };
-        let chosen = question.options.iter().find(|option| option.id == answer.option || option.kind == answer.option);
+        let chosen =
+            question.options.iter().find(|option| option.id == answer.option || option.kind == answer.option);
         let Some(chosen) = chosen else {
             return Answered::NotOffered(question.options.iter().map(|option| option.id.clone()).collect());
         };
@@ -188,7 +215,9 @@ impl Memory {
     pub(super) fn due(&mut self, me: &ActorRef<SessionMsg>, id: &PermissionId) {
         let Some(question) = self.turn.as_ref().and_then(|turn| turn.questions.get(id)) else { return };
         let settings = self.args.ports.settings.agent(&self.args.key.agent);
-        if let Verdict::Answer { option, by } = permission::unattended(&settings.permissions, &question.options) {
+        if let Verdict::Answer { option, by } =
+            permission::unattended(&settings.permissions, &question.options)
+        {
             self.settle_question(me, id, option, by);
         }
     }
@@ -209,7 +238,13 @@ impl Memory {
         }
     }
 
-    fn settle_question(&mut self, me: &ActorRef<SessionMsg>, id: &PermissionId, option: Option<String>, by: &str) {
+    fn settle_question(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        id: &PermissionId,
+        option: Option<String>,
+        by: &str,
+    ) {
         let Some(question) = self.turn.as_mut().and_then(|turn| turn.questions.remove(id)) else { return };
         self.resolve(me, id.clone(), (question.number, option), by);
     }

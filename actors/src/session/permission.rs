@@ -39,7 +39,10 @@ pub enum Verdict {
 pub fn decide(facts: &Facts<'_>) -> Verdict {
     if let Some(kind) = facts.remembered {
         let option = facts.options.iter().find(|option| option.kind == kind);
-        return Verdict::Answer { option: option.map(|o| o.id.clone()).or_else(|| like(facts.options, kind)), by: "remembered" };
+        return Verdict::Answer {
+            option: option.map(|o| o.id.clone()).or_else(|| like(facts.options, kind)),
+            by: "remembered",
+        };
     }
     let configured = facts.rules.by_kind.get(facts.kind).copied().unwrap_or(facts.rules.default);
     match facts.task.unwrap_or(configured) {
@@ -77,35 +80,74 @@ mod tests {
     use PermissionPolicy::{Allow, Ask, Reject};
 
     fn options(kinds: &[&str]) -> Vec<PermissionOption> {
-        kinds.iter().map(|kind| PermissionOption { id: format!("id-{kind}"), name: (*kind).into(), kind: (*kind).into() }).collect()
+        kinds
+            .iter()
+            .map(|kind| PermissionOption {
+                id: format!("id-{kind}"),
+                name: (*kind).into(),
+                kind: (*kind).into(),
+            })
+            .collect()
     }
 
     fn rules(default: PermissionPolicy, by_kind: &[(&str, PermissionPolicy)]) -> PermissionRules {
-        let by_kind: BTreeMap<_, _> = by_kind.iter().map(|(kind, policy)| ((*kind).to_owned(), *policy)).collect();
+        let by_kind: BTreeMap<_, _> =
+            by_kind.iter().map(|(kind, policy)| ((*kind).to_owned(), *policy)).collect();
         PermissionRules { default, by_kind, unattended: Reject, deadline: Duration::from_secs(1800) }
     }
 
+    const ALL: [&str; 4] = ["allow_always", "allow_once", "reject_once", "reject_always"];
+
+    /// Judges a question of kind `edit` for which `offered` is offered.
+    fn judge(
+        rules: &PermissionRules,
+        task: Option<PermissionPolicy>,
+        remembered: Option<&str>,
+        watched: bool,
+        offered: &[&str],
+    ) -> Verdict {
+        let options = options(offered);
+        decide(&Facts { rules, task, remembered, kind: "edit", watched, options: &options })
+    }
+
+    fn answer(option: &str, by: &'static str) -> Verdict {
+        Verdict::Answer { option: Some(format!("id-{option}")), by }
+    }
+
     #[test]
-    fn the_table() {
-        let all = ["allow_always", "allow_once", "reject_once", "reject_always"];
-        let answer = |option: &str, by| Verdict::Answer { option: Some(format!("id-{option}")), by };
-        // name, rules, task, remembered, watched, offered, verdict
-        let cases = [
-            ("somebody watches", rules(Ask, &[]), None, None, true, &all[..], Verdict::Ask),
-            ("nobody watches", rules(Ask, &[]), None, None, false, &all[..], answer("reject_once", "unattended")),
-            ("configured", rules(Allow, &[]), None, None, true, &all[..], answer("allow_once", "policy")),
-            ("by kind", rules(Allow, &[("edit", Reject)]), None, None, true, &all[..], answer("reject_once", "policy")),
-            ("the task's word", rules(Ask, &[]), Some(Allow), None, false, &all[..], answer("allow_once", "policy")),
-            ("the task asks, unwatched", rules(Allow, &[]), Some(Ask), None, false, &all[..], answer("reject_once", "unattended")),
-            ("only for good is offered", rules(Allow, &[]), None, None, true, &all[..1], answer("allow_always", "policy")),
-            ("remembered", rules(Ask, &[]), Some(Reject), Some("allow_always"), true, &all[..], answer("allow_always", "remembered")),
-            ("remembered, not offered", rules(Ask, &[]), None, Some("allow_always"), true, &all[1..], answer("allow_once", "remembered")),
-            ("nothing fits", rules(Reject, &[]), None, None, true, &all[..2], Verdict::Answer { option: None, by: "policy" }),
-        ];
-        for (name, rules, task, remembered, watched, offered, expected) in cases {
-            let offered = options(offered);
-            let facts = Facts { rules: &rules, task, remembered, kind: "edit", watched, options: &offered };
-            assert_eq!(decide(&facts), expected, "{name}");
-        }
+    fn a_person_is_asked_only_while_one_watches() {
+        let rules = rules(Ask, &[]);
+        assert_eq!(judge(&rules, None, None, true, &ALL), Verdict::Ask);
+        assert_eq!(judge(&rules, None, None, false, &ALL), answer("reject_once", "unattended"));
+    }
+
+    #[test]
+    fn the_rule_for_the_tool_kind_comes_before_the_default() {
+        assert_eq!(judge(&rules(Allow, &[]), None, None, true, &ALL), answer("allow_once", "policy"));
+        let by_kind = rules(Allow, &[("edit", Reject)]);
+        assert_eq!(judge(&by_kind, None, None, true, &ALL), answer("reject_once", "policy"));
+    }
+
+    #[test]
+    fn the_word_of_the_task_comes_before_the_configuration() {
+        assert_eq!(judge(&rules(Ask, &[]), Some(Allow), None, false, &ALL), answer("allow_once", "policy"));
+        let unwatched = judge(&rules(Allow, &[]), Some(Ask), None, false, &ALL);
+        assert_eq!(unwatched, answer("reject_once", "unattended"));
+    }
+
+    #[test]
+    fn what_a_person_said_before_comes_first() {
+        let said = Some("allow_always");
+        let same = judge(&rules(Ask, &[]), Some(Reject), said, true, &ALL);
+        assert_eq!(same, answer("allow_always", "remembered"));
+        let nearest = judge(&rules(Ask, &[]), None, said, true, &ALL[1..]);
+        assert_eq!(nearest, answer("allow_once", "remembered"));
+    }
+
+    #[test]
+    fn the_option_is_chosen_by_kind_and_cancelled_where_none_fits() {
+        assert_eq!(judge(&rules(Allow, &[]), None, None, true, &ALL[..1]), answer("allow_always", "policy"));
+        let none = judge(&rules(Reject, &[]), None, None, true, &ALL[..2]);
+        assert_eq!(none, Verdict::Answer { option: None, by: "policy" });
     }
 }

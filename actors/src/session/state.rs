@@ -60,7 +60,9 @@ impl Job {
         match self {
             Self::None => None,
             Self::Waiting(task) | Self::Ending(task) => Some(task),
-            Self::Dispatching { task, .. } | Self::Opening { task, .. } | Self::Running { task, .. } => Some(task),
+            Self::Dispatching { task, .. } | Self::Opening { task, .. } | Self::Running { task, .. } => {
+                Some(task)
+            }
         }
     }
 
@@ -258,4 +260,3 @@ impl Decision {
         self
     }
 }
-

@@ -134,6 +134,10 @@ impl Turn {
 pub fn belongs_to_turn(event: &Event) -> bool {
     matches!(
         event,
-        Event::Text { .. } | Event::Reasoning { .. } | Event::ToolCall(_) | Event::ToolUpdate(_) | Event::Plan { .. }
+        Event::Text { .. }
+            | Event::Reasoning { .. }
+            | Event::ToolCall(_)
+            | Event::ToolUpdate(_)
+            | Event::Plan { .. }
     )
 }

@@ -6,11 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 use super::*;
 
-const LIMITS: Limits = Limits {
-    max_frame: 1 << 20,
-    inbound_bytes: 1 << 20,
-    outbound_bytes: 1 << 20,
-};
+const LIMITS: Limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20 };
 
 fn ends(limits: Limits, pipe_bytes: usize) -> (Peer, Inbox, DuplexStream) {
     let (ours, theirs) = duplex(pipe_bytes);
@@ -33,15 +29,10 @@ async fn line(end: &mut DuplexStream) -> String {
 async fn an_answer_wakes_its_caller_after_what_came_before_it_was_taken() {
     let (peer, mut inbox, mut them) = ends(LIMITS, 4096);
     let call = tokio::spawn(async move { peer.call("ask", &[1]).await });
-    assert_eq!(
-        line(&mut them).await,
-        r#"{"jsonrpc":"2.0","id":1,"method":"ask","params":[1]}"#
-    );
-    them.write_all(
-        b"{\"method\":\"before\"}\n{\"id\":1,\"result\":\"yes\"}\n{\"method\":\"after\"}\n",
-    )
-    .await
-    .unwrap();
+    assert_eq!(line(&mut them).await, r#"{"jsonrpc":"2.0","id":1,"method":"ask","params":[1]}"#);
+    them.write_all(b"{\"method\":\"before\"}\n{\"id\":1,\"result\":\"yes\"}\n{\"method\":\"after\"}\n")
+        .await
+        .unwrap();
 
     let first = inbox.next().await.unwrap();
     assert!(matches!(&first.message, Message::Notification { method, .. } if method == "before"));
@@ -55,16 +46,9 @@ async fn an_answer_wakes_its_caller_after_what_came_before_it_was_taken() {
 async fn an_answer_to_a_sent_call_comes_in_line() {
     let (peer, mut inbox, mut them) = ends(LIMITS, 4096);
     let id = peer.send_call("prompt", &()).unwrap();
-    them.write_all(format!("{{\"method\":\"u\"}}\n{{\"id\":{id},\"result\":1}}\n").as_bytes())
-        .await
-        .unwrap();
-    assert!(matches!(
-        inbox.next().await.unwrap().message,
-        Message::Notification { .. }
-    ));
-    let Message::Response { id: answered, .. } = inbox.next().await.unwrap().message else {
-        panic!()
-    };
+    them.write_all(format!("{{\"method\":\"u\"}}\n{{\"id\":{id},\"result\":1}}\n").as_bytes()).await.unwrap();
+    assert!(matches!(inbox.next().await.unwrap().message, Message::Notification { .. }));
+    let Message::Response { id: answered, .. } = inbox.next().await.unwrap().message else { panic!() };
     assert_eq!(answered.number(), Some(id));
 }
 
@@ -77,39 +61,26 @@ async fn the_end_of_the_stream_fails_the_calls_in_flight_and_all_later_ones() {
     drop(them);
     assert!(inbox.next().await.is_none());
     assert!(matches!(call.await.unwrap(), Err(CallError::Closed)));
-    assert!(matches!(
-        peer.call("again", &()).await,
-        Err(CallError::Closed)
-    ));
+    assert!(matches!(peer.call("again", &()).await, Err(CallError::Closed)));
 }
 
 #[tokio::test]
 async fn a_bad_line_does_not_end_the_connection() {
     let (_peer, mut inbox, mut them) = ends(LIMITS, 4096);
-    them.write_all(b"noise\n\xff\n[]\n{\"method\":\"m\"}\n")
-        .await
-        .unwrap();
+    them.write_all(b"noise\n\xff\n[]\n{\"method\":\"m\"}\n").await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let Message::Bad { problem, .. } = inbox.next().await.unwrap().message else {
-            panic!()
-        };
+        let Message::Bad { problem, .. } = inbox.next().await.unwrap().message else { panic!() };
         seen.push(problem);
     }
     use crate::jsonrpc::Problem;
     assert_eq!(seen, [Problem::Parse, Problem::NotUtf8, Problem::Batch]);
-    assert!(matches!(
-        inbox.next().await.unwrap().message,
-        Message::Notification { .. }
-    ));
+    assert!(matches!(inbox.next().await.unwrap().message, Message::Notification { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn reading_waits_while_what_was_read_is_held() {
-    let limits = Limits {
-        inbound_bytes: 600,
-        ..LIMITS
-    };
+    let limits = Limits { inbound_bytes: 600, ..LIMITS };
     let (_peer, mut inbox, mut them) = ends(limits, 64);
     let flood = tokio::spawn(async move {
         for _ in 0..100 {
@@ -118,11 +89,7 @@ async fn reading_waits_while_what_was_read_is_held() {
     });
     let held = [inbox.next().await.unwrap(), inbox.next().await.unwrap()];
     // With the clock paused this returns only once nothing else can run.
-    assert!(
-        tokio::time::timeout(Duration::from_secs(3600), inbox.next())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(3600), inbox.next()).await.is_err());
     assert!(!flood.is_finished());
     drop(held);
     for _ in 2..100 {
@@ -134,28 +101,12 @@ async fn reading_waits_while_what_was_read_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_larger_than_all_room_still_passes() {
-    let (_peer, mut inbox, mut them) = ends(
-        Limits {
-            inbound_bytes: 10,
-            ..LIMITS
-        },
-        4096,
-    );
-    them.write_all(
-        format!(
-            "{{\"method\":\"{}\"}}\n{{\"method\":\"b\"}}\n",
-            "a".repeat(1000)
-        )
-        .as_bytes(),
-    )
-    .await
-    .unwrap();
+    let (_peer, mut inbox, mut them) = ends(Limits { inbound_bytes: 10, ..LIMITS }, 4096);
+    them.write_all(format!("{{\"method\":\"{}\"}}\n{{\"method\":\"b\"}}\n", "a".repeat(1000)).as_bytes())
+        .await
+        .unwrap();
     let first = inbox.next().await.unwrap();
-    assert!(
-        tokio::time::timeout(Duration::from_secs(1), inbox.next())
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(1), inbox.next()).await.is_err());
     drop(first);
     assert!(
         matches!(inbox.next().await.unwrap().message, Message::Notification { method, .. } if method == "b")
@@ -164,10 +115,7 @@ async fn a_frame_larger_than_all_room_still_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_that_does_not_read_is_closed_once_too_much_waits() {
-    let limits = Limits {
-        outbound_bytes: 1000,
-        ..LIMITS
-    };
+    let limits = Limits { outbound_bytes: 1000, ..LIMITS };
     let (peer, inbox, mut them) = ends(limits, 64);
     let mut sent = 0;
     while peer.notify("n", &"x".repeat(100)).is_ok() {
@@ -179,11 +127,7 @@ async fn an_end_that_does_not_read_is_closed_once_too_much_waits() {
     drop((peer, inbox));
     let mut rest = Vec::new();
     them.read_to_end(&mut rest).await.unwrap();
-    assert!(
-        rest.len() <= 64,
-        "what waited was given up, {} bytes came",
-        rest.len()
-    );
+    assert!(rest.len() <= 64, "what waited was given up, {} bytes came", rest.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,11 +152,7 @@ async fn closing_sends_what_is_queued_first() {
 async fn drained_resolves_when_enough_was_written() {
     let (peer, _inbox, mut them) = ends(LIMITS, 64);
     peer.notify("n", &"x".repeat(1000)).unwrap();
-    assert!(
-        tokio::time::timeout(Duration::from_secs(1), peer.drained(100))
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(1), peer.drained(100)).await.is_err());
     let reading = tokio::spawn(async move { line(&mut them).await });
     peer.drained(1).await;
     assert_eq!(peer.backlog(), 0);
@@ -237,8 +177,5 @@ async fn a_call_whose_caller_went_away_is_answered_in_line() {
         assert!(futures_util::poll!(call.as_mut()).is_pending());
     }
     them.write_all(b"{\"id\":1,\"result\":1}\n").await.unwrap();
-    assert!(matches!(
-        inbox.next().await.unwrap().message,
-        Message::Response { .. }
-    ));
+    assert!(matches!(inbox.next().await.unwrap().message, Message::Response { .. }));
 }

@@ -1,7 +1,7 @@
 //! Tasks and turns: accepted once, ended once, held and released, settled after a crash.
 
 use super::*;
-use hob_actors::ports::{PermissionAsk, PermissionPolicy};
+use hob_actors::ports::{PermissionAsk, PermissionPolicy, TurnRef};
 
 #[tokio::test]
 async fn a_request_id_runs_once_whatever_comes_again() {
@@ -125,6 +125,10 @@ async fn a_held_chat_holds_what_waits_and_what_comes_and_gives_it_back() {
     assert_eq!(stage.told_of(&running).await.len(), 4);
 }
 
+fn turn_ref(turn: &TurnId, task: &TaskId) -> TurnRef {
+    TurnRef { turn: turn.clone(), task: task.clone(), key: key(), generation: Generation(1) }
+}
+
 fn question() -> PermissionAsk {
     let option = hob_actors::event::PermissionOption {
         id: "yes".into(),
@@ -145,9 +149,7 @@ fn question() -> PermissionAsk {
 async fn a_question_is_answered_once_and_expires_with_its_turn() {
     let stage = Stage::set().await;
     let (task, turn) = stage.running("x").await;
-    let ask = async || {
-        stage.store.ask_permission(turn.clone(), task.clone(), key(), Generation(1), question()).await
-    };
+    let ask = async || stage.store.ask_permission(turn_ref(&turn, &task), question()).await;
     let (first, second) = (ask().await.unwrap(), ask().await.unwrap());
     assert!(
         stage
@@ -183,7 +185,7 @@ async fn a_start_accounts_for_every_task_exactly_once() {
     stage.store.end_turn(ending(&done, &turn, Outcome::Completed)).await.unwrap();
     stage.store.begin_generation(key()).await.unwrap();
     let (running, turn) = stage.running("running").await;
-    stage.store.ask_permission(turn, running.clone(), key(), Generation(1), question()).await.unwrap();
+    stage.store.ask_permission(turn_ref(&turn, &running), question()).await.unwrap();
     let dispatched = stage.submit("dispatched").await;
     stage.store.dispatch_task(dispatched.clone(), Generation(1)).await.unwrap();
     let queued = stage.submit("queued").await;

@@ -162,10 +162,6 @@ async fn models() -> axum::Json<Value> {
 
 async fn completions(State(log): State<Log>, axum::Json(body): axum::Json<Value>) -> Response {
     let plan = reading::Plan::of(&body);
-    let open = log.open(Exchange {
-        directive: plan.directive.clone(),
-        aux: plan.aux,
-        end: None,
-    });
+    let open = log.open(Exchange { directive: plan.directive.clone(), aux: plan.aux, end: None });
     answer::answer(&body, plan, open).await.into_response()
 }

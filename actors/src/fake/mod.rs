@@ -1,18 +1,18 @@
 //! Fakes of the ports: they obey, remember, and yield, because a fake that never yields hides
-//! ordering bugs. For tests only.
+//! ordering bugs. For tests only. The agents are in [`puppet`].
+
+mod puppet;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::event::{AgentStatus, Context, Event, Exit, NewEvent, Outcome, TaskState};
-use crate::id::{AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, TaskId, TurnId};
+use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
+use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    Agent, AgentMove, AgentRecord, AgentSettings, Answer, Audience, Backend, BackendOpened, Launch, Launched, Limits,
-    News, NewsSink, PermissionAsk, PermissionPolicy, PermissionRules, Permit, PortError, Ports, Settings, Settled,
-    StartFailed, Store, TaskCard, TurnEnd,
+    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Limits, News, NewsSink,
+    PermissionAsk, PermissionPolicy, PermissionRules, Permit, PortError, Ports, Settings, Store, TaskCard,
+    TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -26,6 +26,9 @@ fn later<T: Send + 'static>(value: Result<T, PortError>) -> Answer<T> {
         value
     })
 }
+
+/// The chosen option of a question, and who chose it.
+pub type Resolution = (Option<String>, String);
 
 /// What a fake world remembers.
 #[derive(Default)]
@@ -43,7 +46,7 @@ pub struct Remembered {
     /// Every streamed event.
     pub events: Vec<NewEvent>,
     /// Questions and what they were answered.
-    pub permissions: Vec<(PermissionId, Option<(Option<String>, String)>)>,
+    pub permissions: Vec<(PermissionId, Option<Resolution>)>,
     /// Prompts that reached an agent.
     pub prompts: Vec<(AgentKey, String)>,
     /// Cancels that reached an agent.
@@ -168,7 +171,7 @@ impl World {
         let mut memory = self.memory();
         if memory.refusals > 0 {
             memory.refusals -= 1;
-            return later(Err(PortError::new("write", "refused by the test")));
+            return later(Err(PortError::new("write", "refused by the test").passing(true)));
         }
         let value = change(&mut memory);
         drop(memory);
@@ -289,8 +292,11 @@ impl Store for World {
 
     fn set_held(&self, chat: ChatId, held: bool) -> Answer<()> {
         self.write(move |memory| {
-            let (from, to) =
-                if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
+            let (from, to) = if held {
+                (TaskState::Queued, TaskState::Held)
+            } else {
+                (TaskState::Held, TaskState::Queued)
+            };
             for card in memory.tasks.iter_mut().filter(|card| card.key.chat == chat && card.state == from) {
                 card.state = to;
             }
@@ -301,14 +307,7 @@ impl Store for World {
         self.memory().events.push(event);
     }
 
-    fn ask_permission(
-        &self,
-        _: TurnId,
-        _: TaskId,
-        _: AgentKey,
-        _: Generation,
-        _: PermissionAsk,
-    ) -> Answer<PermissionId> {
+    fn ask_permission(&self, _: TurnRef, _: PermissionAsk) -> Answer<PermissionId> {
         self.write(|memory| {
             let id = PermissionId::from(format!("p-{}", memory.permissions.len()));
             memory.permissions.push((id.clone(), None));
@@ -316,9 +315,15 @@ impl Store for World {
         })
     }
 
-    fn resolve_permission(&self, permission: PermissionId, option: Option<String>, by: String) -> Answer<bool> {
+    fn resolve_permission(
+        &self,
+        permission: PermissionId,
+        option: Option<String>,
+        by: String,
+    ) -> Answer<bool> {
         self.write(move |memory| {
-            let open = memory.permissions.iter_mut().find(|(id, answer)| *id == permission && answer.is_none());
+            let open =
+                memory.permissions.iter_mut().find(|(id, answer)| *id == permission && answer.is_none());
             open.map(|(_, answer)| *answer = Some((option, by))).is_some()
         })
     }
@@ -346,108 +351,5 @@ impl Settings for World {
 impl Audience for World {
     fn watches(&self, _: &ChatId) -> bool {
         self.script().watched
-    }
-}
-
-impl Backend for World {
-    fn launch(
-        &self,
-        launch: Launch,
-        sink: NewsSink,
-    ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>> {
-        let world = self.clone();
-        Box::pin(async move {
-            let script = world.script().clone();
-            let puppet = Puppet::new(&world, &launch, sink.clone());
-            tokio::time::sleep(script.start).await;
-            if let Some(message) = script.start_fails {
-                return Err(StartFailed { permanent: false, message, exit: None });
-            }
-            lock(&world.sinks).insert(launch.key, sink);
-            Ok(Launched {
-                agent: Arc::new(puppet),
-                pid: Some(4242),
-                backend_session: BackendSessionId::from("b-1"),
-                context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
-                reset: None,
-                config_hash: "hash".into(),
-            })
-        })
-    }
-
-    fn config_hash(&self, _: &AgentName, _: &Path) -> String {
-        "hash".into()
-    }
-}
-
-/// One fake agent process; dropping it ends it.
-struct Puppet {
-    world: World,
-    key: AgentKey,
-    generation: Generation,
-    sink: NewsSink,
-    working: Mutex<Option<(u64, tokio::task::AbortHandle)>>,
-}
-
-impl Puppet {
-    fn new(world: &World, launch: &Launch, sink: NewsSink) -> Self {
-        world.memory().alive.insert((launch.key.clone(), launch.generation));
-        let (world, key) = (world.clone(), launch.key.clone());
-        Self { world, key, generation: launch.generation, sink, working: Mutex::default() }
-    }
-}
-
-impl Drop for Puppet {
-    fn drop(&mut self) {
-        self.world.memory().alive.remove(&(self.key.clone(), self.generation));
-    }
-}
-
-fn settled(prompt: u64, reason: &str) -> News {
-    News::Settled(Settled { prompt, result: Ok(reason.into()), usage: None })
-}
-
-impl Agent for Puppet {
-    fn prompt(&self, number: u64, text: &str) {
-        self.world.memory().prompts.push((self.key.clone(), text.to_owned()));
-        let (script, sink, text) = (self.world.script().clone(), self.sink.clone(), text.to_owned());
-        let work = tokio::spawn(async move {
-            sink(News::Said(Event::Text { text, message: None }), Permit::free());
-            if let Some(ask) = script.asks {
-                sink(News::Asked(7, ask), Permit::free());
-            }
-            match script.turn {
-                Some(turn) => tokio::time::sleep(turn).await,
-                None => std::future::pending().await,
-            }
-            sink(settled(number, "end_turn"), Permit::free());
-        });
-        *lock(&self.working) = Some((number, work.abort_handle()));
-    }
-
-    fn cancel(&self) {
-        self.world.memory().cancels += 1;
-        if !self.world.script().obeys_cancel {
-            return;
-        }
-        if let Some((number, work)) = lock(&self.working).take() {
-            work.abort();
-            (self.sink)(settled(number, "cancelled"), Permit::free());
-        }
-    }
-
-    fn answer(&self, question: u64, option: Option<String>) {
-        self.world.memory().answers.push((question, option));
-    }
-
-    fn stop(&self, _: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>> {
-        if let Some((_, work)) = lock(&self.working).take() {
-            work.abort();
-        }
-        self.world.memory().alive.remove(&(self.key.clone(), self.generation));
-        Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            Exit { code: Some(0), ..Exit::default() }
-        })
     }
 }

@@ -1,0 +1,114 @@
+//! Fake agents: each follows the script of its world, and dies with its handle.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{World, lock};
+use crate::event::{Context, Event, Exit};
+use crate::id::{AgentKey, AgentName, BackendSessionId, Generation};
+use crate::ports::{Agent, Backend, Launch, Launched, News, NewsSink, Permit, Settled, StartFailed};
+
+impl Backend for World {
+    fn launch(
+        &self,
+        launch: Launch,
+        sink: NewsSink,
+    ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>> {
+        let world = self.clone();
+        Box::pin(async move {
+            let script = world.script().clone();
+            let puppet = Puppet::new(&world, &launch, sink.clone());
+            tokio::time::sleep(script.start).await;
+            if let Some(message) = script.start_fails {
+                return Err(StartFailed { permanent: false, message, exit: None });
+            }
+            lock(&world.sinks).insert(launch.key, sink);
+            Ok(Launched {
+                agent: Arc::new(puppet),
+                pid: Some(4242),
+                backend_session: BackendSessionId::from("b-1"),
+                context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
+                reset: None,
+                config_hash: "hash".into(),
+            })
+        })
+    }
+
+    fn config_hash(&self, _: &AgentName, _: &Path) -> String {
+        "hash".into()
+    }
+}
+
+/// One fake agent process; dropping it ends it.
+struct Puppet {
+    world: World,
+    key: AgentKey,
+    generation: Generation,
+    sink: NewsSink,
+    working: Mutex<Option<(u64, tokio::task::AbortHandle)>>,
+}
+
+impl Puppet {
+    fn new(world: &World, launch: &Launch, sink: NewsSink) -> Self {
+        world.memory().alive.insert((launch.key.clone(), launch.generation));
+        let (world, key) = (world.clone(), launch.key.clone());
+        Self { world, key, generation: launch.generation, sink, working: Mutex::default() }
+    }
+}
+
+impl Drop for Puppet {
+    fn drop(&mut self) {
+        self.world.memory().alive.remove(&(self.key.clone(), self.generation));
+    }
+}
+
+fn settled(prompt: u64, reason: &str) -> News {
+    News::Settled(Settled { prompt, result: Ok(reason.into()), usage: None })
+}
+
+impl Agent for Puppet {
+    fn prompt(&self, number: u64, text: &str) {
+        self.world.memory().prompts.push((self.key.clone(), text.to_owned()));
+        let (script, sink, text) = (self.world.script().clone(), self.sink.clone(), text.to_owned());
+        let work = tokio::spawn(async move {
+            sink(News::Said(Event::Text { text, message: None }), Permit::free());
+            if let Some(ask) = script.asks {
+                sink(News::Asked(7, ask), Permit::free());
+            }
+            match script.turn {
+                Some(turn) => tokio::time::sleep(turn).await,
+                None => std::future::pending().await,
+            }
+            sink(settled(number, "end_turn"), Permit::free());
+        });
+        *lock(&self.working) = Some((number, work.abort_handle()));
+    }
+
+    fn cancel(&self) {
+        self.world.memory().cancels += 1;
+        if !self.world.script().obeys_cancel {
+            return;
+        }
+        if let Some((number, work)) = lock(&self.working).take() {
+            work.abort();
+            (self.sink)(settled(number, "cancelled"), Permit::free());
+        }
+    }
+
+    fn answer(&self, question: u64, option: Option<String>) {
+        self.world.memory().answers.push((question, option));
+    }
+
+    fn stop(&self, _: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>> {
+        if let Some((_, work)) = lock(&self.working).take() {
+            work.abort();
+        }
+        self.world.memory().alive.remove(&(self.key.clone(), self.generation));
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Exit { code: Some(0), ..Exit::default() }
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! What the pool is told, and how it tells what it keeps.
+
+use ractor::{ActorId, ActorRef, RpcReplyPort};
+
+use super::policy::Refusal;
+use crate::event::{AgentStatus, Context};
+use crate::id::{AgentKey, ChatId, Generation, TurnId};
+use crate::session::actor::{SessionMsg, View};
+
+/// How one live agent session looks, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveView {
+    /// Which one.
+    pub key: AgentKey,
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// Its backend.
+    pub generation: Generation,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// How long it has been idle, in milliseconds.
+    pub idle_ms: Option<u64>,
+    /// The turn in flight.
+    pub turn: Option<TurnId>,
+    /// Backends begun since the daemon started, after the first.
+    pub restarts: u64,
+    /// What the agent remembers.
+    pub context: Option<Context>,
+}
+
+/// What became of a request for an actor.
+pub type Acquired = Result<ActorRef<SessionMsg>, Refusal>;
+
+/// What the pool is told.
+pub enum PoolMsg {
+    /// Would a start be refused? If not, a place is promised.
+    Admit(AgentKey, RpcReplyPort<Result<(), Refusal>>),
+    /// The dispatcher wants the actor of a key.
+    Acquire(AgentKey, RpcReplyPort<Acquired>),
+    /// The actor of a key, if there is one.
+    Find(AgentKey, RpcReplyPort<Option<ActorRef<SessionMsg>>>),
+    /// An actor was started.
+    Created(AgentKey, Result<ActorRef<SessionMsg>, String>),
+    /// A session actor moved.
+    Moved(AgentKey, View),
+    /// A session actor ended; `failure` says how, unless it ended in order.
+    Passed {
+        /// Whose it was.
+        key: AgentKey,
+        /// Which one it was.
+        actor: ActorId,
+        /// How it failed.
+        failure: Option<String>,
+    },
+    /// The supervisor of the session actors was replaced: ask again who lives.
+    Readopt,
+    /// What lives, now that this pool, or that supervisor, is new.
+    Adopted(Vec<(AgentKey, ActorRef<SessionMsg>, Option<View>)>),
+    /// How everybody looks, the least recently used first.
+    Live(RpcReplyPort<Vec<LiveView>>),
+    /// Lets every agent session of a chat go; answered when they are gone.
+    CloseChat(ChatId, RpcReplyPort<()>),
+    /// The last connection that answers permissions has left the chat.
+    AudienceLeft(ChatId),
+    /// Lets everybody go, and starts nobody any more.
+    StopAll(bool, RpcReplyPort<()>),
+}
