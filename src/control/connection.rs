@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use super::error::{Kind, RpcFailure};
 use super::handlers::Call;
 use super::peer_check::Standing;
 use super::server::{Place, Server};
-use super::subscribe::Subscription;
+use super::subscribe::{Subscription, WINDOW_BYTES};
 use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Peer, Problem, RequestId};
 
 /// Requests of one connection that are worked on at once; more are read when one is done.
@@ -48,7 +48,11 @@ pub(super) struct Connection {
     name: Mutex<Option<String>>,
     subscriptions: Mutex<BTreeMap<String, JoinHandle<()>>>,
     next_subscription: AtomicU64,
+    /// The longest notification so far, in bytes: notifications that wait are not answers.
+    pub(super) longest_notification: Arc<AtomicUsize>,
     max_frame: usize,
+    max_backlog: usize,
+    is_cut_off: AtomicBool,
 }
 
 /// A panic elsewhere leaves these whole: every change is a single step.
@@ -113,6 +117,14 @@ impl Connection {
             }
             Ok(answer)
         });
+        let not_answers = WINDOW_BYTES + self.longest_notification.load(Ordering::Relaxed);
+        if self.peer.backlog().saturating_sub(not_answers) > self.max_backlog {
+            if !self.is_cut_off.swap(true, Ordering::Relaxed) {
+                tracing::info!(client = self.name(), "a client that does not read its answers was cut off");
+                self.peer.abort();
+            }
+            return;
+        }
         // A client that is gone needs no answer.
         match result {
             Ok(answer) => self.peer.respond(id, Ok(&answer)).ok(),
@@ -129,7 +141,11 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
     let (read, write) = stream.into_split();
     let hung_up = Arc::new(AtomicBool::new(false));
     let read = Watched { half: read, hung_up: hung_up.clone() };
-    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes: bytes(control.max_backlog) };
+    let max_backlog = bytes(control.max_backlog);
+    // Only what is wrong with us could get that far: answers end at `max_backlog`, notifications
+    // wait for their window.
+    let outbound_bytes = max_backlog.saturating_add(max_frame.saturating_mul(SUBSCRIPTIONS_MAX));
+    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes };
     let (peer, inbox) = jsonrpc::start(read, write, limits);
     let place = Place::take(server.clone(), peer.clone());
     let connection = Arc::new(Connection {
@@ -138,7 +154,10 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
         name: Mutex::default(),
         subscriptions: Mutex::default(),
         next_subscription: AtomicU64::new(1),
+        longest_notification: Arc::default(),
         max_frame,
+        max_backlog,
+        is_cut_off: AtomicBool::new(false),
     });
     let work = Work { server, connection, requests: JoinSet::new(), waits: JoinSet::new() };
     work.run(inbox, &place, &hung_up).await;

@@ -21,10 +21,12 @@ const LONG_PLAIN: &str = "slow: 4000 25";
 /// `hob log --json -f`, and the lines that it printed.
 struct Follower {
     child: Child,
+    first: i64,
     lines: Receiver<Value>,
 }
 
 impl Follower {
+    /// Starts one and waits until it has something to show.
     fn start(home: &Home, after: i64) -> Self {
         let mut child = home
             .hob_command(&["--json", "--no-start", "log", "-f", "--after", &after.to_string()])
@@ -39,12 +41,13 @@ impl Follower {
                 let _ = sender.send(serde_json::from_str(&line).unwrap());
             }
         });
-        Self { child, lines }
+        let first = number(&lines.recv_timeout(PATIENCE).unwrap());
+        Self { child, first, lines }
     }
 
     /// The numbers of all events up to `last`.
     fn numbers_up_to(&self, last: i64) -> Vec<i64> {
-        let mut numbers = Vec::new();
+        let mut numbers = vec![self.first];
         while numbers.last() != Some(&last) {
             let event = self.lines.recv_timeout(PATIENCE);
             let event = event.unwrap_or_else(|e| panic!("{e} after {:?}, up to {last}", numbers.last()));
@@ -84,8 +87,8 @@ fn a_killed_daemon_leaves_no_process_and_the_next_one_accounts_for_every_task() 
     let setup = Setup::new().real(RealAgent::Goose, Consent::Assumes).real(RealAgent::Qwen, Consent::Assumes);
     let mut daemon = setup.start();
     let session = daemon.session(&daemon.repo("repo"));
-    let whole = Follower::start(&daemon, 0);
     let (running, queued) = three_busy_agents(&daemon, &session);
+    let whole = Follower::start(&daemon, 0);
     until("the process that left its session", || {
         daemon.processes().iter().any(|p| p.command == "sleep 86411").then_some(())
     });
