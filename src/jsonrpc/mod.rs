@@ -10,6 +10,7 @@
 //! **Invariant:** a bad line is an item and never the end of a connection; a line too long is never
 //! held; nothing here knows what a method means.
 
+mod encode;
 pub mod frame;
 pub mod message;
 pub mod peer;

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
+use super::encode::{Answering, Outgoing, encode};
 use super::frame::{Frame, Ndjson};
 use super::message::{Message, RequestId, RpcError};
 
@@ -194,37 +195,6 @@ async fn flush(
     backlog.written.notify_waiters();
     buffer.clear();
     Ok(())
-}
-
-#[derive(Serialize)]
-struct Outgoing<'a, P> {
-    jsonrpc: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    method: &'a str,
-    params: &'a P,
-}
-
-#[derive(Serialize)]
-struct Answering<'a, R> {
-    jsonrpc: &'static str,
-    id: &'a RequestId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a R>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<RpcError>,
-}
-
-/// One line of JSON. Raw values that came from elsewhere may hold newlines between their tokens
-/// (inside strings JSON has none), which would cut the line.
-fn encode(message: &impl Serialize) -> Result<Bytes, serde_json::Error> {
-    let mut line = serde_json::to_vec(message)?;
-    for end in [b'\n', b'\r'] {
-        if memchr::memchr(end, &line).is_some() {
-            line.iter_mut().filter(|byte| **byte == end).for_each(|byte| *byte = b' ');
-        }
-    }
-    Ok(line.into())
 }
 
 /// Takes a call back when its caller goes away.

@@ -135,7 +135,7 @@ async fn failed(
     tokio::time::timeout(TAIL_TIME_MAX, drain).await.ok();
     let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
     let (permanent, what) = match failure {
-        None => (false, format!("did not answer {at} in time")),
+        None => (false, format!("did not answer {at} within {:?}", spec.start_timeout)),
         Some(Failure::Permanent(what)) => (true, what),
         Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
         Some(Failure::Ended) => {

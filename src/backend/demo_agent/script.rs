@@ -61,26 +61,28 @@ fn read(text: &str) -> Step {
     step(text).unwrap_or_else(|| Step::Unknown(text.to_owned()))
 }
 
-/// `None` if it is no step.
+/// `None` if it is no step. A word is followed by a colon; by a blank alone where no sentence of a
+/// person would begin so by chance, or where numbers follow.
 fn step(text: &str) -> Option<Step> {
-    let (word, rest) = match text.split_once(':') {
-        Some((word, rest)) => (word.trim_end(), rest.trim()),
-        None => text.split_once(' ').map_or((text, ""), |(word, rest)| (word, rest.trim())),
-    };
+    let end = text.find([':', ' ']).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    let with_colon = rest.starts_with(':');
+    let rest = rest.trim_start_matches(':').trim();
     let mut numbers = rest.split_whitespace().map(str::parse::<u64>);
     let mut number = || numbers.next().and_then(Result::ok);
-    let with_text = || (!rest.is_empty()).then(|| rest.to_owned());
+    let after_colon = || (with_colon && !rest.is_empty()).then(|| rest.to_owned());
     Some(match word {
         "say" => Step::Say(rest.to_owned()),
-        "think" => Step::Think(with_text()?),
+        "think" => Step::Think(after_colon()?),
         "slow" => Step::Slow(number()?, Duration::from_millis(number().unwrap_or(SLOW_DEFAULT_MS))),
         "sleep" => Step::Sleep(Duration::from_millis(number()?)),
         "write" => {
-            let (path, text) = rest.split_once(':')?;
+            let described = after_colon()?;
+            let (path, text) = described.split_once(':')?;
             Step::Write(path.trim().to_owned(), text.trim().replace("\\n", "\n"))
         }
-        "shell" => Step::Shell(with_text()?),
-        "ask" => Step::Ask(with_text()?),
+        "shell" => Step::Shell(after_colon()?),
+        "ask" => Step::Ask(after_colon()?),
         "count" if rest.is_empty() => Step::Count,
         "recall" if rest.is_empty() => Step::Recall,
         "big" => Step::Big(number()?),
@@ -88,7 +90,7 @@ fn step(text: &str) -> Option<Step> {
         "crash" => Step::Crash(rest.parse().ok()?),
         "hang" if rest.is_empty() => Step::Hang,
         "usage" => Step::Usage(number()?, number()?),
-        "plan" => Step::Plan(with_text()?.split(',').map(|entry| entry.trim().to_owned()).collect()),
+        "plan" => Step::Plan(after_colon()?.split(',').map(|entry| entry.trim().to_owned()).collect()),
         _ => return None,
     })
 }
@@ -122,6 +124,8 @@ mod tests {
             ("write: a/b.txt: one\\ntwo", Step::Write("a/b.txt".into(), "one\ntwo".into())),
             ("shell: echo a; echo b", Step::Shell("echo a; echo b".into())),
             ("ask: May I?", Step::Ask("May I?".into())),
+            ("say a: b", Step::Say("a: b".into())),
+            ("slow 3 4", Step::Slow(3, ms(4))),
             ("recall", Step::Recall),
             ("big: 64", Step::Big(64)),
             ("crash", Step::Crash(1)),
