@@ -20,6 +20,7 @@ use crate::control::wire::AgentRow;
 use process::{SpawnRequest, Spawner, agent_environment};
 
 pub mod acp;
+pub mod demo_agent;
 mod fingerprint;
 pub mod known;
 pub mod process;
@@ -53,7 +54,12 @@ pub struct Agents {
 impl Agents {
     /// Agents as configured, which inherit from `env` and whose built-in one keeps its
     /// conversations below `state`.
-    pub fn new(config: SharedConfig, spawner: Spawner, env: BTreeMap<String, String>, state: PathBuf) -> Self {
+    pub fn new(
+        config: SharedConfig,
+        spawner: Spawner,
+        env: BTreeMap<String, String>,
+        state: PathBuf,
+    ) -> Self {
         Self { config, spawner, env, demo_state: state.join(DEMO_DIRECTORY) }
     }
 
@@ -94,7 +100,9 @@ impl Agents {
         match agent.backend {
             BackendKind::Acp if agent.is_demo() => Ok(self.spawner.own_program()),
             BackendKind::Acp => find_program(agent, self.env.get("PATH").map_or("", String::as_str)),
-            kind => Err(format!("the backend `{}` is not supported yet, try `backend = \"acp\"`", kind.as_str())),
+            kind => {
+                Err(format!("the backend `{}` is not supported yet, try `backend = \"acp\"`", kind.as_str()))
+            }
         }
     }
 

@@ -140,7 +140,11 @@ impl Handshake {
     }
 
     /// Calls, and hears everything that comes before the answer.
-    async fn call(&mut self, method: &'static str, params: &impl Serialize) -> Result<Box<RawValue>, Failure> {
+    async fn call(
+        &mut self,
+        method: &'static str,
+        params: &impl Serialize,
+    ) -> Result<Box<RawValue>, Failure> {
         self.at = method;
         let id = self.peer.send_call(method, params)?;
         loop {
@@ -168,8 +172,8 @@ impl Handshake {
             answer => answer?,
         };
         check_version(&answer)?;
-        let said: InitializeResponse = serde_json::from_str(answer.get())
-            .unwrap_or_else(|_| InitializeResponse::new(PROTOCOL));
+        let said: InitializeResponse =
+            serde_json::from_str(answer.get()).unwrap_or_else(|_| InitializeResponse::new(PROTOCOL));
         let name = said.agent_info.map(|info| info.name);
         self.router.tells_in_words = errors::tells_in_words(name.as_deref());
         let capabilities = said.agent_capabilities;
@@ -283,7 +287,8 @@ impl Handshake {
     async fn authenticate(&mut self, error: &RpcError, methods: &[Method]) -> Result<(), Failure> {
         let needs_nobody = |method: &&Method| {
             let id = method.id.to_ascii_lowercase();
-            method.kind.as_deref() != Some("terminal") && !INTERACTIVE_WORDS.iter().any(|word| id.contains(word))
+            method.kind.as_deref() != Some("terminal")
+                && !INTERACTIVE_WORDS.iter().any(|word| id.contains(word))
         };
         let refused = || Failure::Permanent(log_in(error, methods));
         let method = methods.iter().find(needs_nobody).ok_or_else(refused)?;
@@ -323,7 +328,10 @@ impl Handshake {
         let answer = match setting(offer, value) {
             Setting::Already => return Ok(()),
             Setting::NotOffered(values) => {
-                let text = format!("the {what} `{value}` is not offered by the agent, which has: {}", values.join(", "));
+                let text = format!(
+                    "the {what} `{value}` is not offered by the agent, which has: {}",
+                    values.join(", ")
+                );
                 self.warn(text);
                 return Ok(());
             }
@@ -353,7 +361,8 @@ impl Handshake {
 }
 
 fn check_version(answer: &RawValue) -> Result<(), Failure> {
-    let version = serde_json::from_str::<Version<'_>>(answer.get()).ok().and_then(|said| said.protocol_version);
+    let version =
+        serde_json::from_str::<Version<'_>>(answer.get()).ok().and_then(|said| said.protocol_version);
     let said = version.map_or("none", RawValue::get);
     // Goose says yes to whatever it is asked for, so this is worth little, but a no is a no.
     if said == PROTOCOL.as_u16().to_string() {
@@ -376,7 +385,8 @@ fn methods(answer: &RawValue) -> Vec<Method> {
 /// "Log in first", with the ways to.
 fn log_in(error: &RpcError, methods: &[Method]) -> String {
     let ids: Vec<&str> = methods.iter().map(|method| method.id.as_str()).collect();
-    let ways = if ids.is_empty() { String::new() } else { format!("; its ways to log in: {}", ids.join(", ")) };
+    let ways =
+        if ids.is_empty() { String::new() } else { format!("; its ways to log in: {}", ids.join(", ")) };
     format!("it wants to be logged in first: {}{ways}", errors::describe(error))
 }
 

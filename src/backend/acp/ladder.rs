@@ -76,7 +76,9 @@ pub(super) fn next(facts: Facts, step: &Step, seen: Seen) -> Step {
     match (step, seen) {
         (Step::Resume, Seen::Resumed) => Step::Done(Context::Resumed),
         (Step::Resume, Seen::Refused(code, words)) => before_load(facts, || refused("resume", code, &words)),
-        (Step::List, Seen::Listed(false)) => lost(facts, || "the agent does not list the conversation any more".to_owned()),
+        (Step::List, Seen::Listed(false)) => {
+            lost(facts, || "the agent does not list the conversation any more".to_owned())
+        }
         // A list that cannot be had is no reason not to try.
         (Step::List, _) => Step::Load,
         (Step::Load, Seen::Loaded(0)) if facts.has_history => {
@@ -157,10 +159,30 @@ mod tests {
             ("the list fails", GOOSE, &[refusal(-32603), Loaded(2)], &[List, Load, Done(Context::Loaded)]),
             ("no list", blind, &[Loaded(1)], &[Load, Done(Context::Loaded)]),
             ("no turn yet, not listed", turnless, &[Listed(false)], &[List, Step::New(None)]),
-            ("no turn yet, loaded empty", turnless, &[Listed(true), Loaded(0)], &[List, Load, Done(Context::Fresh)]),
-            ("interrupted first turn", turnless, &[Listed(true), Loaded(1)], &[List, Load, Done(Context::Loaded)]),
-            ("new without history", turnless, &[Listed(true), refusal(-32002)], &[List, Load, Step::New(None)]),
-            ("resume, no load", Facts { load: false, has_history: false, ..OPENCODE }, &[refusal(-32603)], &[Resume, Step::New(None)]),
+            (
+                "no turn yet, loaded empty",
+                turnless,
+                &[Listed(true), Loaded(0)],
+                &[List, Load, Done(Context::Fresh)],
+            ),
+            (
+                "interrupted first turn",
+                turnless,
+                &[Listed(true), Loaded(1)],
+                &[List, Load, Done(Context::Loaded)],
+            ),
+            (
+                "new without history",
+                turnless,
+                &[Listed(true), refusal(-32002)],
+                &[List, Load, Step::New(None)],
+            ),
+            (
+                "resume, no load",
+                Facts { load: false, has_history: false, ..OPENCODE },
+                &[refusal(-32603)],
+                &[Resume, Step::New(None)],
+            ),
         ];
         for (name, facts, seen, steps) in cases {
             assert_eq!(walk(facts, seen), steps, "{name}");

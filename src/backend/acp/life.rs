@@ -197,7 +197,10 @@ async fn end(handle: &ProcessHandle) -> crate::backend::process::RawExit {
 }
 
 /// Does `work` while reading goes on, as far as there is anything to read.
-async fn beside<T>(mut reading: Pin<&mut Fuse<impl Future<Output = ()>>>, work: impl Future<Output = T>) -> T {
+async fn beside<T>(
+    mut reading: Pin<&mut Fuse<impl Future<Output = ()>>>,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = pin!(work);
     loop {
         if reading.is_terminated() {

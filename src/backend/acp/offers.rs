@@ -154,7 +154,8 @@ impl Offers {
     /// What the journal is told.
     pub(super) fn events(self) -> Vec<Event> {
         let mode = self.mode.map(|offer| Event::Mode { current: offer.current, available: offer.available });
-        let model = self.model.map(|offer| Event::Models { current: offer.current, available: offer.available });
+        let model =
+            self.model.map(|offer| Event::Models { current: offer.current, available: offer.available });
         mode.into_iter().chain(model).collect()
     }
 }
@@ -202,8 +203,10 @@ mod tests {
     #[test]
     fn modes_of_their_own_are_set_by_their_own_method() {
         // qwen's shape.
-        let answer = raw(r#"{"sessionId":"1","models":{"currentModelId":"m","availableModels":[{"modelId":"m","name":"m"}]},
-            "modes":{"currentModeId":"default","availableModes":[{"id":"default","name":"Default"},{"id":"yolo","name":"YOLO"}]}}"#);
+        let answer = raw(
+            r#"{"sessionId":"1","models":{"currentModelId":"m","availableModels":[{"modelId":"m","name":"m"}]},
+            "modes":{"currentModeId":"default","availableModes":[{"id":"default","name":"Default"},{"id":"yolo","name":"YOLO"}]}}"#,
+        );
         let offers = Offers::from_answer(&answer);
         assert_eq!(setting(offers.mode.as_ref(), "yolo"), Setting::Own("yolo".into()));
         assert_eq!(setting(offers.model.as_ref(), "m"), Setting::Already);

@@ -283,8 +283,10 @@ impl Router {
         if params.options.is_empty() {
             return Err(RpcError::new(INVALID_PARAMS, "no options to choose from"));
         }
-        let number =
-            self.in_flight.ask(id).ok_or_else(|| RpcError::new(INVALID_REQUEST, "too many open questions"))?;
+        let number = self
+            .in_flight
+            .ask(id)
+            .ok_or_else(|| RpcError::new(INVALID_REQUEST, "too many open questions"))?;
         let mut news = Vec::new();
         if self.announced.get(&params.tool_call.tool_call_id).is_none() {
             // Qwen asks before it announces.
@@ -322,10 +324,7 @@ impl Router {
 
 /// What holds for the present although it comes while the past is read back.
 fn outlives_replay(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Commands { .. } | Event::Mode { .. } | Event::Models { .. } | Event::Usage(_)
-    )
+    matches!(event, Event::Commands { .. } | Event::Mode { .. } | Event::Models { .. } | Event::Usage(_))
 }
 
 /// Answers a question: with one of its options, or "cancelled".

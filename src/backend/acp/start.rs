@@ -138,7 +138,9 @@ async fn failed(
         None => (false, format!("did not answer {at} in time")),
         Some(Failure::Permanent(what)) => (true, what),
         Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
-        Some(Failure::Ended) => (false, format!("{} during {at}", exit.as_ref().map_or("closed its output".to_owned(), ended))),
+        Some(Failure::Ended) => {
+            (false, format!("{} during {at}", exit.as_ref().map_or("closed its output".to_owned(), ended)))
+        }
     };
     let permanent = permanent || exit.as_ref().is_some_and(|exit| exit.code == Some(EXIT_CONFIG));
     let mut message = format!("`{}`: {what}", spec.command);

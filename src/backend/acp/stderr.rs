@@ -82,7 +82,8 @@ impl Ring {
         let mut shown = String::new();
         let mut at = 0;
         while at < bytes.len() {
-            let Some(secret) = self.secrets.iter().find(|secret| bytes[at..].starts_with(secret.as_bytes())) else {
+            let Some(secret) = self.secrets.iter().find(|secret| bytes[at..].starts_with(secret.as_bytes()))
+            else {
                 at += 1;
                 continue;
             };

@@ -22,7 +22,12 @@ const STATUS_DEFAULT: &str = "pending";
 
 /// The updates that a conversation is made of.
 const HISTORY: [&str; 6] = [
-    "user_message_chunk", "agent_message_chunk", "agent_thought_chunk", "tool_call", "tool_call_update", "plan",
+    "user_message_chunk",
+    "agent_message_chunk",
+    "agent_thought_chunk",
+    "tool_call",
+    "tool_call_update",
+    "plan",
 ];
 
 /// The tool calls that were announced, with title and kind, since the turn began.
@@ -135,8 +140,10 @@ fn tool_update(tool: &Tool<'_>, announced: &mut Announced) -> Vec<News> {
         content: json(tool.content),
         output: json(tool.raw_output),
     };
-    let says_something =
-        update.status.is_some() || update.title.is_some() || update.content.is_some() || update.output.is_some();
+    let says_something = update.status.is_some()
+        || update.title.is_some()
+        || update.content.is_some()
+        || update.output.is_some();
     let mut news = Vec::new();
     if announced.get(&update.call).is_none() {
         // Qwen updates calls that it never announced. The announcement comes without the outcome.

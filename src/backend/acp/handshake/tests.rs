@@ -1,0 +1,226 @@
+//! Handshakes with an agent that answers each method from a table.
+
+use std::sync::{Arc, Mutex};
+
+use hob_actors::ports::NewsSink;
+use serde_json::{Value, json};
+use tokio::io::{duplex, split};
+
+use super::*;
+use crate::backend::acp::in_flight::InFlight;
+use crate::jsonrpc::{self, Limits, Message};
+
+const LIMITS: Limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20 };
+
+/// What the agent says to a method: updates first, then the answer.
+type Script = fn(&str, &Value, usize) -> (Vec<Value>, Result<Value, i64>);
+
+/// How it came out: the result, what was called with what, and what was told.
+struct Outcome {
+    opened: Result<Opened, Failure>,
+    calls: Vec<(String, Value)>,
+    told: Vec<News>,
+}
+
+impl Outcome {
+    fn methods(&self) -> Vec<&str> {
+        self.calls.iter().map(|(method, _)| method.as_str()).collect()
+    }
+
+    fn opened(&self) -> &Opened {
+        self.opened.as_ref().unwrap()
+    }
+
+    fn permanent(&self) -> &str {
+        let Err(Failure::Permanent(why)) = &self.opened else { panic!("{:?}", self.opened) };
+        why
+    }
+}
+
+fn wanted() -> Wanted {
+    Wanted { cwd: "/w".into(), resume: None, has_history: false, model: None, mode: None }
+}
+
+async fn shake(wanted: Wanted, script: Script) -> Outcome {
+    let (ours, theirs) = duplex(1 << 16);
+    let (read, write) = split(ours);
+    let (peer, inbox) = jsonrpc::start(read, write, LIMITS);
+    let told: Arc<Mutex<Vec<News>>> = Arc::default();
+    let into = told.clone();
+    let sink: NewsSink = Arc::new(move |news, _permit| into.lock().unwrap().push(news));
+    let router = Router::new(peer.clone(), sink, Arc::new(InFlight::default()));
+    let mut handshake = Handshake { peer, inbox, router, at: "" };
+
+    let (read, write) = split(theirs);
+    let (agent, mut asked) = jsonrpc::start(read, write, LIMITS);
+    let calls: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+    let noted = calls.clone();
+    let answering = tokio::spawn(async move {
+        while let Some(delivery) = asked.next().await {
+            let Message::Request { id, method, params } = delivery.message else { continue };
+            let params: Value = serde_json::from_str(params.unwrap().get()).unwrap();
+            let before = noted.lock().unwrap().iter().filter(|(name, _)| *name == method).count();
+            noted.lock().unwrap().push((method.clone(), params.clone()));
+            let (updates, answer) = script(&method, &params, before);
+            for update in updates {
+                agent.notify("session/update", &update).unwrap();
+            }
+            match answer {
+                Ok(answer) => agent.respond(&id, Ok(&answer)).unwrap(),
+                Err(code) => agent.refuse(&id, RpcError::new(code, "no")).unwrap(),
+            }
+        }
+    });
+    let opened = handshake.open(&wanted).await;
+    drop(handshake);
+    answering.await.unwrap();
+    let (calls, told) =
+        (std::mem::take(&mut *calls.lock().unwrap()), std::mem::take(&mut *told.lock().unwrap()));
+    Outcome { opened, calls, told }
+}
+
+fn hello(capabilities: Value) -> Value {
+    json!({"protocolVersion": 1, "agentCapabilities": capabilities, "agentInfo": {"name": "a", "version": "1"}})
+}
+
+fn replayed(session: &str, text: &str) -> Value {
+    json!({"sessionId": session, "update": {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}}})
+}
+
+fn goose(method: &str, params: &Value, _: usize) -> (Vec<Value>, Result<Value, i64>) {
+    match method {
+        "initialize" => (
+            vec![],
+            Ok(hello(json!({"loadSession": true, "sessionCapabilities": {"list": {}, "close": {}}}))),
+        ),
+        "session/list" => (vec![], Ok(json!({"sessions": [{"sessionId": "old", "cwd": params["cwd"]}]}))),
+        "session/load" => (vec![replayed("old", "before")], Ok(json!({}))),
+        "session/new" => {
+            let early = json!({"sessionId": "new", "update": {"sessionUpdate": "available_commands_update", "availableCommands": []}});
+            (vec![early], Ok(json!({"sessionId": "new"})))
+        }
+        _ => (vec![], Err(-32601)),
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_says_who_we_are_and_offers_nothing() {
+    let outcome = shake(wanted(), goose).await;
+    assert_eq!(outcome.methods(), ["initialize", "session/new"]);
+    let said = &outcome.calls[0].1;
+    assert_eq!(said["protocolVersion"], 1);
+    assert_eq!(said["clientInfo"]["name"], "hob");
+    assert!(said["clientCapabilities"]["terminal"] != json!(true));
+    assert!(said["clientCapabilities"]["fs"]["writeTextFile"] != json!(true));
+    let opened = outcome.opened();
+    assert_eq!((opened.session.as_str(), opened.context, &opened.reset), ("new", Context::Fresh, &None));
+    assert!(opened.close);
+    // What came before the answer that named the session.
+    assert!(matches!(&outcome.told[..], [News::Said(Event::Commands { .. })]), "{:?}", outcome.told);
+}
+
+#[tokio::test]
+async fn a_conversation_is_loaded_without_telling_it_again() {
+    let outcome = shake(Wanted { resume: Some("old".into()), has_history: true, ..wanted() }, goose).await;
+    assert_eq!(outcome.methods(), ["initialize", "session/list", "session/load"]);
+    assert_eq!((outcome.opened().session.as_str(), outcome.opened().context), ("old", Context::Loaded));
+    assert_eq!(outcome.told, []);
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_not_listed_is_lost_and_said_to_be() {
+    let outcome = shake(Wanted { resume: Some("other".into()), has_history: true, ..wanted() }, goose).await;
+    assert_eq!(outcome.methods(), ["initialize", "session/list", "session/new"]);
+    assert_eq!(outcome.opened().context, Context::Reset);
+    assert!(outcome.opened().reset.as_ref().unwrap().contains("does not list"));
+}
+
+#[tokio::test]
+async fn another_version_is_permanent() {
+    for (version, told) in [(json!(99), "99"), (json!("1"), "\"1\""), (json!(null), "none")] {
+        let script: Script = match told {
+            "99" => |_, _, _| (vec![], Ok(json!({"protocolVersion": 99}))),
+            "none" => |_, _, _| (vec![], Ok(json!({}))),
+            _ => |_, _, _| (vec![], Ok(json!({"protocolVersion": "1"}))),
+        };
+        let outcome = shake(wanted(), script).await;
+        assert!(outcome.permanent().contains(told), "{version}: {}", outcome.permanent());
+    }
+}
+
+fn locked(method: &str, _: &Value, before: usize) -> (Vec<Value>, Result<Value, i64>) {
+    match (method, before) {
+        ("initialize", _) => {
+            let mut hello = hello(json!({}));
+            hello["authMethods"] =
+                json!([{"id": "qwen-oauth", "name": "OAuth"}, {"id": "openai", "name": "Key"}]);
+            (vec![], Ok(hello))
+        }
+        ("session/new", 0) => (vec![], Err(-32000)),
+        ("session/new", _) => (vec![], Ok(json!({"sessionId": "s"}))),
+        ("authenticate", _) => (vec![], Ok(json!({}))),
+        _ => (vec![], Err(-32601)),
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_that_needs_nobody_is_tried_once() {
+    let outcome = shake(wanted(), locked).await;
+    assert_eq!(outcome.methods(), ["initialize", "session/new", "authenticate", "session/new"]);
+    assert_eq!(outcome.calls[2].1["methodId"], "openai");
+    assert_eq!(outcome.opened().session, "s");
+}
+
+#[tokio::test]
+async fn a_log_in_that_needs_somebody_is_permanent_and_names_the_ways() {
+    let outcome = shake(wanted(), |method, params, _| match method {
+        "authenticate" => (vec![], Err(-32603)),
+        _ => locked(method, params, 0),
+    })
+    .await;
+    assert!(outcome.permanent().contains("qwen-oauth, openai"), "{}", outcome.permanent());
+    let nobody = shake(wanted(), |method, _, _| match method {
+        "initialize" => {
+            (vec![], Ok(json!({"protocolVersion": 1, "authMethods": [{"id": "opencode-login"}]})))
+        }
+        _ => (vec![], Err(-32000)),
+    })
+    .await;
+    assert!(nobody.permanent().contains("opencode-login"), "{}", nobody.permanent());
+    assert_eq!(nobody.methods(), ["initialize", "session/new"]);
+}
+
+#[tokio::test]
+async fn model_and_mode_are_set_as_far_as_they_are_offered() {
+    let choice = Wanted { model: Some("m2".into()), mode: Some("warp".into()), ..wanted() };
+    let outcome = shake(choice, |method, _, _| match method {
+        "initialize" => (vec![], Ok(hello(json!({})))),
+        "session/new" => {
+            let models = json!({"currentModelId": "m1", "availableModels": [{"modelId": "m1", "name": "1"}, {"modelId": "m2", "name": "2"}]});
+            let modes = json!({"currentModeId": "plan", "availableModes": [{"id": "plan", "name": "Plan"}]});
+            (vec![], Ok(json!({"sessionId": "s", "models": models, "modes": modes})))
+        }
+        "session/set_model" => (vec![], Ok(json!({}))),
+        _ => (vec![], Err(-32601)),
+    })
+    .await;
+    assert_eq!(outcome.methods(), ["initialize", "session/new", "session/set_model"]);
+    assert_eq!(outcome.calls[2].1, json!({"sessionId": "s", "modelId": "m2"}));
+    assert!(
+        matches!(&outcome.told[..], [
+        News::Said(Event::Mode { .. }),
+        News::Said(Event::Models { .. }),
+        News::Said(Event::Notice { level: Level::Warning, text }),
+    ] if text.contains("`warp`") && text.contains("plan")),
+        "{:?}",
+        outcome.told
+    );
+}
+
+#[tokio::test]
+async fn a_refused_start_tells_what_was_refused() {
+    let outcome = shake(wanted(), |_, _, _| (vec![], Err(-32603))).await;
+    assert!(matches!(&outcome.opened, Err(Failure::Refused(error)) if error.code == -32603));
+    let stranger = shake(wanted(), |_, _, _| (vec![], Err(-32601))).await;
+    assert!(stranger.permanent().contains("Agent Client Protocol"));
+}
