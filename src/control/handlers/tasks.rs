@@ -26,6 +26,9 @@ pub(crate) async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
     if let Some(session) = &params.session {
         sessions::check_there(call, session).await?;
     }
+    if let Some(before) = &params.before {
+        find(call, before).await?;
+    }
     let filter = TaskFilter {
         chat: params.chat,
         session: params.session,
