@@ -63,6 +63,11 @@ pub fn hidden_program() -> Option<ExitCode> {
 
 /// Runs a daemon in this process until it is told to stop.
 pub fn run(args: &DaemonArgs, globals: &Globals) -> ExitCode {
+    if args.background {
+        // Whatever else the caller had open is no business of a daemon that outlives it. This
+        // process has one thread and opened nothing yet; where it fails, it only holds too much.
+        crate::sys::close_from(3).ok();
+    }
     crate::daemon::main(crate::daemon::DaemonArgs {
         config: globals.config.clone(),
         socket: globals.socket.clone(),

@@ -126,10 +126,8 @@ pub fn main() -> std::process::ExitCode {
     };
     // The daemon brings a runtime of its own, so it is told apart before ours is made.
     match cli.command {
-        Command::Daemon(args) => return daemon::run(&args, &cli.globals),
-        Command::Up(args) if args.foreground => {
-            return daemon::run(&daemon::DaemonArgs::default(), &cli.globals);
-        }
+        Command::Daemon(args) => daemon::run(&args, &cli.globals),
+        Command::Up(args) if args.foreground => daemon::run(&daemon::DaemonArgs::default(), &cli.globals),
         command => {
             let code = match run_to_end(cli.globals, command) {
                 Ok(exit) => exit as u8,

@@ -36,7 +36,7 @@ pub fn paint(style: Style, text: impl fmt::Display) -> String {
 pub fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(header.iter().map(|text| Cell::new(text)));
+    table.set_header(header.iter().map(Cell::new));
     for row in rows {
         table.add_row(row.into_iter().map(Cell::new));
     }

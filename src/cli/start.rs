@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::context::Ctx;
 use super::error::{CliError, Exit, ExitCode};
-use super::link::Link;
+use super::link::{Link, socket_in_lock};
 use crate::daemon::READY;
 
 /// How long a start may take: a migration of a large database is in it.
@@ -52,14 +52,20 @@ pub async fn in_background(ctx: &Ctx) -> Result<Started, CliError> {
         return Err(failed);
     }
     // Somebody holds the lock: another starter that won, or a daemon with another socket.
+    let elsewhere =
+        || paths.socket_is_given && socket_in_lock(&paths.lock).is_some_and(|it| it != paths.socket);
     let answers = async {
         while Link::open(&paths).await.is_err() {
+            if elsewhere() {
+                return false;
+            }
             tokio::time::sleep(OTHER_PAUSE).await;
         }
+        true
     };
     match tokio::time::timeout(OTHER_TIMEOUT, answers).await {
-        Ok(()) => Ok(Started::ByAnother),
-        Err(_) => Err(failed),
+        Ok(true) => Ok(Started::ByAnother),
+        Ok(false) | Err(_) => Err(failed),
     }
 }
 
@@ -70,6 +76,7 @@ enum Said {
 
 /// The `hobd` beside our own executable, else ourselves as the hidden `hob daemon`.
 pub fn program() -> Result<(PathBuf, &'static [&'static str]), CliError> {
+    #[expect(clippy::disallowed_methods, reason = "what lies beside it now is just what is wanted")]
     let own = std::env::current_exe()
         .map_err(|error| CliError::failed(format!("cannot find the program itself: {error}")))?;
     let beside = own.with_file_name("hobd");
@@ -78,6 +85,7 @@ pub fn program() -> Result<(PathBuf, &'static [&'static str]), CliError> {
 
 fn spawn(ctx: &Ctx) -> Result<Child, CliError> {
     let (program, args) = program()?;
+    #[expect(clippy::disallowed_methods, reason = "a daemon is no agent")]
     let mut command = Command::new(&program);
     command.args(args).arg("--background").current_dir("/");
     for (option, path) in [("--config", &ctx.globals.config), ("--socket", &ctx.globals.socket)] {

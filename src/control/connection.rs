@@ -4,20 +4,14 @@
 //! only waits and subscriptions end with the connection.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::value::RawValue;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +20,8 @@ use super::error::{Kind, RpcFailure};
 use super::handlers::Call;
 use super::peer_check::Standing;
 use super::server::{Place, Server};
-use super::subscribe::Subscription;
+use super::subscribe::{Subscription, WINDOW_BYTES};
+use super::watched::Watched;
 use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Peer, Problem, RequestId};
 
 /// Requests of one connection that are worked on at once; more are read when one is done.
@@ -48,7 +43,11 @@ pub(super) struct Connection {
     name: Mutex<Option<String>>,
     subscriptions: Mutex<BTreeMap<String, JoinHandle<()>>>,
     next_subscription: AtomicU64,
+    /// The longest notification so far, in bytes: notifications that wait are not answers.
+    pub(super) longest_notification: Arc<AtomicUsize>,
     max_frame: usize,
+    max_backlog: usize,
+    is_cut_off: AtomicBool,
 }
 
 /// A panic elsewhere leaves these whole: every change is a single step.
@@ -113,6 +112,14 @@ impl Connection {
             }
             Ok(answer)
         });
+        let not_answers = WINDOW_BYTES + self.longest_notification.load(Ordering::Relaxed);
+        if self.peer.backlog().saturating_sub(not_answers) > self.max_backlog {
+            if !self.is_cut_off.swap(true, Ordering::Relaxed) {
+                tracing::info!(client = self.name(), "a client that does not read its answers was cut off");
+                self.peer.abort();
+            }
+            return;
+        }
         // A client that is gone needs no answer.
         match result {
             Ok(answer) => self.peer.respond(id, Ok(&answer)).ok(),
@@ -128,8 +135,13 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
     let max_frame = bytes(control.max_frame);
     let (read, write) = stream.into_split();
     let hung_up = Arc::new(AtomicBool::new(false));
-    let read = Watched { half: read, hung_up: hung_up.clone() };
-    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes: bytes(control.max_backlog) };
+    // A line that is too long but ends is read over, so that its sender can finish and hear why.
+    let read = Watched::new(read, max_frame.saturating_mul(2), hung_up.clone());
+    let max_backlog = bytes(control.max_backlog);
+    // Only what is wrong with us could get that far: answers end at `max_backlog`, notifications
+    // wait for their window.
+    let outbound_bytes = max_backlog.saturating_add(max_frame.saturating_mul(SUBSCRIPTIONS_MAX));
+    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes };
     let (peer, inbox) = jsonrpc::start(read, write, limits);
     let place = Place::take(server.clone(), peer.clone());
     let connection = Arc::new(Connection {
@@ -138,7 +150,10 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
         name: Mutex::default(),
         subscriptions: Mutex::default(),
         next_subscription: AtomicU64::new(1),
+        longest_notification: Arc::default(),
         max_frame,
+        max_backlog,
+        is_cut_off: AtomicBool::new(false),
     });
     let work = Work { server, connection, requests: JoinSet::new(), waits: JoinSet::new() };
     work.run(inbox, &place, &hung_up).await;
@@ -316,61 +331,5 @@ impl Request {
         });
         connection.respond(&self.id, result);
         call.answered.cancel();
-    }
-}
-
-/// Reads from a socket, and tells at its end whether the other side is gone or only silent.
-struct Watched {
-    half: OwnedReadHalf,
-    hung_up: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.half).poll_read(cx, buffer);
-        let ended = match &polled {
-            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
-        };
-        if ended && is_hung_up(this.half.as_ref()) {
-            this.hung_up.store(true, Ordering::Release);
-        }
-        polled
-    }
-}
-
-/// Whether both directions are shut: a client that only said its last word still listens.
-fn is_hung_up(stream: &UnixStream) -> bool {
-    use std::os::fd::AsFd as _;
-    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::empty())];
-    let polled = poll(&mut fds, PollTimeout::ZERO);
-    let seen = fds[0].revents().unwrap_or(PollFlags::POLLHUP);
-    polled.is_err() || seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    #[tokio::test]
-    async fn a_client_that_is_gone_is_told_from_one_that_only_fell_silent() {
-        for gone in [false, true] {
-            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-            let (half, _write) = ours.into_split();
-            let mut read = Watched { half, hung_up: Arc::default() };
-            theirs.shutdown().await.expect("shut");
-            let theirs = (!gone).then_some(theirs);
-            assert_eq!(read.read(&mut [0; 8]).await.expect("read"), 0);
-            assert_eq!(read.hung_up.load(Ordering::Acquire), gone);
-            drop(theirs);
-        }
     }
 }

@@ -34,6 +34,7 @@ mod peer_check;
 mod route;
 mod server;
 mod subscribe;
+mod watched;
 pub mod wire;
 
 pub use audience::Audience;

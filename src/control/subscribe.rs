@@ -9,6 +9,9 @@
 //!
 //! **Invariant:** nothing of a subscription is held in memory but its cursor and one page.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +24,7 @@ use crate::store::{EventFilter, EventPage, Store, StoreError};
 /// The notification that carries an event.
 pub(super) const EVENT_METHOD: &str = "events/event";
 /// The next event is sent when fewer bytes than this wait to be written.
-const WINDOW_BYTES: usize = 256 << 10;
+pub(super) const WINDOW_BYTES: usize = 256 << 10;
 /// Events that are read from the journal at once.
 const PAGE_EVENTS: usize = 256;
 
@@ -35,6 +38,8 @@ pub(super) struct Subscription {
     pub cursor: i64,
     /// The connection.
     pub peer: Peer,
+    /// The longest line that any subscription of the connection has sent, in bytes.
+    pub(crate) longest: Arc<AtomicUsize>,
     /// Fires when the answer to the subscribe call is in line.
     pub answered: CancellationToken,
     /// Fires when the daemon ends: what is committed is still sent.
@@ -100,7 +105,9 @@ impl Subscription {
 
     async fn send_event(&self, event: &str) -> bool {
         self.peer.drained(WINDOW_BYTES).await;
-        self.peer.notify_raw(notification(&self.id, event)).is_ok()
+        let line = notification(&self.id, event);
+        self.longest.fetch_max(line.len(), Ordering::Relaxed);
+        self.peer.notify_raw(line).is_ok()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The inbox of questions: each is a row before anyone is shown it, and is settled once.
 
 use hob_actors::event::{Event, Scope};
-use hob_actors::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
+use hob_actors::id::{Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{PermissionAsk, TurnRef};
 use rusqlite::{Connection, params};
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::agents::{Consent, RealAgent};
 use crate::support::daemon::{Session, TestDaemon};
+use crate::support::demo::{self, DEMO};
 use crate::support::home::{Home, Setup};
 use crate::support::wait::{PATIENCE, until};
 
@@ -21,10 +22,12 @@ const LONG_PLAIN: &str = "slow: 4000 25";
 /// `hob log --json -f`, and the lines that it printed.
 struct Follower {
     child: Child,
+    first: i64,
     lines: Receiver<Value>,
 }
 
 impl Follower {
+    /// Starts one and waits until it has something to show.
     fn start(home: &Home, after: i64) -> Self {
         let mut child = home
             .hob_command(&["--json", "--no-start", "log", "-f", "--after", &after.to_string()])
@@ -39,12 +42,13 @@ impl Follower {
                 let _ = sender.send(serde_json::from_str(&line).unwrap());
             }
         });
-        Self { child, lines }
+        let first = number(&lines.recv_timeout(PATIENCE).unwrap());
+        Self { child, first, lines }
     }
 
     /// The numbers of all events up to `last`.
     fn numbers_up_to(&self, last: i64) -> Vec<i64> {
-        let mut numbers = Vec::new();
+        let mut numbers = vec![self.first];
         while numbers.last() != Some(&last) {
             let event = self.lines.recv_timeout(PATIENCE);
             let event = event.unwrap_or_else(|e| panic!("{e} after {:?}, up to {last}", numbers.last()));
@@ -68,7 +72,7 @@ fn number(event: &Value) -> i64 {
 /// Three agents in mid-turn, each with one task behind it. Returns (running, queued).
 fn three_busy_agents(daemon: &TestDaemon, session: &Session) -> (Vec<String>, Vec<String>) {
     let (mut running, mut queued) = (Vec::new(), Vec::new());
-    for (agent, prompt) in [("goose", LONG), ("goose", LONG_PLAIN), ("qwen", LONG_PLAIN)] {
+    for (agent, prompt) in [("goose", LONG), ("qwen", LONG_PLAIN), (DEMO, &demo::long())] {
         let chat = daemon.chat(session);
         running.push(daemon.submit(&chat, agent, prompt));
         queued.push(daemon.submit(&chat, agent, "say: after the crash"));
@@ -84,8 +88,8 @@ fn a_killed_daemon_leaves_no_process_and_the_next_one_accounts_for_every_task() 
     let setup = Setup::new().real(RealAgent::Goose, Consent::Assumes).real(RealAgent::Qwen, Consent::Assumes);
     let mut daemon = setup.start();
     let session = daemon.session(&daemon.repo("repo"));
-    let whole = Follower::start(&daemon, 0);
     let (running, queued) = three_busy_agents(&daemon, &session);
+    let whole = Follower::start(&daemon, 0);
     until("the process that left its session", || {
         daemon.processes().iter().any(|p| p.command == "sleep 86411").then_some(())
     });

@@ -21,6 +21,9 @@ pub const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// How long the daemon itself may take to stop, agents included.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
+/// How much of the journal a failed test shows.
+const LINES_SHOWN_MAX: usize = 60;
+
 /// A running daemon.
 pub struct TestDaemon {
     home: Home,
@@ -105,9 +108,15 @@ impl TestDaemon {
     /// Waits, not longer than promised, until no process of this home is left.
     #[track_caller]
     pub fn wait_nothing_left(&self) {
-        within(GONE_WITHIN, "every process of the test to be gone", || {
-            self.processes().is_empty().then_some(())
-        });
+        let mut left = Vec::new();
+        let start = std::time::Instant::now();
+        while start.elapsed() < GONE_WITHIN {
+            left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+        }
+        panic!("left behind after {GONE_WITHIN:?}: {left:#?}");
     }
 
     // ---- sessions, chats, tasks
@@ -165,16 +174,6 @@ impl TestDaemon {
         let task = self.run(chat, agent, prompt);
         assert_eq!(task["state"], "completed", "{prompt:?}: {task:#}");
         task["text"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Waits until a task is in a state.
-    #[track_caller]
-    pub fn wait_state(&self, task: &str, state: &str) -> Value {
-        let mut client = self.connect();
-        until(&format!("{task} to be {state}"), || {
-            let row = client.call("task/show", json!({"task": task})).unwrap();
-            (row["state"] == state).then_some(row)
-        })
     }
 
     /// Every event so far that `filter` (chat, session, task, types) lets through.
@@ -249,6 +248,17 @@ pub fn kill(pid: u32) {
 impl Drop for TestDaemon {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
+        if failed && self.child.is_some() {
+            for arguments in [&["task", "ls"][..], &["ps", "-a"], &["log"]] {
+                let mut command = self.home.hob_command(&["--no-start"]);
+                if let Ok(output) = command.args(arguments).output() {
+                    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+                    let skipped = lines.lines().count().saturating_sub(LINES_SHOWN_MAX);
+                    let shown: Vec<&str> = lines.lines().skip(skipped).collect();
+                    eprintln!("---- hob {arguments:?}\n{}", shown.join("\n"));
+                }
+            }
+        }
         if let Some(mut child) = self.child.take() {
             drop(child.stdin.take());
             let end = std::time::Instant::now() + STOP_WITHIN;

@@ -14,11 +14,12 @@ pub struct Leftover {
     pub command: String,
 }
 
-/// Every living process of the test that keeps its things in `root`, other than the test itself.
+/// Every living process of the test that keeps its things in `root`, other than the test itself
+/// and what it started with its own hands.
 pub fn find(root: &Path, installation: Option<u32>) -> Vec<Leftover> {
     let own = std::process::id();
     pids()
-        .filter(|&pid| pid != own && is_alive(pid))
+        .filter(|&pid| pid != own && is_alive(pid) && parent(pid) != Some(own))
         .filter(|&pid| names_directory(pid, root) || carries_mark(pid, installation))
         .map(|pid| Leftover { pid, command: command(pid) })
         .collect()
@@ -31,15 +32,9 @@ pub fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// The direct children of a process.
-pub fn children(parent: u32) -> Vec<u32> {
-    pids()
-        .filter(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let parent_of = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-            parent_of == Some(parent)
-        })
-        .collect()
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// The command line of a process.

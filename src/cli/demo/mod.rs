@@ -4,6 +4,8 @@
 //! agent. A step gets its ✓ only when what it promises was checked; the first that fails ends the
 //! demo with exit code 1 and says what was expected and what was seen.
 
+mod crashes;
+mod ending;
 mod play;
 mod processes;
 mod show;
@@ -80,12 +82,12 @@ impl Demo<'_> {
         self.step("A second chat knows nothing of the first", steps::second_chat).await?;
         self.step("The agent asks, and waits for the answer", steps::permission).await?;
         self.step("Who is alive (hob ps)", steps::ps).await?;
-        self.step("The agent is killed in the middle of a turn", steps::kill_agent).await?;
-        self.step("The next prompt brings it back, and it remembers", steps::recover).await?;
-        self.step("The daemon itself is killed, with two agents at work", steps::kill_daemon).await?;
-        self.step("A new daemon accounts for every task", steps::account).await?;
-        self.step("The journal tells it all again, in order (hob log)", steps::journal).await?;
-        self.step("Down, and nothing is left", steps::down).await
+        self.step("The agent is killed in the middle of a turn", crashes::kill_agent).await?;
+        self.step("The next prompt brings it back, and it remembers", crashes::recover).await?;
+        self.step("The daemon itself is killed, with two agents at work", crashes::kill_daemon).await?;
+        self.step("A new daemon accounts for every task", crashes::account).await?;
+        self.step("The journal tells it all again, in order (hob log)", ending::journal).await?;
+        self.step("Down, and nothing is left", ending::down).await
     }
 
     async fn step(

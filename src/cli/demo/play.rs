@@ -89,8 +89,8 @@ impl Demo<'_> {
             return Ok(played);
         }
         let reason = played.seen.iter().rev().map(|(event, _)| event);
-        let reason: Vec<_> =
-            reason.map(|event| event.text("error")).filter(|error| !error.is_empty()).collect();
+        let reason = reason.flat_map(|event| [event.text("error"), event.text("reason")]);
+        let reason: Vec<_> = reason.filter(|why| !why.is_empty()).collect();
         Err(CliError::failed(format!(
             "expected the task to be completed, saw it {}: {}",
             played.state,

@@ -214,7 +214,7 @@ mod tests {
         let mut stage = Stage::set().unwrap();
         let repository = git2::Repository::open(stage.repo()).unwrap();
         let head = repository.head().unwrap();
-        assert_eq!(head.shorthand(), Some("main"));
+        assert_eq!(head.shorthand(), Ok("main"));
         assert!(stage.repo().join("README.md").exists());
         assert!(stage.clear().unwrap());
         assert!(!stage.dir().exists());

@@ -1,6 +1,6 @@
 //! `chat/*`: tabs of a session.
 
-use super::{Call, Done, pool};
+use super::{Call, Done, pool, sessions};
 use crate::control::error::RpcFailure;
 use crate::control::make;
 use crate::control::params::{ChatCreate, ChatList, ChatRef, check_new_id, check_title};
@@ -35,10 +35,8 @@ pub(crate) async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
 /// `chat/list`
 pub(crate) async fn list(call: &Call, params: ChatList) -> Done<Vec<ChatRow>> {
     let store = &call.services().store;
-    if let Some(session) = &params.session
-        && store.session_params(session).await?.is_none()
-    {
-        return Err(RpcFailure::not_found("session", session));
+    if let Some(session) = &params.session {
+        sessions::check_there(call, session).await?;
     }
     let mut rows = store.chats(params.session.as_deref(), params.all).await?;
     let now = pool::Now::look(call).await;

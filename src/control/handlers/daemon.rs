@@ -5,6 +5,7 @@ use std::time::Duration;
 use hob_actors::event::AgentStatus;
 
 use super::{Call, Done};
+use crate::config::ConfigError;
 use crate::control::PROTOCOL;
 use crate::control::dispatch::METHODS;
 use crate::control::error::RpcFailure;
@@ -79,7 +80,8 @@ pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
 /// `daemon/reload`
 pub(crate) async fn reload(call: &Call, _: Nothing) -> Done<ReloadReply> {
     let changed = call.services().control.reload().await.map_err(|error| {
-        let hint = error.hint.clone();
+        // The hint has a place of its own in an answer.
+        let (hint, error) = (error.hint.clone(), ConfigError { hint: None, ..error });
         RpcFailure::refused(error.to_string()).reason("bad_config").maybe_hint(hint)
     })?;
     Ok(ReloadReply { changed })

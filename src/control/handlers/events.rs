@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Call, Done, chats, tasks};
+use super::{Call, Done, chats, sessions, tasks};
 use crate::control::audience::{Seat, View};
 use crate::control::delegation;
 use crate::control::error::RpcFailure;
@@ -26,6 +26,7 @@ pub(crate) async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<Subs
         types: checked(params.types)?,
     };
     check_agent(call, &filter, params.answers_permissions).await?;
+    check_there(call, &filter).await?;
     let services = &call.server.services;
     let seat = match params.answers_permissions {
         true => {
@@ -41,6 +42,7 @@ pub(crate) async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<Subs
         filter,
         cursor: params.after.unwrap_or(head),
         peer: call.connection.peer.clone(),
+        longest: call.connection.longest_notification.clone(),
         answered: call.answered.clone(),
         closing: call.server.closing.clone(),
         seat,
@@ -66,6 +68,7 @@ pub(crate) async fn list(call: &Call, params: EventsList) -> Done<EventsReply> {
         agent: params.agent,
         types: checked(params.types)?,
     };
+    check_there(call, &filter).await?;
     let limit = clamp_limit(params.limit).max(1);
     let mut page = Page::new(params.after);
     loop {
@@ -114,6 +117,20 @@ fn checked(types: Option<Vec<String>>) -> Done<Option<Vec<String>>> {
         }
         types => Ok(types),
     }
+}
+
+/// What is asked for by its id must be there: a mistyped one would be silent for ever.
+async fn check_there(call: &Call, filter: &EventFilter) -> Done<()> {
+    if let Some(task) = &filter.task {
+        tasks::find(call, task).await?;
+    }
+    if let Some(chat) = &filter.chat {
+        chats::find(call, chat).await?;
+    }
+    if let Some(session) = &filter.session {
+        sessions::check_there(call, session).await?;
+    }
+    Ok(())
 }
 
 /// An agent sees the events of tasks that it made, and answers no questions.

@@ -1,19 +1,26 @@
 //! `permission/*`: the inbox of questions that agents ask.
 
+use std::time::Duration;
+
 use hob_actors::id::{AgentKey, PermissionId};
 use hob_actors::tree::{Answered, PermissionReply, Remember};
 
-use super::{Call, Done};
+use super::{Call, Done, chats};
 use crate::control::error::{RpcFailure, shorten};
-use crate::control::params::{PermissionAnswer, PermissionList, RememberFor};
+use crate::control::params::{PermissionAnswer, PermissionList, PermissionState, RememberFor};
 use crate::control::wire::PermissionRow;
 
 /// Who is recorded for an answer when the client did not say who it is.
 const ANONYMOUS: &str = "a client";
+/// How long an accepted answer may take to be written down.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `permission/list`
 pub(crate) async fn list(call: &Call, params: PermissionList) -> Done<Vec<PermissionRow>> {
-    let state = params.state.map(crate::control::params::PermissionState::word);
+    if let Some(chat) = &params.chat {
+        chats::find(call, chat).await?;
+    }
+    let state = params.state.map(PermissionState::word);
     Ok(call.services().store.permissions(params.chat.as_deref(), state).await?)
 }
 
@@ -35,13 +42,34 @@ pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<Permis
     };
     let key = AgentKey::new(row.chat.as_str(), row.agent.as_str());
     match call.services().tree.answer_permission(key, reply).await? {
-        Answered::Accepted => find(call, &params.permission).await,
+        Answered::Accepted => recorded(call, &params.permission).await,
         Answered::Late => Err(settled(&find(call, &params.permission).await?)),
         Answered::NotOffered(offered) => {
             let message =
                 format!("`{}` is not offered; these are: {}", shorten(&params.option), offered.join(", "));
             Err(RpcFailure::invalid_params("option", message))
         }
+    }
+}
+
+/// The permission once its answer is written down: the tree passes it on first.
+async fn recorded(call: &Call, id: &str) -> Done<PermissionRow> {
+    let mut head = call.services().store.head();
+    let written = async {
+        loop {
+            head.borrow_and_update();
+            let row = find(call, id).await?;
+            if row.state != "pending" {
+                return Ok(row);
+            }
+            // The answer is an event too, so the journal will grow.
+            head.changed().await.map_err(|_| RpcFailure::shutting_down())?;
+        }
+    };
+    match tokio::time::timeout(RECORD_TIMEOUT, written).await {
+        Ok(row) => row,
+        // The answer was accepted all the same.
+        Err(_) => find(call, id).await,
     }
 }
 

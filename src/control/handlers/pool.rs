@@ -3,9 +3,12 @@
 //! What is recorded comes from the store, what is true this moment from the tree; the tree wins.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use hob_actors::event::AgentStatus;
 use hob_actors::id::{AgentKey, TaskId};
 use hob_actors::tree::LiveView;
+use tokio::time::Instant;
 
 use super::{Call, Done};
 use crate::backend::process;
@@ -13,16 +16,35 @@ use crate::control::params::PoolList;
 use crate::control::wire::{AgentSessionRow, TaskRow};
 use crate::store::words;
 
+/// How long a list waits for the record of what the tree knows already.
+const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// `pool/list`
 pub(crate) async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSessionRow>> {
-    let mut rows = call.services().store.agent_sessions(true).await?;
-    let now = Now::look(call).await;
-    now.merge(&mut rows);
+    let mut rows = agree(call).await?;
     if !params.all {
         rows.retain(is_live);
     }
     weigh(&mut rows).await;
     Ok(rows)
+}
+
+/// What is recorded and what the tree knows, once the record has caught up: how a process ended is
+/// written down a moment after the tree knows that it did.
+async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
+    let store = &call.services().store;
+    let mut head = store.head();
+    let deadline = Instant::now() + RECORD_TIMEOUT;
+    loop {
+        head.borrow_and_update();
+        let now = Now::look(call).await;
+        let mut rows = store.agent_sessions(true).await?;
+        let is_ahead = now.is_ahead_of(&rows);
+        if !is_ahead || tokio::time::timeout_at(deadline, head.changed()).await.is_err() {
+            now.merge(&mut rows);
+            return Ok(rows);
+        }
+    }
 }
 
 /// Whether it has a process, or is about to.
@@ -42,6 +64,16 @@ impl Now {
         let tree = &call.services().tree;
         let (live, waiting) = tokio::join!(tree.live(), tree.waiting());
         Self { live: live.unwrap_or_default(), waiting: waiting.unwrap_or_default() }
+    }
+
+    /// Whether a process has ended whose end is not in these rows yet.
+    fn is_ahead_of(&self, rows: &[AgentSessionRow]) -> bool {
+        let crashed = self.live.iter().filter(|view| view.status == AgentStatus::Crashed);
+        let is_missing = |view: &LiveView| {
+            let row = rows.iter().find(|row| is_of(&view.key, row));
+            row.is_some_and(|row| matches!(row.status.as_str(), "starting" | "idle" | "busy"))
+        };
+        crashed.into_iter().any(is_missing)
     }
 
     /// Puts the present into rows of the past.
@@ -68,7 +100,10 @@ fn is_of(key: &AgentKey, row: &AgentSessionRow) -> bool {
 }
 
 fn take(row: &mut AgentSessionRow, view: &LiveView) {
-    words::agent_status(view.status).clone_into(&mut row.status);
+    // An actor that has not started anything yet knows less than the record.
+    if view.status != AgentStatus::Evicted || is_live(row) {
+        words::agent_status(view.status).clone_into(&mut row.status);
+    }
     row.generation = view.generation.0;
     row.pid = view.pid;
     row.idle_ms = view.idle_ms;
@@ -96,7 +131,7 @@ pub(crate) async fn weigh(rows: &mut [AgentSessionRow]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hob_actors::event::{AgentStatus, Context};
+    use hob_actors::event::Context;
     use hob_actors::id::Generation;
 
     fn row(chat: &str, agent: &str) -> AgentSessionRow {
@@ -122,17 +157,51 @@ mod tests {
         }
     }
 
+    fn view(status: AgentStatus) -> LiveView {
+        LiveView {
+            key: AgentKey::new("c-1", "goose"),
+            status,
+            generation: Generation(2),
+            pid: None,
+            idle_ms: None,
+            turn: None,
+            restarts: 0,
+            context: None,
+        }
+    }
+
+    #[test]
+    fn a_list_waits_for_the_record_of_an_end_and_for_nothing_else() {
+        let cases = [
+            (AgentStatus::Crashed, "busy", true),
+            (AgentStatus::Crashed, "idle", true),
+            (AgentStatus::Crashed, "crashed", false),
+            (AgentStatus::Evicted, "crashed", false),
+            (AgentStatus::Busy, "idle", false),
+        ];
+        for (status, recorded, is_ahead) in cases {
+            let now = Now { live: vec![view(status)], waiting: BTreeMap::new() };
+            let mut row = row("c-1", "goose");
+            row.status = recorded.into();
+            assert_eq!(now.is_ahead_of(&[row]), is_ahead, "{status:?} over {recorded}");
+        }
+    }
+
+    #[test]
+    fn an_actor_that_has_done_nothing_yet_does_not_hide_how_the_last_process_ended() {
+        let now = Now { live: vec![view(AgentStatus::Evicted)], waiting: BTreeMap::new() };
+        let mut rows = [row("c-1", "goose")];
+        now.merge(&mut rows);
+        assert_eq!(rows[0].status, "crashed");
+    }
+
     #[test]
     fn the_present_is_put_into_the_row_of_its_own_key() {
         let view = LiveView {
-            key: AgentKey::new("c-1", "goose"),
-            status: AgentStatus::Busy,
-            generation: Generation(2),
             pid: Some(42),
-            idle_ms: None,
             turn: Some("u-1".into()),
-            restarts: 1,
             context: Some(Context::Loaded),
+            ..view(AgentStatus::Busy)
         };
         let waiting = [("t-2".into(), (AgentKey::new("c-1", "goose"), "turn"))];
         let now = Now { live: vec![view], waiting: waiting.into_iter().collect() };

@@ -127,6 +127,14 @@ pub(crate) async fn delete(call: &Call, params: SessionDelete) -> Done<Empty> {
     Err(failure.reason("unsupported").hint(hint))
 }
 
+/// Whether there is a session of that id, open or closed.
+pub(crate) async fn check_there(call: &Call, id: &str) -> Done<()> {
+    match call.services().store.session_params(id).await? {
+        Some(_) => Ok(()),
+        None => Err(RpcFailure::not_found("session", id).hint("hob session ls -a")),
+    }
+}
+
 async fn find(call: &Call, id: &str) -> Done<SessionRow> {
     let found = call.services().store.session(id).await?;
     found.ok_or_else(|| RpcFailure::not_found("session", id).hint("hob session ls -a"))

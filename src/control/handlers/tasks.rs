@@ -6,7 +6,7 @@ use hob_actors::id::{ChatId, TaskId};
 use hob_actors::ports::Store as _;
 use tokio::time::Instant;
 
-use super::{Call, Done, chats, pool};
+use super::{Call, Done, chats, pool, sessions};
 use crate::control::delegation;
 use crate::control::error::RpcFailure;
 use crate::control::params::{ChatRef, TaskList, TaskRef, TaskWait, clamp_limit};
@@ -20,6 +20,15 @@ const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// `task/list`
 pub(crate) async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
+    if let Some(chat) = &params.chat {
+        chats::find(call, chat).await?;
+    }
+    if let Some(session) = &params.session {
+        sessions::check_there(call, session).await?;
+    }
+    if let Some(before) = &params.before {
+        find(call, before).await?;
+    }
     let filter = TaskFilter {
         chat: params.chat,
         session: params.session,

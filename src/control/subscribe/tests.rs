@@ -37,6 +37,7 @@ impl Stage {
             filter: EventFilter::default(),
             cursor,
             peer: peer.clone(),
+            longest: Arc::default(),
             answered: answered.clone(),
             closing: closing.clone(),
             seat: None,

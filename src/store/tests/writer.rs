@@ -113,7 +113,7 @@ async fn while_another_holds_the_file_commands_are_refused_and_events_wait() {
             let kept: Vec<_> =
                 told.iter().filter(|event| event["type"] == "text").map(|event| &event["text"]).collect();
             if kept.len() == 11 {
-                assert!((0..11).all(|n| *kept[n] == n.to_string()));
+                assert!((0..11).all(|n| kept[n].as_str() == Some(&n.to_string())));
                 return;
             }
             head.changed().await.unwrap();

@@ -180,7 +180,16 @@ pub(super) fn try_git<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Output {
         .arg("-C")
         .arg(dir)
         .args(["-c", "user.name=A User", "-c", "user.email=user@example.org"])
-        .args(["-c", "protocol.file.allow=always", "-c", "commit.gpgsign=false"])
+        .args([
+            "-c",
+            "protocol.file.allow=always",
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "gc.auto=0",
+            "-c",
+            "maintenance.auto=0",
+        ])
         .args(args)
         .output()
         .unwrap()

@@ -35,10 +35,6 @@ pub struct Exchange {
     pub directive: Option<String>,
     /// The agent's own request: no tools were offered.
     pub aux: bool,
-    /// How many tool calls of this prompt were answered before.
-    pub round: usize,
-    /// The request, as it came.
-    pub body: Value,
     /// `None` while it goes on.
     pub end: Option<End>,
 }
@@ -81,18 +77,13 @@ impl Model {
         format!("http://{}", self.address)
     }
 
-    /// Everything so far, in the order of arrival, without the agents' own requests.
-    pub fn exchanges(&self) -> Vec<Exchange> {
-        self.log.lock().iter().filter(|e| !e.aux).cloned().collect()
-    }
-
     /// Waits until an exchange about `directive` is as `wanted`, and returns it.
     #[track_caller]
     pub fn wait_for(&self, directive: &str, wanted: impl Fn(&Exchange) -> bool) -> Exchange {
         let start = Instant::now();
         let mut log = self.log.lock();
         loop {
-            let about = |e: &&Exchange| e.directive.as_deref() == Some(directive) && wanted(e);
+            let about = |e: &&Exchange| !e.aux && e.directive.as_deref() == Some(directive) && wanted(e);
             if let Some(found) = log.iter().find(about) {
                 return found.clone();
             }
@@ -171,12 +162,6 @@ async fn models() -> axum::Json<Value> {
 
 async fn completions(State(log): State<Log>, axum::Json(body): axum::Json<Value>) -> Response {
     let plan = reading::Plan::of(&body);
-    let open = log.open(Exchange {
-        directive: plan.directive.clone(),
-        aux: plan.aux,
-        round: plan.round,
-        body: body.clone(),
-        end: None,
-    });
+    let open = log.open(Exchange { directive: plan.directive.clone(), aux: plan.aux, end: None });
     answer::answer(&body, plan, open).await.into_response()
 }

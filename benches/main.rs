@@ -1,0 +1,40 @@
+//! Benches: what the daemon costs, measured on the real `hobd` with the built-in agent.
+//!
+//! ```text
+//! cargo bench                 everything, in a few minutes
+//! cargo bench -- control      what has this in its name
+//! ```
+//! A machine that does other things too makes any duration worthless by itself, so each bench
+//! measures, in turns and in the same run, what cannot be avoided: the same bytes over a plain
+//! socket, the same agent over plain pipes, the same rows into SQLite. Criterion runs the rounds and
+//! compares with the last run; the lines that begin with `=` are what `docs/performance.md` tells.
+//!
+//! **Invariant:** every daemon and agent that is started here is ended here, and a bench fails when
+//! a process of its own is left behind.
+
+#![expect(unreachable_pub, reason = "the support modules are shared with the tests")]
+#![expect(clippy::disallowed_methods, reason = "a bench starts the daemon, plays the user and waits")]
+#![expect(clippy::unwrap_used, reason = "in a bench a panic is the report")]
+
+use criterion::Criterion;
+
+mod control;
+mod events;
+mod memory;
+mod support;
+mod turn;
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    // `cargo test --benches` runs every bench once, to see that it works.
+    let whole = std::env::args().any(|argument| argument == "--bench");
+    support::machine::describe();
+    let mut criterion = Criterion::default().configure_from_args();
+    control::run(&mut criterion);
+    turn::run(&mut criterion);
+    events::run(&mut criterion);
+    if wanted.is_none_or(|wanted| "memory".contains(&wanted)) {
+        memory::run(if whole { memory::AGENTS } else { 5 });
+    }
+    criterion.final_summary();
+}

@@ -1,0 +1,116 @@
+//! The real `hobd` in a home of its own. It hangs on a pipe of the bench, so it ends with it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::leftovers;
+use super::repo::Repo;
+use super::wait::{until, within};
+
+/// The built-in agent.
+pub const AGENT: &str = "demo";
+
+/// How long the daemon may take to stop with all of its agents.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// After the daemon is gone, this long until nothing of its agents is left.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A running daemon.
+pub struct Daemon {
+    root: TempDir,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts one with this configuration and waits until it answers.
+    pub fn start(config: &str) -> Self {
+        // Short, because the path of a socket must be.
+        let root = tempfile::Builder::new().prefix("hob-").tempdir().unwrap();
+        std::fs::write(root.path().join("config.toml"), config).unwrap();
+        let log = File::create(root.path().join("hobd.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_hobd"))
+            .arg("--exit-with-stdin")
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .env("HOME", root.path())
+            .env("HOB_HOME", root.path())
+            .current_dir(root.path())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut daemon = Self { root, child };
+        until("the daemon to answer", || {
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none(), "hobd ended at its start:\n{}", daemon.log());
+            Client::connect(&daemon.socket()).ok()
+        });
+        daemon
+    }
+
+    /// Its home.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.root().join("hob.sock")
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.socket()).unwrap()
+    }
+
+    /// A session on a repository with one file.
+    pub fn session(&self) -> String {
+        let repo = Repo::create(self.root().join("repo"));
+        let session = self.connect().call("session/create", json!({"repo": repo.str()}));
+        session["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A chat in a session.
+    pub fn chat(&self, session: &str) -> String {
+        let chat = self.connect().call("chat/create", json!({"session": session}));
+        chat["id"].as_str().unwrap().to_owned()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.root().join("hobd.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let failed = std::thread::panicking();
+        if failed {
+            // Its agents end with it.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            super::say(&format!("the log of hobd:\n{}", self.log()));
+            return;
+        }
+        let status = within(STOP_WITHIN, "the daemon to stop", || self.child.try_wait().unwrap());
+        assert!(status.success(), "hobd ended with {status}:\n{}", self.log());
+        let mut left = Vec::new();
+        within(GONE_WITHIN, "every process of the bench to be gone", || {
+            left = leftovers::find(self.root(), None);
+            left.is_empty().then_some(())
+        });
+    }
+}
