@@ -9,6 +9,9 @@ use std::io;
 use crate::control::client::ClientError;
 use crate::control::error::Kind;
 
+/// The reason of a refusal that is about the configuration.
+const BAD_CONFIG: &str = "bad_config";
+
 /// How a command ended. The number of each is the exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -137,11 +140,13 @@ impl From<ClientError> for CliError {
         if let Some(path) = error.path.filter(|path| !path.is_empty() && !message.contains(path)) {
             message = format!("{message} (at `{path}`)");
         }
-        for reason in &error.reasons {
+        let is_config = error.reasons == [BAD_CONFIG];
+        for reason in error.reasons.iter().filter(|_| !is_config) {
             message.push_str("\n  - ");
             message.push_str(reason);
         }
-        Self { exit: ExitCode::Own(Exit::of_kind(error.kind)), message, hint: error.hint }
+        let exit = if is_config { Exit::Config } else { Exit::of_kind(error.kind) };
+        Self { exit: ExitCode::Own(exit), message, hint: error.hint }
     }
 }
 
@@ -216,6 +221,13 @@ mod tests {
         let error = CliError::from(came);
         assert_eq!(error.message, "session has work in it\n  - dirty: 2 files");
         assert_eq!(error.hint.as_deref(), Some("hob diff"));
+    }
+
+    #[test]
+    fn a_reload_of_a_bad_configuration_is_told_from_other_refusals() {
+        let came = ClientError { reasons: vec![BAD_CONFIG.into()], ..failure(Kind::Refused, "c.toml:1: no") };
+        let error = CliError::from(came);
+        assert_eq!((u8::from(error.exit), error.message.as_str()), (78, "c.toml:1: no"));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Link {
 }
 
 /// The socket that the lock file of a home names, after the pid.
-fn socket_in_lock(lock: &Path) -> Option<PathBuf> {
+pub fn socket_in_lock(lock: &Path) -> Option<PathBuf> {
     let text = std::fs::read_to_string(lock).ok()?;
     let (_pid, socket) = text.trim().split_once(char::is_whitespace)?;
     Some(PathBuf::from(socket.trim()))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::context::Ctx;
 use super::error::{CliError, Exit, ExitCode};
-use super::link::Link;
+use super::link::{Link, socket_in_lock};
 use crate::daemon::READY;
 
 /// How long a start may take: a migration of a large database is in it.
@@ -52,14 +52,20 @@ pub async fn in_background(ctx: &Ctx) -> Result<Started, CliError> {
         return Err(failed);
     }
     // Somebody holds the lock: another starter that won, or a daemon with another socket.
+    let elsewhere =
+        || paths.socket_is_given && socket_in_lock(&paths.lock).is_some_and(|it| it != paths.socket);
     let answers = async {
         while Link::open(&paths).await.is_err() {
+            if elsewhere() {
+                return false;
+            }
             tokio::time::sleep(OTHER_PAUSE).await;
         }
+        true
     };
     match tokio::time::timeout(OTHER_TIMEOUT, answers).await {
-        Ok(()) => Ok(Started::ByAnother),
-        Err(_) => Err(failed),
+        Ok(true) => Ok(Started::ByAnother),
+        Ok(false) | Err(_) => Err(failed),
     }
 }
 

@@ -7,6 +7,10 @@ use crate::cli::render::{BAD, BOLD, DIM, GOOD, NAME, harmless, paint};
 /// What stands before everything that belongs to a step.
 const INDENT: &str = "    ";
 
+/// What a person has to know before.
+const INTRODUCTION: &str = "Everything below really happens; a ✓ means that it was checked.
+The built-in agent calls no model: it does what its prompt says, the same each time.";
+
 /// The teller of the demo.
 pub(super) struct Show<'a> {
     ctx: &'a mut Ctx,
@@ -21,11 +25,7 @@ impl<'a> Show<'a> {
     }
 
     pub(super) fn title(&mut self, text: &str) -> Result<(), CliError> {
-        self.human(&format!(
-            "{}\n{}\n",
-            paint(BOLD, text),
-            paint(DIM, "Everything below really happens; a ✓ means that it was checked.")
-        ))
+        self.human(&format!("{}\n{}\n", paint(BOLD, text), paint(DIM, INTRODUCTION)))
     }
 
     /// Begins a step.

@@ -25,8 +25,7 @@ const PIECES_MIN: usize = 5;
 
 /// What the built-in agent is asked, in the words that it obeys.
 pub(super) mod prompts {
-    pub(in super::super) const STREAM: &str =
-        "say: Hello! I call no model: I do what the prompt says. ;; slow: 20 40";
+    pub(in super::super) const STREAM: &str = "slow: 24 40";
     pub(in super::super) const WRITE: &str = "write: hello.txt: written by the agent";
     pub(in super::super) const COUNT: &str = "count";
     pub(in super::super) const ASK: &str = "ask: may I go on?";

@@ -41,12 +41,20 @@ pub(super) struct Transcript {
     cursor: Cursor,
     titles: BTreeMap<String, String>,
     message: Option<String>,
+    /// Whether the newest line end of the answer is ours: the agent's own would be one too many.
+    ended_by_us: bool,
 }
 
 impl Transcript {
     /// `terminal`: whether stderr is one, so that what passes is worth showing.
     pub(super) fn new(terminal: bool) -> Self {
-        Self { terminal, cursor: Cursor::LineStart, titles: BTreeMap::new(), message: None }
+        Self {
+            terminal,
+            cursor: Cursor::LineStart,
+            titles: BTreeMap::new(),
+            message: None,
+            ended_by_us: false,
+        }
     }
 
     /// Takes an event; gives what is to be shown.
@@ -102,7 +110,14 @@ impl Transcript {
             self.end_line(out);
         }
         self.message = message;
-        let text = harmless(event.text("text"));
+        let mut text = harmless(event.text("text"));
+        if self.ended_by_us {
+            text = text.trim_start_matches('\n').to_owned();
+        }
+        if text.is_empty() {
+            return;
+        }
+        self.ended_by_us = false;
         self.cursor = if text.ends_with('\n') { Cursor::LineStart } else { Cursor::InAnswer };
         out.push(Piece::Out(text));
     }
@@ -151,7 +166,10 @@ impl Transcript {
     fn end_line(&mut self, out: &mut Vec<Piece>) {
         match std::mem::replace(&mut self.cursor, Cursor::LineStart) {
             Cursor::LineStart => {}
-            Cursor::InAnswer => out.push(Piece::Out("\n".to_owned())),
+            Cursor::InAnswer => {
+                self.ended_by_us = true;
+                out.push(Piece::Out("\n".to_owned()));
+            }
             Cursor::InReasoning | Cursor::BehindTool(_) => out.push(Piece::Err("\n".to_owned())),
         }
     }
@@ -212,6 +230,7 @@ mod tests {
             ("tool_call", json!({"call": "y", "title": "Run rm", "status": "failed"})),
             ("permission_requested", json!({"permission": "p-1", "title": "Run ls"})),
             ("permission_resolved", json!({"permission": "p-1", "option": "allow", "by": "hob"})),
+            ("text", json!({"text": "\n", "message": "m2"})),
             ("text", json!({"text": "It says hi.", "message": "m2"})),
             (
                 "turn_ended",
