@@ -8,7 +8,7 @@ use crate::support::demo::{DEMO, say};
 use crate::support::growth::Growth;
 use crate::support::home::Setup;
 use crate::support::leftovers::is_alive;
-use crate::support::wait::{until, within};
+use crate::support::wait::within;
 
 /// What an agent may cost the daemon, whatever it does. The promise.
 const GROWTH_BYTES_MAX: u64 = 16 << 20;
