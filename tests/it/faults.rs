@@ -8,7 +8,7 @@ use crate::support::demo::{DEMO, say};
 use crate::support::growth::Growth;
 use crate::support::home::Setup;
 use crate::support::leftovers::is_alive;
-use crate::support::wait::within;
+use crate::support::wait::{until, within};
 
 /// What an agent may cost the daemon, whatever it does. The promise.
 const GROWTH_BYTES_MAX: u64 = 16 << 20;
@@ -133,7 +133,7 @@ fn never_starts(mode: &str, reason: &str) {
         let row = stage.daemon.wait_task(&task);
         assert_eq!(row["state"], "failed", "{row:#}");
         let error = row["outcome"]["error"].as_str().unwrap_or_default();
-        assert!(error.contains("initialize") && error.contains(reason), "{error}");
+        assert!(error.contains(reason), "{error}");
         assert_eq!(stage.daemon.agent_session(&stage.chat, FAULT)["status"], "crashed");
         let crashed = |event: &&Value| event["to"] == "crashed" && event["reason"].is_string();
         assert_eq!(stage.events("agent_state").iter().filter(crashed).count(), attempt);
@@ -143,12 +143,109 @@ fn never_starts(mode: &str, reason: &str) {
 
 #[test]
 fn an_agent_that_hangs_in_initialize_is_given_up() {
-    never_starts("hang-initialize", "in time");
+    never_starts("hang-initialize", "did not start within 1000 ms");
 }
 
 #[test]
 fn an_agent_that_exits_at_once_is_given_up() {
-    never_starts("exit-at-once", "exited with code");
+    never_starts("exit-at-once", "exited with code 1 during initialize");
+}
+
+#[test]
+fn an_agent_of_another_protocol_is_given_up() {
+    never_starts("wrong-version", "version 99");
+}
+
+#[test]
+fn an_agent_that_wants_a_log_in_is_given_up_and_says_so() {
+    never_starts("auth-required", "logged in");
+}
+
+#[test]
+fn garbage_without_end_is_counted_and_can_be_cancelled() {
+    let stage = Stage::with("garbage-flood");
+    let task = stage.submit();
+    until("the first notice", || stage.events("notice").pop());
+    stage.neighbour_is_well();
+    stage.daemon.rpc("task/cancel", json!({"task": task}));
+    assert_eq!(stage.daemon.wait_task(&task)["state"], "cancelled");
+    let told = stage.events("notice").len();
+    assert!(told < 10, "{told} notices of the same thing");
+    stage.end();
+}
+
+#[test]
+fn an_exit_behind_an_output_that_a_grandchild_holds_open_is_seen() {
+    let stage = Stage::with("held-stdout");
+    let row = stage.daemon.wait_task(&stage.submit());
+    assert_eq!(row["state"], "interrupted", "{row:#}");
+    stage.end();
+}
+
+#[test]
+fn however_an_agent_answers_a_cancel_the_turn_is_cancelled_and_the_agent_stays() {
+    let stage = Stage::with("well");
+    stage.daemon.ask(&stage.chat, FAULT, "hello");
+    let pid = stage.daemon.agent_pid(&stage.chat, FAULT);
+    for mode in ["cancel-end-turn", "cancel-error", "lose-first-cancel"] {
+        let task = stage.daemon.submit(&stage.chat, FAULT, &format!("fault: {mode}"));
+        stage.daemon.wait_event(&task, "text");
+        stage.daemon.rpc("task/cancel", json!({"task": task}));
+        let row = stage.daemon.wait_task(&task);
+        assert_eq!(row["state"], "cancelled", "{mode}: {row:#}");
+        assert_eq!(stage.daemon.ask(&stage.chat, FAULT, "hello"), "well");
+        assert_eq!(stage.daemon.agent_pid(&stage.chat, FAULT), pid, "{mode}");
+    }
+    stage.end();
+}
+
+#[test]
+fn a_cancel_that_is_never_answered_ends_by_our_own_word_and_the_agent_is_replaced() {
+    let stage = Stage::with("well");
+    let task = stage.daemon.submit(&stage.chat, FAULT, "fault: never-answer");
+    stage.daemon.wait_event(&task, "text");
+    let pid = stage.daemon.agent_pid(&stage.chat, FAULT);
+    stage.daemon.rpc("task/cancel", json!({"task": task}));
+    let row = stage.daemon.wait_task(&task);
+    assert_eq!(row["state"], "cancelled", "{row:#}");
+    assert_eq!(stage.daemon.ask(&stage.chat, FAULT, "hello"), "well");
+    assert_ne!(stage.daemon.agent_pid(&stage.chat, FAULT), pid);
+    stage.end();
+}
+
+#[test]
+fn what_comes_after_the_end_of_a_turn_is_not_told_of_the_next() {
+    let stage = Stage::with("well");
+    assert_eq!(stage.daemon.ask(&stage.chat, FAULT, "fault: late-updates"), "in time");
+    assert_eq!(stage.daemon.ask(&stage.chat, FAULT, "hello"), "well");
+    stage.end();
+}
+
+#[test]
+fn what_the_protocol_does_not_know_yet_is_kept_as_it_came() {
+    let stage = Stage::with("well");
+    assert_eq!(stage.daemon.ask(&stage.chat, FAULT, "fault: unknown-update"), "known");
+    let all = stage.daemon.events(json!({"chat": stage.chat}));
+    assert!(all.iter().any(|event| event.to_string().contains("from_the_future")), "{all:#?}");
+    let odd = stage.daemon.run(&stage.chat, FAULT, "fault: unknown-stop-reason");
+    assert_eq!((&odd["text"], &odd["outcome"]["stop_reason"]), (&json!("odd"), &json!("bored")), "{odd:#}");
+    stage.end();
+}
+
+/// Children that left their session and their environment, and cannot be told to end.
+#[test]
+fn a_killed_daemon_takes_along_what_hides_from_it() {
+    let Stage { mut daemon, chat, .. } = Stage::with("daemonise");
+    daemon.ask(&chat, FAULT, "hello");
+    let hidden =
+        |daemon: &TestDaemon| daemon.processes().iter().any(|p| p.command.contains("while :; do sleep 1000"));
+    assert!(hidden(&daemon), "{:#?}", daemon.processes());
+    daemon.sigkill();
+    daemon.wait_nothing_left();
+    daemon.start_again();
+    assert_eq!(daemon.ask(&chat, FAULT, "hello"), "well");
+    daemon.stop();
+    daemon.wait_nothing_left();
 }
 
 #[test]
