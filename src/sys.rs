@@ -162,6 +162,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to try it on, no agent")]
     fn a_descriptor_of_a_process_signals_it_and_no_other() {
         let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().expect("spawns");
         let process = pidfd_open(child.id().cast_signed()).expect("is there");

@@ -33,17 +33,13 @@ pub(super) async fn for_the_end(
     exit_with_stdin: bool,
 ) -> End {
     listen_for_signals(door);
-    loop {
-        tokio::select! {
-            Some(request) = requests.recv() => {
-                return End { drain: request.drain, now: request.now, failure: None };
-            }
-            () = stdin_ended(), if exit_with_stdin => return End { now: true, ..End::default() },
-            () = parts.tree.ended() => return End::failed("the supervision tree failed too often".into()),
-            why = parts.store.failed() => return End::failed(format!("the database writer ended: {why}")),
-            why = parts.spawner.failed() => return End::failed(format!("the spawner ended: {why}")),
-            () = watchdog() => return End::failed("the watchdog of systemd cannot be told".into()),
-        }
+    tokio::select! {
+        Some(request) = requests.recv() => End { drain: request.drain, now: request.now, failure: None },
+        () = stdin_ended(), if exit_with_stdin => End { now: true, ..End::default() },
+        () = parts.tree.ended() => End::failed("the supervision tree failed too often".into()),
+        why = parts.store.failed() => End::failed(format!("the database writer ended: {why}")),
+        why = parts.spawner.failed() => End::failed(format!("the spawner ended: {why}")),
+        () = watchdog() => End::failed("the watchdog of systemd cannot be told".into()),
     }
 }
 

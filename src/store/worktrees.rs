@@ -77,7 +77,7 @@ pub(super) fn activate(tx: &mut Tx<'_>, session: &str, facts: &WorktreeFacts) ->
     if changed == 0 {
         return Err(StoreError::not_found("worktree being made", &facts.id));
     }
-    told(tx, Some(session), &facts.id, None, "active", Vec::new())
+    told(tx, Some(session), moved(&facts.id, None, "active", Vec::new()))
 }
 
 /// Moves the worktrees of a session that are in state `from`.
@@ -95,7 +95,7 @@ pub(super) fn move_of_session(
             "UPDATE worktrees SET state = ?2, orphaned_at = CASE ?2 WHEN 'orphaned' THEN ?3 END WHERE id = ?1",
             params![id, to, tx.now().0],
         )?;
-        told(tx, Some(session), id, Some(from), to, Vec::new())?;
+        told(tx, Some(session), moved(id, Some(from), to, Vec::new()))?;
     }
     Ok(ids.len())
 }
@@ -110,21 +110,18 @@ pub(super) fn settle(tx: &mut Tx<'_>, why: &str) -> Result<u64> {
     for id in &ids {
         let sql = "UPDATE worktrees SET state = 'orphaned', orphaned_at = ?2 WHERE id = ?1";
         sql::run(tx.conn, sql, params![id, tx.now().0])?;
-        told(tx, None, id, None, "orphaned", vec![why.to_owned()])?;
+        told(tx, None, moved(id, None, "orphaned", vec![why.to_owned()]))?;
     }
     Ok(ids.len() as u64)
 }
 
-fn told(
-    tx: &mut Tx<'_>,
-    session: Option<&str>,
-    worktree: &str,
-    from: Option<&'static str>,
-    to: &'static str,
-    reasons: Vec<String>,
-) -> Result<()> {
+fn moved(worktree: &str, from: Option<&'static str>, to: &'static str, reasons: Vec<String>) -> Event {
+    Event::WorktreeState { worktree: worktree.into(), from, to, reasons }
+}
+
+fn told(tx: &mut Tx<'_>, session: Option<&str>, event: Event) -> Result<()> {
     let scope = Scope { session: session.map(Into::into), ..Scope::default() };
-    tx.event(&scope, &Event::WorktreeState { worktree: worktree.into(), from, to, reasons })?;
+    tx.event(&scope, &event)?;
     Ok(())
 }
 

@@ -150,6 +150,7 @@ impl Writer {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "its own thread, and nobody is left who could wake it")]
     fn wait(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {

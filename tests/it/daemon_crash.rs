@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::agents::{Consent, RealAgent};
 use crate::support::daemon::{Session, TestDaemon};
+use crate::support::demo::{self, DEMO};
 use crate::support::home::{Home, Setup};
 use crate::support::wait::{PATIENCE, until};
 
@@ -71,7 +72,7 @@ fn number(event: &Value) -> i64 {
 /// Three agents in mid-turn, each with one task behind it. Returns (running, queued).
 fn three_busy_agents(daemon: &TestDaemon, session: &Session) -> (Vec<String>, Vec<String>) {
     let (mut running, mut queued) = (Vec::new(), Vec::new());
-    for (agent, prompt) in [("goose", LONG), ("goose", LONG_PLAIN), ("qwen", LONG_PLAIN)] {
+    for (agent, prompt) in [("goose", LONG), ("qwen", LONG_PLAIN), (DEMO, &demo::long())] {
         let chat = daemon.chat(session);
         running.push(daemon.submit(&chat, agent, prompt));
         queued.push(daemon.submit(&chat, agent, "say: after the crash"));

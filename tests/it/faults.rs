@@ -8,7 +8,7 @@ use crate::support::demo::{DEMO, say};
 use crate::support::growth::Growth;
 use crate::support::home::Setup;
 use crate::support::leftovers::is_alive;
-use crate::support::wait::{until, within};
+use crate::support::wait::within;
 
 /// What an agent may cost the daemon, whatever it does. The promise.
 const GROWTH_BYTES_MAX: u64 = 16 << 20;
@@ -27,8 +27,8 @@ struct Stage {
 
 impl Stage {
     fn with(mode: &str) -> Self {
-        let config = "[process]\nstart_timeout = \"2s\"\ncancel_grace = \"500ms\"\nstop_grace = \"500ms\"\n\
-                      [restart]\nmax = 1\nbackoff_min = \"10ms\"\nbackoff_max = \"20ms\"";
+        let config = "[process]\ncancel_grace = \"500ms\"\nstop_grace = \"500ms\"\n\
+                      [agents.fault.process]\nstart_timeout = \"1s\"";
         let daemon = Setup::new().config(config).fault(FAULT, &[mode]).start();
         let (chat, neighbour) = (daemon.lone_chat(), daemon.lone_chat());
         daemon.ask(&neighbour, DEMO, &say("before"));
@@ -123,33 +123,32 @@ fn half_a_frame_and_then_nothing_ends_the_turn_as_interrupted() {
     stage.end();
 }
 
-/// An agent that never gets ready: the circuit opens, and a task behind it waits and says so.
+/// An agent that never gets ready fails its task, says why, and is tried again by the next one.
 #[track_caller]
 fn never_starts(mode: &str, reason: &str) {
     let stage = Stage::with(mode);
-    let task = stage.submit();
-    stage.neighbour_is_well();
-    until("the circuit to open", || {
-        let row = stage.daemon.agent_session(&stage.chat, FAULT);
-        (row["status"] == "circuit_open").then_some(())
-    });
-    let moves = stage.events("agent_state");
-    let said = |event: &Value| event.to_string().contains(reason);
-    assert!(moves.iter().any(said), "no move says {reason:?}: {moves:#?}");
-    assert_eq!(stage.daemon.rpc("task/show", json!({"task": task}))["waiting"], "circuit");
-    stage.daemon.rpc("task/cancel", json!({"task": task}));
-    assert_eq!(stage.daemon.wait_task(&task)["state"], "cancelled");
+    for attempt in 1..=2 {
+        let task = stage.submit();
+        stage.neighbour_is_well();
+        let row = stage.daemon.wait_task(&task);
+        assert_eq!(row["state"], "failed", "{row:#}");
+        let error = row["outcome"]["error"].as_str().unwrap_or_default();
+        assert!(error.contains("initialize") && error.contains(reason), "{error}");
+        assert_eq!(stage.daemon.agent_session(&stage.chat, FAULT)["status"], "crashed");
+        let crashed = |event: &&Value| event["to"] == "crashed" && event["reason"].is_string();
+        assert_eq!(stage.events("agent_state").iter().filter(crashed).count(), attempt);
+    }
     stage.end();
 }
 
 #[test]
 fn an_agent_that_hangs_in_initialize_is_given_up() {
-    never_starts("hang-initialize", "2s");
+    never_starts("hang-initialize", "in time");
 }
 
 #[test]
 fn an_agent_that_exits_at_once_is_given_up() {
-    never_starts("exit-at-once", "exit");
+    never_starts("exit-at-once", "exited with code");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! line, like anybody would.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::disallowed_methods, reason = "tests start programs and look again, the product does not")]
+#![expect(clippy::result_large_err, reason = "an error is read once and shown whole")]
 
 #[path = "../support/mod.rs"]
 mod support;

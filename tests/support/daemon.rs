@@ -176,16 +176,6 @@ impl TestDaemon {
         task["text"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until a task is in a state.
-    #[track_caller]
-    pub fn wait_state(&self, task: &str, state: &str) -> Value {
-        let mut client = self.connect();
-        until(&format!("{task} to be {state}"), || {
-            let row = client.call("task/show", json!({"task": task})).unwrap();
-            (row["state"] == state).then_some(row)
-        })
-    }
-
     /// Every event so far that `filter` (chat, session, task, types) lets through.
     #[track_caller]
     pub fn events(&self, filter: Value) -> Vec<Value> {

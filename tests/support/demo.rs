@@ -5,12 +5,12 @@ pub const DEMO: &str = "demo";
 
 /// It says a text.
 pub fn say(text: &str) -> String {
-    format!("say {text}")
+    format!("say: {text}")
 }
 
 /// It says so many words, one every so many milliseconds.
 pub fn slow(words: u32, gap_ms: u32) -> String {
-    format!("slow {words} {gap_ms}")
+    format!("slow: {words} {gap_ms}")
 }
 
 /// A turn that is still under way when a test looks, and whose end nobody waits for.

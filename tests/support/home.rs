@@ -56,12 +56,6 @@ impl Setup {
         self.agent(name, table)
     }
 
-    /// What the daemon finds programs on.
-    pub fn path(mut self, path: &Path) -> Self {
-        self.path = path.to_str().unwrap().to_owned();
-        self
-    }
-
     fn agent(mut self, name: &str, table: toml::Table) -> Self {
         let agents = toml::Table::from_iter([(name.to_owned(), toml::Value::Table(table))]);
         merge(&mut self.config, toml::Table::from_iter([("agents".to_owned(), toml::Value::Table(agents))]));

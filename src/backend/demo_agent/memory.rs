@@ -91,11 +91,13 @@ impl Memory {
 
     /// The prompts, in order.
     pub(super) fn prompts(&self) -> Vec<&str> {
-        let prompt = |line| match line {
-            &Line::Prompt(ref text) => Some(text.as_str()),
-            Line::Answer(_) => None,
-        };
-        self.lines.iter().filter_map(prompt).collect()
+        fn text(line: &Line) -> Option<&str> {
+            match line {
+                Line::Prompt(text) => Some(text),
+                Line::Answer(_) => None,
+            }
+        }
+        self.lines.iter().filter_map(text).collect()
     }
 
     /// Remembers something that was said.

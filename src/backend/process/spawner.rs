@@ -290,6 +290,7 @@ fn work(keeper: &KeeperProgram, debug: bool, queue: &mpsc::Receiver<Job>) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one spawner")]
 fn launch(keeper: &KeeperProgram, debug: bool) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     // The keeper's environment is readable by its agent, so it gets none.

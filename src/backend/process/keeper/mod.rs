@@ -49,6 +49,7 @@ const EXIT_FAILED: i32 = 71;
 const EXIT_USAGE: i32 = 64;
 
 /// Runs the hidden subcommand `keeper PARENT`. Call it first thing in `main`.
+#[expect(clippy::disallowed_methods, reason = "it stands for `main`: nothing is there to be unwound")]
 pub fn keeper_main() -> ! {
     let parent = std::env::args().nth(2).and_then(|pid| pid.parse().ok());
     let Some(parent) = parent else {
