@@ -9,7 +9,6 @@ use crate::support::client::Client;
 use crate::support::demo::{CRASH, DEMO, long, say};
 use crate::support::home::{Ran, Setup};
 use crate::support::leftovers::is_alive;
-use crate::support::wait::until;
 
 #[test]
 fn bad_usage_is_two_and_help_is_zero() {
@@ -18,6 +17,12 @@ fn bad_usage_is_two_and_help_is_zero() {
     home.hob(&["prompt", "--no-such-flag", "x"]).exit(2);
     home.hob(&["--help"]).ok();
     home.hob(&["--version"]).ok();
+}
+
+#[test]
+fn the_help_tells_every_command_in_a_line() {
+    let help = Setup::new().home().hob(&["--help"]).ok().stdout;
+    insta::assert_snapshot!(help);
 }
 
 #[test]
@@ -195,10 +200,8 @@ fn a_closed_pipe_ends_a_command_quietly() {
 fn configuration_is_shown_checked_and_found() {
     let home = Setup::new().config("[pool]\nmax_live = 7").home();
     home.hob(&["config", "check"]).ok();
-    assert_eq!(
-        home.hob(&["config", "path"]).ok().stdout.trim(),
-        home.hob_home().join("config.toml").to_str().unwrap()
-    );
+    let places = home.hob(&["config", "path"]).ok().stdout;
+    assert!(places.contains(home.hob_home().join("config.toml").to_str().unwrap()), "{places}");
     let shown = home.hob(&["config", "show"]).ok().stdout;
     assert!(shown.lines().any(|line| line.contains("max_live") && line.contains('7')), "{shown}");
     let mut command = home.hob_command(&["config", "show"]);
@@ -231,9 +234,8 @@ fn an_interrupt_cancels_the_turn() {
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    drop(child.stdout.take());
-    let status = until("the command to end", || child.try_wait().unwrap());
-    assert_eq!(status.code(), Some(130));
+    let ran = child.wait_with_output().unwrap();
+    assert_eq!(ran.status.code(), Some(130));
     let tasks = daemon.rpc("task/list", json!({"chat": chat}));
     assert_eq!(daemon.wait_task(tasks[0]["id"].as_str().unwrap())["state"], "cancelled");
 }

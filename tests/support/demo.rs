@@ -13,6 +13,11 @@ pub fn slow(words: u32, gap_ms: u32) -> String {
     format!("slow: {words} {gap_ms}")
 }
 
+/// It says so many KiB of text.
+pub fn big(kib: u32) -> String {
+    format!("big: {kib}")
+}
+
 /// A turn that is still under way when a test looks, and whose end nobody waits for.
 pub fn long() -> String {
     slow(5000, 20)

@@ -1,3 +1,5 @@
+//! What an agent may submit, and how large a family may grow.
+
 use super::*;
 use crate::config::Config;
 use crate::control::error::Kind;

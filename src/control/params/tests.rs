@@ -1,3 +1,5 @@
+//! What is said of wrong parameters, and which ids and limits pass.
+
 use super::*;
 
 fn raw(text: &str) -> Box<RawValue> {

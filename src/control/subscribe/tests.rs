@@ -1,3 +1,5 @@
+//! Subscriptions over a real journal and a pipe of a kilobyte.
+
 use std::sync::Arc;
 use std::time::Duration;
 
