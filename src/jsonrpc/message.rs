@@ -190,7 +190,8 @@ impl Message {
         // A derived struct whose fields all have defaults would accept an array, too.
         match line.as_bytes().first() {
             Some(b'{') => {}
-            Some(b'[') => return bad(Problem::Batch),
+            // A line of a log may begin so, too.
+            Some(b'[') if is_json(line) => return bad(Problem::Batch),
             _ => return bad(Problem::Parse),
         }
         match serde_json::from_str::<Wire<'_>>(line) {
@@ -215,6 +216,10 @@ impl Wire<'_> {
             }
         }
     }
+}
+
+fn is_json(line: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok()
 }
 
 /// `None` unless it is a number or a string.
@@ -320,6 +325,7 @@ mod tests {
         for (line, expected) in [
             ("hello", Problem::Parse),
             ("42", Problem::Parse),
+            ("[12:00] INFO ready", Problem::Parse),
             ("{\"half\":", Problem::Parse),
             ("{} trailing", Problem::Parse),
             ("[{\"method\":\"m\"}]", Problem::Batch),

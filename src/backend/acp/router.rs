@@ -232,8 +232,9 @@ impl Router {
             }
             Err(error) => (Err(errors::describe(&error)), None),
         };
-        // Of a cancelled turn opencode tells zeros and goose the turn before.
-        let usage = usage.filter(|_| !prompt.cancelled).map(Into::into);
+        // Of a cancelled turn opencode tells zeros and goose the turn before, as it does of a turn
+        // that failed.
+        let usage = usage.filter(|_| !prompt.cancelled && result.is_ok()).map(Into::into);
         let settled = Settled { prompt: prompt.number, result, usage };
         self.tell_all(vec![News::Settled(settled)], Some(permit));
     }
@@ -312,7 +313,7 @@ impl Router {
             })
             .collect();
         PermissionAsk {
-            title: tool.title.filter(|title| !title.is_empty()).unwrap_or(title),
+            title: fuller(tool.title, title),
             kind: tool.kind.unwrap_or(kind),
             options,
             input: wire::json(tool.raw_input),
@@ -320,6 +321,11 @@ impl Router {
             call: Some(tool.tool_call_id),
         }
     }
+}
+
+/// The title that says more: goose announces `write · a.txt` and asks for `write`.
+fn fuller(asked: Option<String>, announced: String) -> String {
+    asked.filter(|asked| !announced.contains(asked.as_str())).unwrap_or(announced)
 }
 
 /// What holds for the present although it comes while the past is read back.

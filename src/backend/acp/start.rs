@@ -21,7 +21,7 @@ use crate::backend::process::{Process, ProcessHandle, SpawnError, SpawnRequest, 
 use crate::jsonrpc::{self, Limits};
 
 /// Bytes of an agent's messages that are on their way to the disk; it is read no further then.
-const INBOUND_BYTES: usize = 2 << 20;
+const INBOUND_BYTES: usize = 1 << 20;
 /// Bytes that an agent may leave unread in our queue before it is given up.
 const OUTBOUND_BYTES: usize = 64 << 20;
 /// Our own limit on a start ends this much before the caller's, so that the caller learns more

@@ -22,6 +22,15 @@ pub(super) enum Line {
     Answer(String),
 }
 
+impl Line {
+    fn prompt(&self) -> Option<&str> {
+        match self {
+            Self::Prompt(text) => Some(text),
+            Self::Answer(_) => None,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Head {
     cwd: PathBuf,
@@ -91,13 +100,7 @@ impl Memory {
 
     /// The prompts, in order.
     pub(super) fn prompts(&self) -> Vec<&str> {
-        fn text(line: &Line) -> Option<&str> {
-            match line {
-                Line::Prompt(text) => Some(text),
-                Line::Answer(_) => None,
-            }
-        }
-        self.lines.iter().filter_map(text).collect()
+        self.lines.iter().filter_map(Line::prompt).collect()
     }
 
     /// Remembers something that was said.

@@ -132,12 +132,13 @@ async fn gooses_failure_in_words_is_a_failure_and_others_are_believed() {
         let mut stage = Stage::new();
         stage.router.tells_in_words = tells_in_words;
         let id = stage.prompt(1);
-        let answer = format!(r#"{{"id":{id},"result":{{"stopReason":"end_turn"}}}}"#);
+        let answer =
+            format!(r#"{{"id":{id},"result":{{"stopReason":"end_turn","usage":{{"inputTokens":9}}}}}}"#);
         let told = stage
             .hear(&[&chunk("s1", "Ran into this error: Authen"), &chunk("s1", "tication"), &answer])
             .await;
         let News::Settled(settled) = &told[2] else { panic!("{told:?}") };
-        assert_eq!(settled.result.is_err(), failed);
+        assert_eq!((settled.result.is_err(), settled.usage.is_none()), (failed, failed));
     }
 }
 
@@ -223,7 +224,7 @@ async fn a_question_can_be_cancelled_and_taken_back() {
 }
 
 #[tokio::test]
-async fn the_kind_of_a_question_falls_back_to_the_announcement() {
+async fn a_question_takes_from_the_announcement_what_it_does_not_say_better() {
     let mut stage = Stage::new();
     let announce =
         update("s1", r#"{"sessionUpdate":"tool_call","toolCallId":"c","title":"rm -r x","kind":"execute"}"#);
@@ -234,6 +235,9 @@ async fn the_kind_of_a_question_falls_back_to_the_announcement() {
         (ask.title.as_str(), ask.kind.as_str(), ask.options[0].name.as_str()),
         ("rm -r x", "execute", "y")
     );
+    for (asked, shown) in [("rm", "rm -r x"), ("Remove x?", "Remove x?"), ("", "rm -r x")] {
+        assert_eq!(fuller(Some(asked.into()), "rm -r x".into()), shown);
+    }
 }
 
 #[tokio::test]
