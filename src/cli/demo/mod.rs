@@ -18,7 +18,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::context::Ctx;
-use super::error::{CliError, Exit};
+use super::error::{CliError, Exit, ExitCode};
 use super::render::duration;
 use show::Show;
 use stage::Stage;
@@ -63,7 +63,11 @@ pub async fn run(ctx: &mut Ctx, args: &DemoArgs) -> Outcome {
         demo.show.flush()?;
         let said = demo.stage.daemon_said();
         demo.stage.clear().ok();
-        return Err(if said.is_empty() { error } else { error.hint(format!("the daemon said:\n{said}")) });
+        return Err(if said.is_empty() || error.exit == ExitCode::Own(Exit::Cancelled) {
+            error
+        } else {
+            error.hint(format!("the daemon said:\n{said}"))
+        });
     }
     let took = duration(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
     demo.show.closing(&format!(

@@ -35,6 +35,7 @@ pub(super) struct Stage {
     daemon: Option<Daemon>,
     dir: Option<tempfile::TempDir>,
     path: PathBuf,
+    is_kept: bool,
 }
 
 struct Daemon {
@@ -61,7 +62,7 @@ impl Stage {
         let dir = tempfile::Builder::new().prefix("hob-demo-").tempdir_in(&root)?;
         // What the daemon resolves must compare equal to what we look for.
         let path = dir.path().canonicalize()?;
-        let stage = Self { daemon: None, dir: Some(dir), path };
+        let stage = Self { daemon: None, dir: Some(dir), path, is_kept: false };
         std::fs::create_dir(stage.home())?;
         make_repository(&stage.repo())
             .map_err(|error| CliError::failed(format!("cannot make a repository: {error}")))?;
@@ -70,9 +71,7 @@ impl Stage {
 
     /// Whether the directory stays when all is over.
     pub(super) fn keep(&mut self, keep: bool) {
-        if let Some(dir) = &mut self.dir {
-            dir.disable_cleanup(keep);
-        }
+        self.is_kept = keep;
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -174,9 +173,10 @@ impl Stage {
     /// Takes everything away. `false` where it was to be kept.
     pub(super) fn clear(&mut self) -> Result<bool, CliError> {
         self.daemon = None;
-        if let Some(dir) = self.dir.take() {
-            // With `--keep` closing leaves it there.
-            dir.close()?;
+        match self.dir.take() {
+            Some(dir) if self.is_kept => drop(dir.keep()),
+            Some(dir) => dir.close()?,
+            None => {}
         }
         Ok(!self.path.exists())
     }
@@ -208,6 +208,15 @@ fn make_repository(path: &Path) -> Result<(), git2::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_that_is_kept_stays() {
+        let mut stage = Stage::set().unwrap();
+        stage.keep(true);
+        assert!(!stage.clear().unwrap());
+        assert!(stage.repo().exists());
+        std::fs::remove_dir_all(stage.dir()).unwrap();
+    }
 
     #[test]
     fn a_stage_has_a_repository_with_a_commit_and_goes_away() {
