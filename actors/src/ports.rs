@@ -117,6 +117,8 @@ pub struct TaskCard {
     pub permissions: Option<PermissionPolicy>,
     /// Refused rather than kept waiting (`no_wait`).
     pub no_wait: bool,
+    /// The directory that the agent is to work in.
+    pub cwd: PathBuf,
 }
 
 /// What is remembered of an agent session.

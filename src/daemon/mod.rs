@@ -29,6 +29,7 @@ mod wait;
 
 pub use control_door::{DaemonControl, ShutdownRequest};
 pub use lock::{Held, HomeLock};
+pub use log::LogFile;
 
 /// What a daemon says on its stdout when it is ready.
 pub const READY: &str = "ready\n";
@@ -60,8 +61,8 @@ pub struct DaemonOptions {
     pub exit_with_stdin: bool,
     /// Allow debuggers and core dumps.
     pub debug: bool,
-    /// Leave the caller once ready.
-    pub background: bool,
+    /// In the background: where its words go, and that it leaves the caller once ready.
+    pub background: Option<LogFile>,
     /// The program of the keepers.
     pub keeper: KeeperProgram,
 }
@@ -124,14 +125,15 @@ fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
         // Fails only for a process that leads its group already, and then there is nothing to leave.
         nix::unistd::setsid().ok();
     }
-    log::start(args.debug);
+    make_dirs(&paths)?;
+    let background = log::start(args.debug, args.background.then_some(&*paths.logs))?;
     Ok(DaemonOptions {
         paths,
         config,
         env,
         exit_with_stdin: args.exit_with_stdin,
         debug: args.debug,
-        background: args.background,
+        background,
         keeper: KeeperProgram::own().context("cannot open the daemon's own program")?,
     })
 }
@@ -152,6 +154,8 @@ struct Parts {
     stopping: CancellationToken,
     stopped: CancellationToken,
     server: tokio::task::JoinHandle<()>,
+    /// Whether the socket file is ours to remove: systemd keeps its own.
+    owns_socket: bool,
 }
 
 /// The whole life of a daemon.
@@ -160,9 +164,7 @@ struct Parts {
 /// Where it could not start, or where a part without which it cannot go on has failed.
 pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let paths = options.paths.clone();
-    paths
-        .create_dirs()
-        .with_context(|| format!("cannot make the directories of {}", paths.state.display()))?;
+    make_dirs(&paths)?;
     // Taken before anything is opened or swept: one daemon per state directory.
     let lock = HomeLock::take(&paths.lock, &paths.socket)?;
     if !options.debug {
@@ -172,13 +174,20 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let parts = start(&options, &door).await?;
     tracing::info!(pid = std::process::id(), socket = %paths.socket.display(), "ready");
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-    log::say_ready(&paths.logs, options.background)?;
+    log::say_ready(options.background.as_ref())?;
 
+    let owns_socket = parts.owns_socket;
     let why = wait::for_the_end(&parts, &door, &mut requests, options.exit_with_stdin).await;
     let failed = stop(parts, why, &mut requests).await;
-    std::fs::remove_file(&paths.socket).ok();
+    if owns_socket {
+        std::fs::remove_file(&paths.socket).ok();
+    }
     drop(lock);
     failed
+}
+
+fn make_dirs(paths: &Paths) -> anyhow::Result<()> {
+    paths.create_dirs().with_context(|| format!("cannot make the directories of {}", paths.state.display()))
 }
 
 async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<Parts> {
@@ -215,7 +224,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     .context("cannot start the supervision tree")?;
     audience.attach(tree.handle());
 
-    let listener = listen(paths)?;
+    let (listener, owns_socket) = listen(paths)?;
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
     let services = Arc::new(Services {
         store: store.clone(),
@@ -232,7 +241,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         flights: control::flight::Flights::default(),
     });
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
-    Ok(Parts { store, spawner, tree, stopping, stopped, server })
+    Ok(Parts { store, spawner, tree, stopping, stopped, server, owns_socket })
 }
 
 async fn open_store(paths: &Paths) -> anyhow::Result<Store> {
@@ -241,11 +250,11 @@ async fn open_store(paths: &Paths) -> anyhow::Result<Store> {
     opened.with_context(|| format!("cannot open {}", paths.database.display()))
 }
 
-/// The socket that systemd handed over, else our own.
-fn listen(paths: &Paths) -> anyhow::Result<tokio::net::UnixListener> {
+/// The socket that systemd handed over, else our own; and whether it is our own.
+fn listen(paths: &Paths) -> anyhow::Result<(tokio::net::UnixListener, bool)> {
     match listenfd::ListenFd::from_env().take_unix_listener(0) {
-        Ok(Some(listener)) => Ok(control::adopt(listener)?),
-        Ok(None) => Ok(control::bind(&paths.socket)?),
+        Ok(Some(listener)) => Ok((control::adopt(listener)?, false)),
+        Ok(None) => Ok((control::bind(&paths.socket)?, true)),
         Err(error) => Err(error).context("systemd handed over something that is not a Unix socket"),
     }
 }

@@ -1,7 +1,7 @@
 //! Agent sessions: made when first asked for, moved together with their event. News of an older
 //! backend than the recorded one, and news of a closed agent session, changes nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hob_actors::event::{AgentStatus, Context, Event, Scope};
 use hob_actors::id::{AgentKey, Generation, SessionId};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result, integer, natural};
-use super::{Store, StoreError, rows, sessions, words};
+use super::{Store, StoreError, rows, sessions, tasks, words};
 use crate::control::wire::{AgentSessionRow, UsageRow};
 
 /// The part of a row that moves depend on.
@@ -87,15 +87,12 @@ pub(super) fn record(tx: &mut Tx<'_>, key: &AgentKey) -> Result<AgentRecord> {
             status: status(row, 4)?,
             config_hash: row.get(5)?,
         };
-        Ok((record, path.map(|path| (path, row.get::<_, String>(6)))))
+        let cwd = tasks::working_directory(path, &row.get::<_, String>(6)?);
+        Ok(AgentRecord { cwd, ..record })
     })?;
     match found {
-        Some((record, Some((path, subdir)))) => {
-            let subdir = subdir?;
-            let cwd = if subdir.is_empty() { PathBuf::from(path) } else { Path::new(&path).join(subdir) };
-            Ok(AgentRecord { cwd, ..record })
-        }
-        Some((record, None)) => Err(StoreError::not_found("worktree of session", record.session.as_str())),
+        Some(record) if !record.cwd.as_os_str().is_empty() => Ok(record),
+        Some(record) => Err(StoreError::not_found("worktree of session", record.session.as_str())),
         None => Err(StoreError::NotFound { what: "agent session", id: key.to_string() }),
     }
 }

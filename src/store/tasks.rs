@@ -1,5 +1,6 @@
 //! Tasks: accepted once, moved with their event, listed. Which task runs next is decided elsewhere.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hob_actors::event::{Event, Scope, TaskState};
@@ -214,7 +215,9 @@ fn submitted(conn: &Connection, id: &str, fresh: bool) -> Result<Submitted> {
 // Cards ----------------------------------------------------------------------------------------
 
 const CARD: &str =
-    "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait
+    "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait,
+            (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
+             ORDER BY w.created_at DESC, w.id LIMIT 1), c.subdir
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
@@ -227,7 +230,14 @@ fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
         prompt: Arc::from(text(row, 6)?),
         permissions: row.get::<_, Option<String>>(7)?.as_deref().and_then(words::parse_policy),
         no_wait: row.get(8)?,
+        cwd: working_directory(row.get(9)?, &text(row, 10)?),
     })
+}
+
+/// The directory of a chat inside the worktree at `path`; empty where there is no worktree.
+pub(super) fn working_directory(path: Option<String>, subdir: &str) -> PathBuf {
+    let top = PathBuf::from(path.unwrap_or_default());
+    if subdir.is_empty() { top } else { top.join(subdir) }
 }
 
 /// One task as the tree needs it.

@@ -155,6 +155,7 @@ mod tests {
             prompt: "say: hello".into(),
             permissions: None,
             no_wait: false,
+            cwd: "/nowhere".into(),
         }
     }
 

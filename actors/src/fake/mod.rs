@@ -149,6 +149,7 @@ impl World {
             prompt: format!("say: {order}").into(),
             permissions: None,
             no_wait: false,
+            cwd: "/nowhere".into(),
         };
         memory.tasks.push(card.clone());
         card

@@ -16,7 +16,7 @@ use super::lifecycle;
 use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
 use super::turn::Turn;
 use crate::event::{AgentStatus, Context, Exit, Scope};
-use crate::id::{AgentKey, Generation, PermissionId, SessionId, TaskId, TurnId};
+use crate::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
 use crate::links::{Links, tell};
 use crate::pool::actor::PoolMsg;
 use crate::ports::{Agent, AgentRecord, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
@@ -243,7 +243,7 @@ impl Memory {
             reply.send(Ok(())).ok();
             return;
         }
-        let recycle = self.machine.backend == Backend::Up && self.config_changed();
+        let recycle = self.machine.backend == Backend::Up && self.config_changed(&card);
         let request = Request::Run { task: card.task.clone(), recycle };
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => {
@@ -257,9 +257,9 @@ impl Memory {
         }
     }
 
-    fn config_changed(&self) -> bool {
-        let Some(record) = &self.record else { return false };
-        self.args.ports.backend.config_hash(&self.args.key.agent, &record.cwd) != self.config_hash
+    /// Whether the live backend was started with something else than a start would use now.
+    fn config_changed(&self, card: &TaskCard) -> bool {
+        self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd) != self.config_hash
     }
 
     fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {
@@ -377,17 +377,10 @@ impl Memory {
         }
     }
 
-    pub(super) fn session(&self) -> Option<SessionId> {
-        self.record
-            .as_ref()
-            .map(|r| r.session.clone())
-            .or_else(|| self.card.as_ref().map(|c| c.session.clone()))
-    }
-
     /// What an event of this agent session is about, outside of any turn.
     pub(super) fn scope(&self, generation: Generation) -> Scope {
         Scope {
-            session: self.session(),
+            session: self.record.as_ref().map(|record| record.session.clone()),
             chat: Some(self.args.key.chat.clone()),
             agent: Some(self.args.key.agent.clone()),
             generation: Some(generation),

@@ -13,6 +13,14 @@ use crate::event::{Event, Exit, Level, NewEvent};
 use crate::id::{Generation, PermissionId, TurnId};
 use crate::ports::{News, PermissionAsk, Permit, Settled, TurnRef};
 
+/// How a question is settled, and who waits to hear of it.
+struct Answer {
+    number: u64,
+    option: Option<String>,
+    by: String,
+    reply: Option<RpcReplyPort<Answered>>,
+}
+
 impl Memory {
     pub(super) fn heard(
         &mut self,
@@ -134,7 +142,8 @@ impl Memory {
         let cancelled = self.cancelling.is_some();
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *of && !cancelled) else {
             // The turn ended, or was cancelled, while the question was being written.
-            self.resolve(me, id, (question.number, None), "cancelled");
+            let by = "cancelled".to_owned();
+            self.resolve(me, id, Answer { number: question.number, option: None, by, reply: None });
             return;
         };
         tracing::debug!(permission = %id, title, "agent asks");
@@ -152,7 +161,7 @@ impl Memory {
         turn.questions.insert(id.clone(), question);
         match verdict {
             Verdict::Ask => self.wait_for_answer(me, id, settings.permissions.deadline),
-            Verdict::Answer { option, by } => self.settle_question(me, &id, option, by),
+            Verdict::Answer { option, by } => self.settle_question(me, &id, (option.clone(), by), None),
         }
     }
 
@@ -175,17 +184,26 @@ impl Memory {
         answer: PermissionReply,
         reply: RpcReplyPort<Answered>,
     ) {
-        let verdict = self.accept(me, answer);
-        reply.send(verdict).ok();
+        match self.accept(&answer) {
+            // Answered when it is recorded: who reads the row then finds it settled.
+            Ok(option) => {
+                self.settle_question(me, &answer.permission, (Some(option), &answer.by), Some(reply))
+            }
+            Err(refused) => {
+                reply.send(refused).ok();
+            }
+        }
     }
 
-    fn accept(&mut self, me: &ActorRef<SessionMsg>, answer: PermissionReply) -> Answered {
-        let Some(turn) = &mut self.turn else { return Answered::Late };
-        let Some(question) = turn.questions.get(&answer.permission) else { return Answered::Late };
+    /// The option that an answer chooses.
+    fn accept(&mut self, answer: &PermissionReply) -> Result<String, Answered> {
+        let turn = self.turn.as_mut().ok_or(Answered::Late)?;
+        let question = turn.questions.get(&answer.permission).ok_or(Answered::Late)?;
         let chosen =
             question.options.iter().find(|option| option.id == answer.option || option.kind == answer.option);
         let Some(chosen) = chosen else {
-            return Answered::NotOffered(question.options.iter().map(|option| option.id.clone()).collect());
+            let offered = question.options.iter().map(|option| option.id.clone()).collect();
+            return Err(Answered::NotOffered(offered));
         };
         let (option, kind) = (chosen.id.clone(), chosen.kind.clone());
         let remembered = match answer.remember {
@@ -196,8 +214,7 @@ impl Memory {
         if let Some(remembered) = remembered {
             remembered.insert(question.kind.clone(), kind);
         }
-        self.settle_question(me, &answer.permission, Some(option), &answer.by);
-        Answered::Accepted
+        Ok(option)
     }
 
     /// Nobody is left who could answer.
@@ -218,7 +235,7 @@ impl Memory {
         if let Verdict::Answer { option, by } =
             permission::unattended(&settings.permissions, &question.options)
         {
-            self.settle_question(me, id, option, by);
+            self.settle_question(me, id, (option, by), None);
         }
     }
 
@@ -226,7 +243,7 @@ impl Memory {
         let Some(turn) = &self.turn else { return };
         let found = turn.questions.iter().find(|(_, question)| question.number == number);
         if let Some(id) = found.map(|(id, _)| id.clone()) {
-            self.settle_question(me, &id, None, "withdrawn");
+            self.settle_question(me, &id, (None, "withdrawn"), None);
         }
     }
 
@@ -234,30 +251,25 @@ impl Memory {
     pub(super) fn dismiss_questions(&mut self, me: &ActorRef<SessionMsg>) {
         let waiting: Vec<_> = self.turn.iter().flat_map(|turn| turn.questions.keys().cloned()).collect();
         for id in waiting {
-            self.settle_question(me, &id, None, "cancelled");
+            self.settle_question(me, &id, (None, "cancelled"), None);
         }
     }
 
+    /// Records the answer, gives it to the agent then, and then tells who answered.
     fn settle_question(
         &mut self,
         me: &ActorRef<SessionMsg>,
         id: &PermissionId,
-        option: Option<String>,
-        by: &str,
+        (option, by): (Option<String>, &str),
+        reply: Option<RpcReplyPort<Answered>>,
     ) {
         let Some(question) = self.turn.as_mut().and_then(|turn| turn.questions.remove(id)) else { return };
-        self.resolve(me, id.clone(), (question.number, option), by);
+        self.resolve(me, id.clone(), Answer { number: question.number, option, by: by.to_owned(), reply });
     }
 
-    /// Records the answer and gives it to the agent then.
-    fn resolve(
-        &mut self,
-        me: &ActorRef<SessionMsg>,
-        id: PermissionId,
-        (number, option): (u64, Option<String>),
-        by: &str,
-    ) {
-        let (store, by, agent) = (self.args.ports.store.clone(), by.to_owned(), self.agent.clone());
+    fn resolve(&mut self, me: &ActorRef<SessionMsg>, id: PermissionId, answer: Answer) {
+        let (store, agent) = (self.args.ports.store.clone(), self.agent.clone());
+        let Answer { number, option, by, reply } = answer;
         let chosen = option.clone();
         self.persist(
             me,
@@ -265,6 +277,9 @@ impl Memory {
             move |_| {
                 if let Some(agent) = agent {
                     agent.answer(number, chosen);
+                }
+                if let Some(reply) = reply {
+                    reply.send(Answered::Accepted).ok();
                 }
                 None
             },
