@@ -10,6 +10,7 @@ use hob_actors::event::Exit;
 use hob_actors::id::BackendSessionId;
 use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::errors;
 use super::handshake::{Failure, Handshake, Opened, Wanted};
@@ -24,9 +25,10 @@ use crate::jsonrpc::{self, Limits};
 const INBOUND_BYTES: usize = 1 << 20;
 /// Bytes that an agent may leave unread in our queue before it is given up.
 const OUTBOUND_BYTES: usize = 64 << 20;
-/// Our own limit on a start ends this much before the caller's, so that the caller learns more
-/// than that it took too long: one part in this many.
-const HEADROOM: u32 = 20;
+/// Our own limit on a start ends so much before the caller's, so that the caller learns more than
+/// that it took too long: time enough to end the tree, but no more than one part in this many.
+const HEADROOM: Duration = Duration::from_millis(500);
+const HEADROOM_PARTS_MIN: u32 = 4;
 /// An agent that closed its output has this long to exit before it is ended.
 const EXIT_TIME_MAX: Duration = Duration::from_secs(1);
 /// From KILL to an empty tree, before the failure is told all the same.
@@ -70,6 +72,7 @@ pub async fn start(
     launch: Launch,
     sink: NewsSink,
 ) -> Result<Launched, StartFailed> {
+    let until = Instant::now() + spec.start_timeout - HEADROOM.min(spec.start_timeout / HEADROOM_PARTS_MIN);
     let process = spawner.spawn(spec.request.clone()).await.map_err(|error| not_spawned(&spec, &error))?;
     let Process { pid, stdin, stdout, stderr, handle } = process;
     let tail = Tail::new(spec.stderr_tail, stderr::secrets(&spec.request.env));
@@ -87,8 +90,7 @@ pub async fn start(
         model: spec.model.clone(),
         mode: spec.mode.clone(),
     };
-    let in_time = spec.start_timeout - spec.start_timeout / HEADROOM;
-    let opened = match tokio::time::timeout(in_time, handshake.open(&wanted)).await {
+    let opened = match tokio::time::timeout_at(until, handshake.open(&wanted)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(failure)) => return Err(failed(&spec, Some(failure), handshake, (handle, tail, drain)).await),
         Err(_) => return Err(failed(&spec, None, handshake, (handle, tail, drain)).await),
@@ -135,7 +137,7 @@ async fn failed(
     tokio::time::timeout(TAIL_TIME_MAX, drain).await.ok();
     let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
     let (permanent, what) = match failure {
-        None => (false, format!("did not answer {at} within {:?}", spec.start_timeout)),
+        None => (false, format!("did not answer {at} in time, which is {:?}", spec.start_timeout)),
         Some(Failure::Permanent(what)) => (true, what),
         Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
         Some(Failure::Ended) => {
