@@ -24,8 +24,9 @@ use crate::support::has;
 use crate::support::pairs::Pairs;
 use crate::support::wait::PATIENCE;
 
-/// A turn of so many events that its beginning and end do not count. One for each word, no gap.
-const PROMPT: &str = "slow: 20000 0";
+/// Words that the agent says, each of them an event: so many that the turn's beginning and end do
+/// not count.
+const WORDS: usize = 20_000;
 
 /// Runs it.
 pub fn run(criterion: &mut Criterion) {
@@ -34,13 +35,13 @@ pub fn run(criterion: &mut Criterion) {
     for n_subscribers in [1, 16] {
         let mut bench = None;
         let (mut drained, mut inserted, mut delivered) = <(Pairs, Pairs, Pairs)>::default();
-        group.throughput(Throughput::Elements(20_000));
+        group.throughput(Throughput::Elements(WORDS as u64));
         group.bench_function(format!("to {n_subscribers}"), |bencher| {
             let bench: &mut Bench = bench.get_or_insert_with(|| Bench::start(n_subscribers));
             bencher.iter_custom(|rounds| {
                 let round = |_| {
                     let ours = bench.turn();
-                    drained.push(ours, bench.direct.prompt(PROMPT).whole);
+                    drained.push(ours, bench.direct.prompt(&bench.prompt).whole);
                     inserted.push(ours, bench.insertion.run());
                     delivered.push(ours, bench.delivery.run());
                     ours
@@ -59,6 +60,7 @@ pub fn run(criterion: &mut Criterion) {
 }
 
 struct Bench {
+    prompt: String,
     n_events: usize,
     subscribers: Vec<Subscriber>,
     client: Client,
@@ -75,18 +77,19 @@ impl Bench {
         let daemon = Daemon::start("");
         let chat = daemon.chat(&daemon.session());
         let mut client = daemon.connect();
-        let submit = request("task/submit", json!({"chat": chat, "agent": AGENT, "prompt": PROMPT}));
+        let prompt = format!("say: {}", "word ".repeat(WORDS));
+        let submit = request("task/submit", json!({"chat": chat, "agent": AGENT, "prompt": prompt}));
         let mut subscribers: Vec<_> = (0..n_subscribers).map(|_| Subscriber::start(&daemon, &chat)).collect();
         client.send(&submit);
         client.receive();
         let seen: Vec<Seen> = subscribers.iter_mut().map(Subscriber::turn).collect();
         let mut direct = Agent::start(daemon.root());
-        let n_texts = direct.prompt(PROMPT).n_texts;
-        assert_eq!(seen[0].n_texts, n_texts, "every piece of text is an event");
+        let n_texts = direct.prompt(&prompt).n_texts;
+        assert_eq!((n_texts, seen[0].n_texts), (WORDS, WORDS), "every word is an event");
         let insertion = Insertion::of(daemon.root(), seen[0].n_events);
         let delivery = Delivery::to(n_subscribers, insertion.lines());
         let n_events = insertion.n_events();
-        Self { n_events, subscribers, client, submit, direct, insertion, delivery, _daemon: daemon }
+        Self { prompt, n_events, subscribers, client, submit, direct, insertion, delivery, _daemon: daemon }
     }
 
     /// Runs a turn, and returns how long it took until its last event was with the last subscriber.

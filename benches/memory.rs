@@ -37,7 +37,7 @@ pub fn run(n_agents: usize) {
         (idle.count() == n_agents).then_some(())
     });
     let with = leftovers::rss_bytes(daemon.pid());
-    let keepers: Vec<u32> = leftovers::children(daemon.pid())
+    let keepers: Vec<u32> = children(daemon.pid())
         .into_iter()
         .filter(|pid| leftovers::command(*pid).contains("keeper"))
         .collect();
@@ -56,6 +56,16 @@ pub fn run(n_agents: usize) {
         kib(private) / n_agents as f64,
     ));
     say(&format!("  {n_agents} agents started and prompted once in {:.1} s", started.as_secs_f64()));
+}
+
+/// The processes that a process started, from all of its threads.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let lists =
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
+    lists
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// What a process shares with no other, in bytes.

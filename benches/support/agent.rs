@@ -41,6 +41,8 @@ impl Agent {
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("HOME", directory)
+            // It remembers what was said, as it does for the daemon.
+            .env("HOB_DEMO_STATE", directory.join("direct"))
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
