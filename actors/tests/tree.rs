@@ -379,3 +379,18 @@ async fn a_coordinator_that_never_recovers_ends_the_tree() {
     submit(&world, &tree, "c-1", "demo");
     tokio::time::timeout(Duration::from_secs(30), tree.ended()).await.expect("the tree gives up");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_closes_its_output_is_told_as_crashed_and_replaced() {
+    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    until("it runs", || !world.memory().events.is_empty()).await;
+    let key = AgentKey::new("c-1", "demo");
+    world.tell(&key, News::Hung("it closed its output".into()));
+    assert_eq!(ended(&world, &first).await, TaskState::Interrupted);
+    world.script().turn = Some(Duration::from_millis(10));
+    let second = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+    assert!(world.memory().moves.contains(&(key, AgentStatus::Crashed)));
+    assert_eq!(world.memory().alive.len(), 1);
+}

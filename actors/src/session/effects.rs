@@ -210,7 +210,14 @@ impl Memory {
         tell(&self.args.links.dispatcher, DispatchMsg::Back { key: self.args.key.clone(), task, ended });
     }
 
-    pub(super) fn stop_backend(&mut self, me: &ActorRef<SessionMsg>, now: bool) {
+    pub(super) fn stop_backend(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        now: bool,
+        after: (AgentStatus, String),
+    ) {
+        // A second request hurries the first, and does not change why.
+        self.after_stop.get_or_insert(after);
         let (agent, generation, to) = (self.agent.clone(), self.generation, me.clone());
         self.spawn(me, async move {
             let exit = match agent {
@@ -230,21 +237,16 @@ impl Memory {
         self.record_move(me, AgentStatus::Crashed, Some(how), exit);
     }
 
-    pub(super) fn record_let_go(&mut self, me: &ActorRef<SessionMsg>, exit: Exit) {
-        let reason = match self.machine.leaving {
-            Some(Leave::Closed) => "the chat was closed",
-            Some(Leave::DaemonStops) => "the daemon is stopping",
-            None => "the backend is started anew",
-        };
-        self.resting = AgentStatus::Evicted;
-        self.record_move(me, AgentStatus::Evicted, Some(reason.into()), Some(exit));
+    pub(super) fn record_stopped(&mut self, me: &ActorRef<SessionMsg>, exit: Exit) {
+        let Some((to, why)) = self.after_stop.take() else { return };
+        self.resting = to;
+        self.record_move(me, to, Some(why), Some(exit));
     }
 
     pub(super) fn finish(&mut self, me: &ActorRef<SessionMsg>, why: Leave) {
         if matches!(self.resting, AgentStatus::Starting | AgentStatus::Idle) {
             self.resting = AgentStatus::Evicted;
-            let reason = if why == Leave::Closed { "the chat was closed" } else { "the daemon is stopping" };
-            self.record_move(me, AgentStatus::Evicted, Some(reason.into()), None);
+            self.record_move(me, AgentStatus::Evicted, Some(why.reason().into()), None);
         }
         // Behind everything that is in the store's line already.
         let (store, key) = (self.args.ports.store.clone(), self.args.key.clone());
