@@ -4,6 +4,7 @@
 //! A supervised turn is committed to the disk several times on its way (accepted, dispatched,
 //! started, ended), which is most of what it adds; the time of one such write is told beside it.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode};
@@ -19,31 +20,37 @@ use crate::support::{has, say};
 /// A turn of which the agent's own part is as small as it can be.
 const PROMPT: &str = "say: hello";
 
-/// Runs it.
+/// Files that are kept in memory, where the system has such a place.
+const MEMORY: &str = "/dev/shm";
+
+/// Runs it: with the home of the daemon on a disk, and in memory to see what is left without one.
 pub fn run(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("turn");
-    group.measurement_time(Duration::from_secs(15)).sample_size(30).sampling_mode(SamplingMode::Flat);
-    let mut bench = None;
-    let (mut firsts, mut wholes) = (Pairs::default(), Pairs::default());
-    group.bench_function("supervised", |bencher| {
-        let bench: &mut Bench = bench.get_or_insert_with(Bench::start);
-        bencher.iter_custom(|rounds| {
-            let round = |_| {
-                let (ours, direct) = (bench.supervised(), bench.direct.prompt(PROMPT));
-                firsts.push(ours.0, direct.first);
-                wholes.push(ours.1, direct.whole);
-                ours.1
-            };
-            (0..rounds).map(round).sum()
+    group.measurement_time(Duration::from_secs(10)).sample_size(30).sampling_mode(SamplingMode::Flat);
+    let places = [("on the disk", std::env::temp_dir()), ("in memory", PathBuf::from(MEMORY))];
+    for (name, place) in places.into_iter().filter(|(_, place)| place.is_dir()) {
+        let mut bench = None;
+        let (mut firsts, mut wholes) = (Pairs::default(), Pairs::default());
+        group.bench_function(name, |bencher| {
+            let bench: &mut Bench = bench.get_or_insert_with(|| Bench::start(&place));
+            bencher.iter_custom(|rounds| {
+                let round = |_| {
+                    let (ours, direct) = (bench.supervised(), bench.direct.prompt(PROMPT));
+                    firsts.push(ours.0, direct.first);
+                    wholes.push(ours.1, direct.whole);
+                    ours.1
+                };
+                (0..rounds).map(round).sum()
+            });
         });
-    });
-    group.finish();
-    wholes.report("a supervised turn", "the agent over pipes");
-    firsts.report("the first text of a supervised turn", "the agent over pipes");
-    if let Some(bench) = bench {
-        let time = sync_time(bench.daemon.root());
-        say(&format!("  a page on the disk of these turns: {:.0} µs", time.as_secs_f64() * 1e6));
+        wholes.report(&format!("a supervised turn, {name}"), "the agent over pipes");
+        firsts.report(&format!("its first text, {name}"), "the agent over pipes");
+        if let Some(bench) = bench {
+            let time = sync_time(bench.daemon.root());
+            say(&format!("  a page safe {name}: {:.0} µs", time.as_secs_f64() * 1e6));
+        }
     }
+    group.finish();
 }
 
 struct Bench {
@@ -54,8 +61,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn start() -> Self {
-        let daemon = Daemon::start("");
+    fn start(place: &Path) -> Self {
+        let daemon = Daemon::start_in(place, "");
         let chat = daemon.chat(&daemon.session());
         let mut client = daemon.connect();
         client.call("events/subscribe", json!({"chat": chat}));

@@ -31,8 +31,13 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one with this configuration and waits until it answers.
     pub fn start(config: &str) -> Self {
+        Self::start_in(&std::env::temp_dir(), config)
+    }
+
+    /// The same, with its home in a directory of this one.
+    pub fn start_in(directory: &Path, config: &str) -> Self {
         // Short, because the path of a socket must be.
-        let root = tempfile::Builder::new().prefix("hob-").tempdir().unwrap();
+        let root = tempfile::Builder::new().prefix("hob-").tempdir_in(directory).unwrap();
         std::fs::write(root.path().join("config.toml"), config).unwrap();
         let log = File::create(root.path().join("hobd.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_hobd"))

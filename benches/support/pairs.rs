@@ -76,7 +76,7 @@ impl Spread {
 
     fn micros(&self) -> String {
         format!(
-            "p25 {:.0} µs, p50 {:.0} µs, p75 {:.0} µs, p95 {:.0} µs, p99 {:.0} µs",
+            "p25 {:.1} µs, p50 {:.1} µs, p75 {:.1} µs, p95 {:.1} µs, p99 {:.1} µs",
             self.at(0.25),
             self.at(0.5),
             self.at(0.75),

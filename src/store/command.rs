@@ -30,10 +30,22 @@ pub(super) enum Command {
     Close(oneshot::Sender<()>),
 }
 
+/// What stays of a command, and how safe that must be before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Nothing: it only reads.
+    Reads,
+    /// Something that a start makes good whatever it finds. It survives a crash of the daemon, and
+    /// power loss with the next thing that must.
+    Passing,
+    /// State: on the disk.
+    Durable,
+}
+
 /// A command that is answered.
 pub(super) trait Job: Send {
-    /// Whether it changes state, and so must be on the disk before it is answered.
-    fn durable(&self) -> bool;
+    /// What of it stays.
+    fn weight(&self) -> Weight;
     /// Does it. An error rolls back what it did; if the error is its own business (it named
     /// nothing, it came too late) it becomes the answer.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity>;
@@ -48,7 +60,7 @@ pub(super) trait Job: Send {
 /// A function and the caller who waits for its result.
 pub(super) struct Call<T, F> {
     action: &'static str,
-    durable: bool,
+    weight: Weight,
     call: Option<F>,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
@@ -61,11 +73,11 @@ where
 {
     pub(super) fn boxed(
         action: &'static str,
-        durable: bool,
+        weight: Weight,
         call: F,
         reply: oneshot::Sender<Result<T>>,
     ) -> Box<dyn Job> {
-        Box::new(Self { action, durable, call: Some(call), result: None, reply })
+        Box::new(Self { action, weight, call: Some(call), result: None, reply })
     }
 }
 
@@ -74,8 +86,8 @@ where
     T: Send + 'static,
     F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
 {
-    fn durable(&self) -> bool {
-        self.durable
+    fn weight(&self) -> Weight {
+        self.weight
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity> {
@@ -104,7 +116,7 @@ where
 /// Runs a command so that its failure undoes its own writes and no other.
 pub(super) fn in_savepoint(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<()> {
     tx.line.tick();
-    if !job.durable() {
+    if job.weight() == Weight::Reads {
         // It only reads: there is nothing to undo.
         return match job.run(tx) {
             Ok(()) | Err(Severity::Command) => Ok(()),

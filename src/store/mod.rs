@@ -47,7 +47,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
 pub use self::chats::NewChat;
-use self::command::{Call, Command, Tx};
+use self::command::{Call, Command, Tx, Weight};
 pub use self::error::{OpenError, StoreError};
 pub use self::ids::fresh_id;
 use self::journal::Line;
@@ -175,7 +175,7 @@ impl Store {
         action: &'static str,
         call: impl FnOnce(&mut Tx<'_>) -> sql::Result<T> + Send + 'static,
     ) -> Reply<T> {
-        self.call(action, true, call)
+        self.call(action, Weight::Durable, call)
     }
 
     /// Puts a question in line behind the changes that were called for before.
@@ -184,18 +184,18 @@ impl Store {
         action: &'static str,
         call: impl FnOnce(&Connection) -> sql::Result<T> + Send + 'static,
     ) -> Reply<T> {
-        self.call(action, false, move |tx| call(tx.conn))
+        self.call(action, Weight::Reads, move |tx| call(tx.conn))
     }
 
     fn call<T: Send + 'static>(
         &self,
         action: &'static str,
-        durable: bool,
+        weight: Weight,
         call: impl FnOnce(&mut Tx<'_>) -> sql::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (sender, reply) = Reply::new();
         // If the writer has ended, the command is dropped and its reply says so.
-        self.0.commands.send(Command::Run(Call::boxed(action, durable, call, sender))).ok();
+        self.0.commands.send(Command::Run(Call::boxed(action, weight, call, sender))).ok();
         reply
     }
 

@@ -1,13 +1,13 @@
 //! The store as the tree sees it: [`hob_actors::ports::Store`], each method one command.
 
-use hob_actors::event::{Context, NewEvent, Outcome};
+use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
     self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, TaskCard, TurnEnd,
     TurnRef,
 };
 
-use super::command::Command;
+use super::command::{Command, Weight};
 use super::permissions::{self, Question};
 use super::reader::Reply;
 use super::{Store, agents, chats, tasks, turns};
@@ -60,7 +60,14 @@ impl ports::Store for Store {
     }
 
     fn move_agent(&self, step: AgentMove) -> Answer<()> {
-        self.change("record the state of the agent session", move |tx| agents::step(tx, &step))
+        let action = "record the state of the agent session";
+        // Before and after every turn: a sync here would stand between the prompt and its answer,
+        // and a start finds nothing running anyway.
+        let weight = match step.to {
+            AgentStatus::Busy | AgentStatus::Idle => Weight::Passing,
+            _ => Weight::Durable,
+        };
+        answer(action, self.call(action, weight, move |tx| agents::step(tx, &step)))
     }
 
     fn dispatch_task(&self, task: TaskId, generation: Generation) -> Answer<bool> {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use super::command::{Command, Tx, chain, in_savepoint};
+use super::command::{Command, Tx, Weight, chain, in_savepoint};
 use super::error::{Severity, StoreError, severity};
 use super::journal::Line;
 use super::sql::Result;
@@ -184,7 +184,7 @@ impl Writer {
         for command in ahead {
             match command {
                 Command::Append(..) => events += 1,
-                Command::Run(job) => durable |= job.durable(),
+                Command::Run(job) => durable |= job.weight() == Weight::Durable,
                 Command::Close(_) => {}
             }
         }

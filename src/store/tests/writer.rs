@@ -1,26 +1,22 @@
 //! The writing thread: groups, durability, failures.
 
 use super::*;
+use crate::store::command::{Tx, Weight};
 
-async fn synchronous(store: &Store, durable: bool) -> i64 {
-    let pragma = |conn: &rusqlite::Connection| {
-        Ok(conn.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?)
-    };
-    let reply = if durable {
-        store.write("look", move |tx| pragma(tx.conn))
-    } else {
-        store.read_in_line("look", pragma)
-    };
-    reply.await.unwrap()
+async fn synchronous(store: &Store, weight: Weight) -> i64 {
+    let pragma =
+        |tx: &mut Tx<'_>| Ok(tx.conn.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?);
+    store.call("look", weight, pragma).await.unwrap()
 }
 
 #[tokio::test]
-async fn state_is_committed_full_and_what_is_only_streamed_or_read_is_not() {
+async fn state_is_committed_full_and_what_is_only_streamed_or_read_or_passes_is_not() {
     let stage = Stage::set().await;
     let (full, normal) = (2, 1);
-    assert_eq!(synchronous(&stage.store, true).await, full);
-    assert_eq!(synchronous(&stage.store, false).await, normal);
-    assert_eq!(synchronous(&stage.store, true).await, full);
+    assert_eq!(synchronous(&stage.store, Weight::Durable).await, full);
+    assert_eq!(synchronous(&stage.store, Weight::Reads).await, normal);
+    assert_eq!(synchronous(&stage.store, Weight::Durable).await, full);
+    assert_eq!(synchronous(&stage.store, Weight::Passing).await, normal);
 }
 
 #[tokio::test]
