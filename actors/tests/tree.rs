@@ -94,6 +94,14 @@ async fn a_full_pool_refuses_new_starts_and_serves_the_living() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_keeps_no_limit_of_its_own_is_given_up() {
+    let (world, tree) = stage(Script { start: Duration::from_secs(86_400), ..Script::default() }).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Failed);
+    assert!(world.memory().alive.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_without_a_place_waits_and_says_so() {
     let limits = Limits { max_live: 1, max_running: 100, max_running_per_agent: 0 };
     let (world, tree) = stage(Script { limits, ..Script::default() }).await;

@@ -23,6 +23,10 @@ use crate::ports::{
 /// agents when it follows the prompt closely (goose, measured).
 const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 
+/// What a backend has beyond its own limit on a start to end what it began and to say at which
+/// step it stood. Only one that does not keep its limit at all is given up by this one.
+const START_MARGIN: Duration = Duration::from_secs(10);
+
 /// Tells the actor if its effect panicked, so that it does not wait for ever.
 struct Alarm(ActorRef<SessionMsg>);
 
@@ -314,7 +318,7 @@ fn news_sink(to: &ActorRef<SessionMsg>, generation: Generation) -> NewsSink {
 }
 
 async fn launch_in_time(args: &SessionArgs, launch: Launch, sink: NewsSink) -> Result<Launched, StartFailed> {
-    let limit = args.ports.settings.agent(&args.key.agent).start_timeout;
+    let limit = args.ports.settings.agent(&args.key.agent).start_timeout + START_MARGIN;
     match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
         Ok(result) => result,
         Err(_) => Err(StartFailed {
