@@ -177,6 +177,10 @@ pub struct ToolUpdate {
     pub status: Option<String>,
     /// The new title.
     pub title: Option<String>,
+    /// Where it works now: a JSON array.
+    pub locations: Option<Json>,
+    /// The arguments, as the agent sent them: some (opencode) announce a call before it has any.
+    pub input: Option<Json>,
     /// What it shows now: a JSON array of content blocks.
     pub content: Option<Json>,
     /// What the tool returned, as the agent sent it.

@@ -32,7 +32,7 @@ pub struct PermissionRules {
 /// The settings of one agent, overrides applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSettings {
-    /// Spawn, handshake and conversation, together.
+    /// Spawn, handshake and conversation, together; kept by the backend itself.
     pub start_timeout: Duration,
     /// From a cancel to our own word that the turn has ended.
     pub cancel_grace: Duration,

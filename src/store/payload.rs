@@ -78,6 +78,8 @@ fn said<'a>(object: Object<'a>, event: &Event) -> Object<'a> {
             .field("call", &update.call)
             .field("status", &update.status)
             .field_if("title", update.title.as_ref())
+            .raw_if("locations", update.locations.as_ref())
+            .raw_if("input", update.input.as_ref())
             .raw_if("content", update.content.as_ref())
             .raw_if("output", update.output.as_ref()),
         Event::Plan { entries } => object.field("entries", &Entries(entries)),

@@ -18,3 +18,4 @@ mod faults;
 mod real;
 mod scripted_model;
 mod sources;
+mod systemd;

@@ -88,6 +88,11 @@ pub struct Script {
     pub watched: bool,
     /// The agent's permission rule.
     pub policy: PermissionPolicy,
+    /// How many of the next questions for the limits are answered by a panic: a bug in the pool or
+    /// the dispatcher, whoever asks first.
+    pub limits_panic: usize,
+    /// A prompt with this text panics in the actor that sends it.
+    pub poison: Option<String>,
 }
 
 impl Default for Script {
@@ -101,6 +106,8 @@ impl Default for Script {
             limits: Limits { max_live: 100, max_running: 100, max_running_per_agent: 0 },
             watched: false,
             policy: PermissionPolicy::Ask,
+            limits_panic: 0,
+            poison: None,
         }
     }
 }
@@ -345,7 +352,13 @@ impl Settings for World {
     }
 
     fn limits(&self) -> Limits {
-        self.script().limits
+        let mut script = self.script();
+        if script.limits_panic > 0 {
+            script.limits_panic -= 1;
+            drop(script);
+            panic!("a bug that the test made");
+        }
+        script.limits
     }
 }
 

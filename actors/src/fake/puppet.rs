@@ -70,6 +70,8 @@ fn settled(prompt: u64, reason: &str) -> News {
 
 impl Agent for Puppet {
     fn prompt(&self, number: u64, text: &str) {
+        let poisoned = self.world.script().poison.as_deref() == Some(text);
+        assert!(!poisoned, "a bug that the test made");
         self.world.memory().prompts.push((self.key.clone(), text.to_owned()));
         let (script, sink, text) = (self.world.script().clone(), self.sink.clone(), text.to_owned());
         let work = tokio::spawn(async move {

@@ -144,6 +144,7 @@ pub struct Memory {
     pub(super) cost_total: f64,
     pub(super) resting: AgentStatus,
     pub(super) last_exit: Option<Exit>,
+    pub(super) after_stop: Option<(AgentStatus, String)>,
     pub(super) remembered: BTreeMap<String, String>,
     pub(super) leavers: Vec<RpcReplyPort<()>>,
     pub(super) effects: JoinSet<()>,
@@ -226,6 +227,7 @@ impl Memory {
             cost_total: 0.0,
             resting: AgentStatus::Evicted,
             last_exit: None,
+            after_stop: None,
             remembered: BTreeMap::new(),
             leavers: Vec::new(),
             effects: JoinSet::new(),
@@ -298,7 +300,7 @@ impl Memory {
             Effect::EndTask { task, outcome, reason } => self.end_task(me, task, outcome, reason),
             Effect::ReturnJob(task) => self.hand_back(task, false),
             Effect::ReportDone(task) => self.hand_back(task, true),
-            Effect::StopBackend { now } => self.stop_backend(me, now),
+            Effect::StopBackend { now, to, why } => self.stop_backend(me, now, (to, why)),
             Effect::RecordCrash { how } => self.record_crash(me, how),
             Effect::Finish(why) => self.finish(me, why),
         }
@@ -345,7 +347,7 @@ impl Memory {
         }
         self.agent = None;
         self.pid = None;
-        self.record_let_go(me, exit);
+        self.record_stopped(me, exit);
         self.saw(me, Observation::Gone);
     }
 

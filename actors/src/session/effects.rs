@@ -23,6 +23,10 @@ use crate::ports::{
 /// agents when it follows the prompt closely (goose, measured).
 const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 
+/// What a backend has beyond its own limit on a start to end what it began and to say at which
+/// step it stood. Only one that does not keep its limit at all is given up by this one.
+const START_MARGIN: Duration = Duration::from_secs(10);
+
 /// Tells the actor if its effect panicked, so that it does not wait for ever.
 struct Alarm(ActorRef<SessionMsg>);
 
@@ -210,7 +214,14 @@ impl Memory {
         tell(&self.args.links.dispatcher, DispatchMsg::Back { key: self.args.key.clone(), task, ended });
     }
 
-    pub(super) fn stop_backend(&mut self, me: &ActorRef<SessionMsg>, now: bool) {
+    pub(super) fn stop_backend(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        now: bool,
+        after: (AgentStatus, String),
+    ) {
+        // A second request hurries the first, and does not change why.
+        self.after_stop.get_or_insert(after);
         let (agent, generation, to) = (self.agent.clone(), self.generation, me.clone());
         self.spawn(me, async move {
             let exit = match agent {
@@ -230,21 +241,16 @@ impl Memory {
         self.record_move(me, AgentStatus::Crashed, Some(how), exit);
     }
 
-    pub(super) fn record_let_go(&mut self, me: &ActorRef<SessionMsg>, exit: Exit) {
-        let reason = match self.machine.leaving {
-            Some(Leave::Closed) => "the chat was closed",
-            Some(Leave::DaemonStops) => "the daemon is stopping",
-            None => "the backend is started anew",
-        };
-        self.resting = AgentStatus::Evicted;
-        self.record_move(me, AgentStatus::Evicted, Some(reason.into()), Some(exit));
+    pub(super) fn record_stopped(&mut self, me: &ActorRef<SessionMsg>, exit: Exit) {
+        let Some((to, why)) = self.after_stop.take() else { return };
+        self.resting = to;
+        self.record_move(me, to, Some(why), Some(exit));
     }
 
     pub(super) fn finish(&mut self, me: &ActorRef<SessionMsg>, why: Leave) {
         if matches!(self.resting, AgentStatus::Starting | AgentStatus::Idle) {
             self.resting = AgentStatus::Evicted;
-            let reason = if why == Leave::Closed { "the chat was closed" } else { "the daemon is stopping" };
-            self.record_move(me, AgentStatus::Evicted, Some(reason.into()), None);
+            self.record_move(me, AgentStatus::Evicted, Some(why.reason().into()), None);
         }
         // Behind everything that is in the store's line already.
         let (store, key) = (self.args.ports.store.clone(), self.args.key.clone());
@@ -312,7 +318,7 @@ fn news_sink(to: &ActorRef<SessionMsg>, generation: Generation) -> NewsSink {
 }
 
 async fn launch_in_time(args: &SessionArgs, launch: Launch, sink: NewsSink) -> Result<Launched, StartFailed> {
-    let limit = args.ports.settings.agent(&args.key.agent).start_timeout;
+    let limit = args.ports.settings.agent(&args.key.agent).start_timeout + START_MARGIN;
     match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
         Ok(result) => result,
         Err(_) => Err(StartFailed {

@@ -16,7 +16,7 @@
 //! `EndTask` or `ReturnJob`.
 
 use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
-use crate::event::Outcome;
+use crate::event::{AgentStatus, Outcome};
 use crate::id::{TaskId, TurnId};
 
 /// Judges a request.
@@ -36,7 +36,8 @@ fn run(state: &Machine, task: TaskId, recycle: bool) -> Decision {
     match state.backend {
         Backend::Down => state.go(Backend::Starting { died: false }, Job::Waiting(task), vec![Effect::Start]),
         Backend::Up if recycle => {
-            state.go(Backend::Stopping, Job::Waiting(task), vec![Effect::StopBackend { now: false }])
+            let stop = stop(AgentStatus::Evicted, "what it was started with has changed");
+            state.go(Backend::Stopping, Job::Waiting(task), vec![stop])
         }
         Backend::Up => dispatch(state, task),
         // The start, or the end, that is under way goes on to the job when it is through.
@@ -72,10 +73,7 @@ fn leave(state: &Machine, why: Leave, now: bool) -> Decision {
         _ => Leave::DaemonStops,
     };
     let state = Machine { leaving: Some(leaving), ..state.clone() };
-    let reason = match leaving {
-        Leave::Closed => "the chat was closed",
-        Leave::DaemonStops => "the daemon is stopping",
-    };
+    let reason = leaving.reason();
     let (job, mut effects) = match state.job.clone() {
         Job::Waiting(task) if leaving == Leave::DaemonStops => (Job::None, vec![Effect::ReturnJob(task)]),
         Job::Waiting(task) => {
@@ -98,7 +96,7 @@ fn leave(state: &Machine, why: Leave, now: bool) -> Decision {
             Backend::Down
         }
         Backend::Up | Backend::Stopping => {
-            effects.push(Effect::StopBackend { now });
+            effects.push(Effect::StopBackend { now, to: AgentStatus::Evicted, why: reason.into() });
             Backend::Stopping
         }
     };
@@ -245,7 +243,7 @@ fn hung(state: &Machine, produced: bool, how: String) -> Decision {
     match state.backend {
         Backend::Up => {
             let (job, mut effects) = lose(state, produced, &how);
-            effects.push(Effect::StopBackend { now: false });
+            effects.push(stop(AgentStatus::Crashed, &how));
             state.go(Backend::Stopping, job, effects)
         }
         _ => state.stay(),
@@ -260,7 +258,7 @@ fn cancel_grace_over(state: &Machine) -> Decision {
             // A slot that never came back cannot be trusted with the next prompt.
             let backend = match backend {
                 Backend::Up => {
-                    effects.push(Effect::StopBackend { now: false });
+                    effects.push(stop(AgentStatus::Evicted, why));
                     Backend::Stopping
                 }
                 other => other,
@@ -283,6 +281,10 @@ fn gone(state: &Machine) -> Decision {
 
 fn end(turn: TurnId, outcome: Outcome, stop_reason: Option<String>, error: Option<String>) -> Effect {
     Effect::EndTurn { turn, outcome, stop_reason, error }
+}
+
+fn stop(to: AgentStatus, why: &str) -> Effect {
+    Effect::StopBackend { now: false, to, why: why.to_owned() }
 }
 
 fn end_task(state: &Machine, backend: Backend, task: TaskId, outcome: Outcome, reason: &str) -> Decision {

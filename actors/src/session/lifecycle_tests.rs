@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::lifecycle::{AGENT_CRASHED, judge, observe, request};
 use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
-use crate::event::Outcome;
+use crate::event::{AgentStatus, Outcome};
 use crate::id::{TaskId, TurnId};
 
 fn task() -> TaskId {
@@ -45,6 +45,14 @@ fn turn_end(effects: &[Effect]) -> (Outcome, Option<&str>) {
         .expect("the turn ends")
 }
 
+/// Where the agent session stands after the ordered stop, if there is one.
+fn stops(effects: &[Effect]) -> Option<AgentStatus> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::StopBackend { to, .. } => Some(*to),
+        _ => None,
+    })
+}
+
 const STARTING: Backend = Backend::Starting { died: false };
 
 #[test]
@@ -69,7 +77,7 @@ fn the_prompt_leaves_only_after_dispatched_and_the_turn_are_recorded() {
 #[test]
 fn another_configuration_retires_the_idle_backend_before_the_turn() {
     let stopping = granted(&machine(Backend::Up, Job::None), run(true));
-    assert_eq!(stopping.effects, [Effect::StopBackend { now: false }]);
+    assert_eq!(stops(&stopping.effects), Some(AgentStatus::Evicted));
     let starting = observe(&stopping.next, Observation::Gone);
     assert_eq!(starting.effects, [Effect::Start]);
     assert_eq!(starting.next, machine(STARTING, Job::Waiting(task())));
@@ -139,7 +147,7 @@ fn answers_without_a_cancel_mean_what_they_say() {
 fn a_cancel_that_is_never_answered_costs_the_backend() {
     let over = observe(&machine(Backend::Up, running(true)), Observation::CancelGraceOver);
     assert_eq!(turn_end(&over.effects).0, Outcome::Cancelled);
-    assert!(over.effects.contains(&Effect::StopBackend { now: false }));
+    assert_eq!(stops(&over.effects), Some(AgentStatus::Evicted));
     assert_eq!(over.next.backend, Backend::Stopping);
     let late = observe(&over.next, Observation::Settled(Ok("end_turn".into())));
     assert_eq!(late.effects, [], "the answer of a turn that ended is late");
@@ -176,7 +184,7 @@ fn an_agent_that_closes_its_output_is_ended() {
         Observation::Hung { produced: true, how: "closed its output".into() },
     );
     assert_eq!(turn_end(&hung.effects).0, Outcome::Interrupted);
-    assert!(hung.effects.contains(&Effect::StopBackend { now: false }));
+    assert_eq!(stops(&hung.effects), Some(AgentStatus::Crashed));
 }
 
 #[test]

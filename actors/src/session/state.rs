@@ -1,7 +1,7 @@
 //! The vocabulary of an agent session's life: where it can stand, what can be asked of it, what can
 //! be seen to happen, and what may have to be done. The rules are in [`super::lifecycle`].
 
-use crate::event::Outcome;
+use crate::event::{AgentStatus, Outcome};
 use crate::id::{TaskId, TurnId};
 
 /// Whether a backend process may exist.
@@ -195,6 +195,10 @@ pub enum Effect {
     StopBackend {
         /// Without grace.
         now: bool,
+        /// Where the agent session stands then: let go, or as good as crashed.
+        to: AgentStatus,
+        /// Why, in words.
+        why: String,
     },
     /// The backend ended by itself: forget it and record how.
     RecordCrash {
@@ -246,6 +250,16 @@ impl Machine {
     /// A backend process may exist.
     pub fn may_own_process(&self) -> bool {
         self.backend != Backend::Down
+    }
+}
+
+impl Leave {
+    /// In words, for the journal.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Closed => "the chat was closed",
+            Self::DaemonStops => "the daemon is stopping",
+        }
     }
 }
 

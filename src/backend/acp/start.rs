@@ -25,10 +25,6 @@ use crate::jsonrpc::{self, Limits};
 const INBOUND_BYTES: usize = 1 << 20;
 /// Bytes that an agent may leave unread in our queue before it is given up.
 const OUTBOUND_BYTES: usize = 64 << 20;
-/// Our own limit on a start ends so much before the caller's, so that the caller learns more than
-/// that it took too long: time enough to end the tree, but no more than one part in this many.
-const HEADROOM: Duration = Duration::from_millis(500);
-const HEADROOM_PARTS_MIN: u32 = 4;
 /// An agent that closed its output has this long to exit before it is ended.
 const EXIT_TIME_MAX: Duration = Duration::from_secs(1);
 /// From KILL to an empty tree, before the failure is told all the same.
@@ -72,7 +68,7 @@ pub async fn start(
     launch: Launch,
     sink: NewsSink,
 ) -> Result<Launched, StartFailed> {
-    let until = Instant::now() + spec.start_timeout - HEADROOM.min(spec.start_timeout / HEADROOM_PARTS_MIN);
+    let until = Instant::now() + spec.start_timeout;
     let process = spawner.spawn(spec.request.clone()).await.map_err(|error| not_spawned(&spec, &error))?;
     let Process { pid, stdin, stdout, stderr, handle } = process;
     let tail = Tail::new(spec.stderr_tail, stderr::secrets(&spec.request.env));
@@ -137,7 +133,7 @@ async fn failed(
     tokio::time::timeout(TAIL_TIME_MAX, drain).await.ok();
     let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
     let (permanent, what) = match failure {
-        None => (false, format!("did not answer {at} in time, which is {:?}", spec.start_timeout)),
+        None => (false, format!("did not answer {at} within {:?} of its start", spec.start_timeout)),
         Some(Failure::Permanent(what)) => (true, what),
         Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
         Some(Failure::Ended) => {

@@ -133,24 +133,24 @@ fn tool(raw: &RawValue, news: impl FnOnce(&Tool<'_>) -> Vec<News>) -> Option<Vec
 }
 
 fn tool_update(tool: &Tool<'_>, announced: &mut Announced) -> Vec<News> {
-    let update = ToolUpdate {
+    let mut update = ToolUpdate {
         call: tool.tool_call_id.clone(),
         status: tool.status.clone(),
         title: tool.title.clone(),
+        locations: json_list(tool.locations),
+        input: json(tool.raw_input),
         content: json(tool.content),
         output: json(tool.raw_output),
     };
-    let says_something = update.status.is_some()
-        || update.title.is_some()
-        || update.content.is_some()
-        || update.output.is_some();
     let mut news = Vec::new();
     if announced.get(&update.call).is_none() {
-        // Qwen updates calls that it never announced. The announcement comes without the outcome.
+        // Qwen updates calls that it never announced. The announcement comes without the outcome,
+        // and the update without what the announcement said.
         let unfinished = Tool { status: None, content: None, raw_output: None, ..tool.clone() };
         news.push(said(announced.announce(&unfinished)));
+        (update.locations, update.input) = (None, None);
     }
-    if says_something {
+    if update != (ToolUpdate { call: update.call.clone(), ..ToolUpdate::default() }) {
         news.push(said(Event::ToolUpdate(update)));
     }
     news

@@ -62,6 +62,7 @@ pub struct PromptArgs {
 pub async fn run(ctx: &mut Ctx, args: &PromptArgs) -> Outcome {
     let params = params(args, &text_or_stdin(&args.text)?)?;
     let link = ctx.link().await?;
+    let seat = if args.detach { None } else { take_seat(ctx).await? };
     let answer = submit(&link, args, params).await?;
     if args.detach {
         ctx.show(&answer, |task: TaskRow| format!("{}\n", task.id))?;
@@ -71,7 +72,19 @@ pub async fn run(ctx: &mut Ctx, args: &PromptArgs) -> Outcome {
     if !ctx.globals.json {
         ctx.say(paint(DIM, format_args!("{} in chat {}, task {}", task.agent, task.chat, task.id)));
     }
-    stream(ctx, link, &task).await
+    stream(ctx, link, &task, seat).await
+}
+
+/// Where somebody can answer, that is told before the prompt is: a warm agent may ask sooner than
+/// its task can be subscribed to, and a question that nobody watches is answered by a rule.
+async fn take_seat(ctx: &mut Ctx) -> Result<Option<Link>, CliError> {
+    if !ctx.can_ask() || ctx.globals.json {
+        return Ok(None);
+    }
+    let seat = ctx.link().await?;
+    let filter = json!({"answers_permissions": true, "types": ["permission_requested"]});
+    seat.raw("events/subscribe", filter).await?;
+    Ok(Some(seat))
 }
 
 fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
@@ -121,7 +134,7 @@ async fn submit(
 
 /// Streams a task to its end. It was submitted before it is subscribed to, so everything that
 /// the journal has of it is asked for.
-async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow) -> Outcome {
+async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow, mut seat: Option<Link>) -> Outcome {
     let can_ask = ctx.can_ask() && !ctx.globals.json;
     let filter = json!({"task": task.id, "chat": task.chat, "answers_permissions": can_ask});
     let mut events = Follower::new(filter, Some(0), Patience::Limited).over(link);
@@ -132,6 +145,8 @@ async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow) -> Outcome {
         tokio::select! {
             event = events.next(ctx) => {
                 let event = event?;
+                // From its first event on the task's own subscription holds the seat.
+                seat.take();
                 show(ctx, &mut transcript, &event)?;
                 if let Some(state) = event.task_end() {
                     return Ok(Exit::of_task(state));

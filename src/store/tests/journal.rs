@@ -191,7 +191,13 @@ fn every_type_of_event_has_the_fields_of_the_contract() {
         status: "pending".into(),
         ..ToolCall::default()
     };
-    let update = ToolUpdate { call: "1".into(), output: Some(raw(r#"{"a":[1]}"#)), ..ToolUpdate::default() };
+    let update = ToolUpdate {
+        call: "1".into(),
+        locations: Some(raw(r#"[{"path":"/a"}]"#)),
+        input: Some(raw("{}")),
+        output: Some(raw(r#"{"a":[1]}"#)),
+        ..ToolUpdate::default()
+    };
     let plan = PlanEntry { content: "c".into(), status: "pending".into(), priority: "high".into() };
     let exit = Exit { code: None, signal: Some(9), stderr_tail: "boom".into() };
     let table = [
@@ -199,7 +205,10 @@ fn every_type_of_event_has_the_fields_of_the_contract() {
             Event::ToolCall(ToolCall { input: Some(raw("[1]")), ..call }),
             json!({"call": "1", "title": "t", "kind": "edit", "status": "pending", "locations": [], "input": [1]}),
         ),
-        (Event::ToolUpdate(update), json!({"call": "1", "status": null, "output": {"a": [1]}})),
+        (
+            Event::ToolUpdate(update),
+            json!({"call": "1", "status": null, "locations": [{"path": "/a"}], "input": {}, "output": {"a": [1]}}),
+        ),
         (
             Event::Plan { entries: vec![plan] },
             json!({"entries": [{"content": "c", "status": "pending", "priority": "high"}]}),

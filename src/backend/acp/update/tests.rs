@@ -78,6 +78,9 @@ fn an_opencode_tool_call_is_announced_and_updated() {
         ..ToolCall::default()
     };
     assert_eq!(read[0], Event::ToolCall(announced));
+    let Event::ToolUpdate(begun) = &read[1] else { panic!("{read:?}") };
+    assert_eq!(begun.locations, Some(raw(r#"[{"path":"/w/a"}]"#)));
+    assert_eq!(begun.input, Some(raw(r#"{"filePath":"/w/a"}"#)));
     let Event::ToolUpdate(ended) = &read[2] else { panic!("{read:?}") };
     assert_eq!(ended.status.as_deref(), Some("completed"));
     assert_eq!(ended.content, Some(raw(r#"[{"type":"diff","path":"/w/a","newText":"x"}]"#)));
@@ -109,13 +112,15 @@ fn an_update_that_says_nothing_is_nothing() {
 #[test]
 fn qwens_update_of_a_call_that_was_never_announced_is_preceded_by_an_announcement() {
     let read = events(&[
-        r#"{"sessionUpdate":"tool_call_update","toolCallId":"q1","status":"completed","title":"Writing to a.txt","kind":"edit","content":[{"type":"diff","path":"a.txt","oldText":"","newText":"x"}]}"#,
+        r#"{"sessionUpdate":"tool_call_update","toolCallId":"q1","status":"completed","title":"Writing to a.txt","kind":"edit","rawInput":{"path":"a.txt"},"content":[{"type":"diff","path":"a.txt","oldText":"","newText":"x"}]}"#,
         r#"{"sessionUpdate":"tool_call_update","toolCallId":"q1","status":"completed"}"#,
     ]);
     let Event::ToolCall(call) = &read[0] else { panic!("{read:?}") };
     assert_eq!((call.call.as_str(), call.kind.as_str(), call.status.as_str()), ("q1", "edit", "pending"));
-    assert_eq!(call.content, None);
-    assert!(matches!(&read[1], Event::ToolUpdate(update) if update.content.is_some()));
+    assert_eq!((&call.content, &call.input), (&None, &Some(raw(r#"{"path":"a.txt"}"#))));
+    let Event::ToolUpdate(update) = &read[1] else { panic!("{read:?}") };
+    assert!(update.content.is_some());
+    assert_eq!(update.input, None, "told with the announcement");
     assert_eq!(read.len(), 3);
 }
 

@@ -1,0 +1,74 @@
+//! The daemon as a unit of systemd's: a socket that is handed over, and word when it is ready.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::client::Client;
+use crate::support::home::Setup;
+use crate::support::wait::{PATIENCE, until};
+
+/// What systemd does before it starts a unit with a socket: the listener as descriptor 3, and the
+/// pid that it is meant for in the environment.
+const HAND_OVER: &str = r#"exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0""#;
+
+#[test]
+fn a_socket_of_systemd_is_served_and_left_where_it_is_and_ready_and_stopping_are_told() {
+    let home = Setup::new().home();
+    let handed = home.root().join("unit.sock");
+    let listener = UnixListener::bind(&handed).unwrap();
+    let told = home.root().join("notify.sock");
+    let notify = UnixDatagram::bind(&told).unwrap();
+    notify.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut daemon = home
+        .command("/bin/sh")
+        .args(["-c", HAND_OVER, env!("CARGO_BIN_EXE_hobd")])
+        .env("NOTIFY_SOCKET", &told)
+        .stdin(OwnedFd::from(listener))
+        .spawn()
+        .unwrap();
+    let mut word = || {
+        let mut text = [0; 256];
+        let n_bytes = notify.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..n_bytes]).trim().to_owned()
+    };
+    assert_eq!(word(), "READY=1");
+
+    let mut client = Client::connect(&handed).unwrap();
+    let hello = client.call("daemon/hello", json!({"client": "a test", "protocol": 1})).unwrap();
+    assert_eq!(hello["pid"], daemon.id());
+    assert!(!home.socket().exists(), "there is one socket, and it is systemd's");
+
+    client.call("daemon/shutdown", json!({"now": true})).unwrap();
+    assert_eq!(word(), "STOPPING=1");
+    let status = until("the daemon to stop", || daemon.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    assert!(handed.exists(), "systemd keeps its socket");
+}
+
+#[test]
+fn the_watchdog_is_told_within_its_time() {
+    let home = Setup::new().home();
+    let told = home.root().join("notify.sock");
+    let notify = UnixDatagram::bind(&told).unwrap();
+    notify.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let script = r#"WATCHDOG_USEC=500000 WATCHDOG_PID=$$ exec "$0" --exit-with-stdin"#;
+    let mut daemon = home
+        .command("/bin/sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_hobd")])
+        .env("NOTIFY_SOCKET", &told)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut n_told = 0;
+    while n_told < 3 {
+        let mut text = [0; 256];
+        let n_bytes = notify.recv(&mut text).expect("word from the daemon");
+        n_told += usize::from(text[..n_bytes].starts_with(b"WATCHDOG=1"));
+    }
+    drop(daemon.stdin.take());
+    let status = until("the daemon to stop", || daemon.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+}
