@@ -144,7 +144,8 @@ WHERE coalesce(t.chat_id, h.chat_id) IS NOT NULL;
 
 DROP TABLE tasks;
 ALTER TABLE new_tasks RENAME TO tasks;
-CREATE INDEX tasks_by_chat ON tasks (chat_id, agent);
+-- With the state, so that what waits is counted without looking at what has long ended.
+CREATE INDEX tasks_by_chat ON tasks (chat_id, agent, state);
 CREATE INDEX tasks_open ON tasks (num) WHERE state IN ('queued', 'held', 'dispatched', 'running');
 
 -- The rows of session_worktrees have moved; the verify query has the last word on it.

@@ -222,7 +222,8 @@ pub(super) fn agents_where(
             (SELECT count(*) FROM tasks AS t WHERE t.chat_id = a.chat_id AND t.agent = a.agent
                 AND t.state IN ('queued', 'held')) AS queued,
             (SELECT u.id FROM turns AS u JOIN tasks AS t ON t.id = u.task_id
-                WHERE u.ended_at IS NULL AND t.chat_id = a.chat_id AND t.agent = a.agent LIMIT 1) AS turn
+                WHERE u.ended_at IS NULL AND t.chat_id = a.chat_id AND t.agent = a.agent
+                AND t.state = 'running' LIMIT 1) AS turn
          FROM agent_sessions AS a JOIN chats AS c ON c.id = a.chat_id
          WHERE a.status IS NOT NULL AND {condition} ORDER BY a.created_at, a.chat_id, a.agent"
     );

@@ -9,6 +9,10 @@ use super::{Store, migrate};
 /// Ids that are named when a prefix fits several.
 const CANDIDATES_MAX: i64 = 5;
 
+/// The open states are named although one of them is meant: so the index of open tasks is used.
+const QUEUED: &str = "SELECT count(*) FROM tasks
+    WHERE state = 'queued' AND state IN ('queued', 'held', 'dispatched', 'running')";
+
 /// The database as `daemon/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseStatus {
@@ -77,7 +81,7 @@ fn status(conn: &Connection, path: String) -> Result<DatabaseStatus> {
         schema: migrate::schema(conn)? as u64,
         sessions: sql::count(conn, "SELECT count(*) FROM sessions WHERE state = 'open'", [])?,
         chats: sql::count(conn, "SELECT count(*) FROM chats WHERE state = 'open'", [])?,
-        queued: sql::count(conn, "SELECT count(*) FROM tasks WHERE state = 'queued'", [])?,
+        queued: sql::count(conn, QUEUED, [])?,
     })
 }
 
