@@ -32,6 +32,10 @@ const BATCH_COMMANDS_MAX: usize = 1024;
 /// Bytes of events in one transaction.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// The events that a command which need not be synced may write: the move of an agent session is
+/// one. Room for their numbers is made sure of before, as for streamed events.
+const PASSING_EVENTS_MAX: usize = 4;
+
 /// The wait after a first failure to write, doubled up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
@@ -185,7 +189,11 @@ impl Writer {
         for command in ahead {
             match command {
                 Command::Append(..) => events += 1,
-                Command::Run(job) => durable |= job.weight() == Weight::Durable,
+                Command::Run(job) => match job.weight() {
+                    Weight::Reads => {}
+                    Weight::Passing => events += PASSING_EVENTS_MAX,
+                    Weight::Durable => durable = true,
+                },
                 Command::Close(_) => {}
             }
         }

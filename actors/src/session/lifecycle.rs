@@ -225,7 +225,8 @@ fn exited(state: &Machine, produced: bool, how: String) -> Decision {
             let (job, mut effects) = lose(state, produced, &how);
             effects.push(Effect::RecordCrash { how });
             match job {
-                // It died with the job still at the door: one more start, of this very job.
+                // It died with the job still at the door. Nothing was sent, and there is no
+                // restart by itself: the next prompt starts anew.
                 Job::Waiting(task) => {
                     let ended = end_task(state, Backend::Down, task, Outcome::Failed, AGENT_CRASHED);
                     effects.extend(ended.effects);
