@@ -10,5 +10,6 @@ pub mod daemon;
 pub mod jsonrpc;
 pub mod paths;
 pub mod store;
+mod sync;
 pub mod sys;
 pub mod worktree;

@@ -16,6 +16,7 @@ pub mod id;
 pub mod links;
 mod persist;
 pub mod pool;
+mod port_error;
 pub mod ports;
 pub mod restart;
 pub mod root;

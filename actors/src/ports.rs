@@ -5,7 +5,6 @@
 //! is first polled. So an actor may call [`Store::append`] and then [`Store::end_turn`], and the
 //! end is written behind everything before it, whatever the runtime does with the futures.
 
-use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -19,6 +18,7 @@ use crate::event::{
 use crate::id::{
     AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId,
 };
+pub use crate::port_error::{PortError, chain};
 pub use crate::settings::{AgentSettings, Audience, Limits, PermissionPolicy, PermissionRules, Settings};
 
 /// Everything that the tree asks of the world.
@@ -32,44 +32,6 @@ pub struct Ports {
     pub settings: Arc<dyn Settings>,
     /// Who is looking.
     pub audience: Arc<dyn Audience>,
-}
-
-/// A collaborator failed: what was attempted, and why it could not be done.
-#[derive(Debug, thiserror::Error)]
-#[error("could not {action}")]
-pub struct PortError {
-    /// What was attempted, as an infinitive: `record the turn`.
-    pub action: &'static str,
-    /// Nothing was done, and another try may succeed: a full disk, a database that is held.
-    pub passing: bool,
-    /// Why it failed.
-    #[source]
-    pub source: Box<dyn Error + Send + Sync>,
-}
-
-impl PortError {
-    /// Says what was attempted when `source` happened, and that trying again will not help.
-    pub fn new(action: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { action, passing: false, source: source.into() }
-    }
-
-    /// Says that another try may succeed, or may not.
-    #[must_use]
-    pub fn passing(self, passing: bool) -> Self {
-        Self { passing, ..self }
-    }
-
-    /// The whole chain of causes, in one line.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 /// An answer that comes later. The request is already in line when this is returned.

@@ -102,6 +102,32 @@ async fn a_backend_that_keeps_no_limit_of_its_own_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_is_cancelled_on_its_way_gives_its_place_back() {
+    let limits = Limits { max_live: 1, max_running: 100, max_running_per_agent: 0 };
+    let (world, tree) = stage(Script { limits, ..Script::default() }).await;
+    let warm_up = submit(&world, &tree, "c-last", "demo");
+    ended(&world, &warm_up).await;
+    tree.handle().close_chat("c-last".into()).await.expect("closed");
+    for n in 0..20 {
+        let first = submit(&world, &tree, &format!("c-{n}"), "demo");
+        for _ in 0..n {
+            tokio::task::yield_now().await;
+        }
+        tree.handle().cancel(first.clone()).await.expect("cancelled");
+        ended(&world, &first).await;
+        // A start that had begun comes through, and its warm agent holds the place by right.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if !world.memory().alive.is_empty() {
+            tree.handle().close_chat(format!("c-{n}").as_str().into()).await.expect("closed");
+        }
+        let second = submit(&world, &tree, "c-last", "demo");
+        until(&format!("a place after {n} steps"), || world.state(&second) != Some(TaskState::Queued)).await;
+        ended(&world, &second).await;
+        tree.handle().close_chat("c-last".into()).await.expect("closed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_without_a_place_waits_and_says_so() {
     let limits = Limits { max_live: 1, max_running: 100, max_running_per_agent: 0 };
     let (world, tree) = stage(Script { limits, ..Script::default() }).await;

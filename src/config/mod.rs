@@ -39,6 +39,12 @@ const REDACTED: &str = "<redacted>";
 /// A variable whose name has one of these in it is taken for a secret.
 const SECRET_WORDS: [&str; 5] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"];
 
+/// Whether a variable of that name holds what nobody must read in a log or on a screen.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
 /// The whole configuration, every section and key of docs/contract.md.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -135,8 +141,8 @@ impl Loaded {
         let unsaid = if agent { Origin::Known } else { Origin::Default };
         let origin = self.origins.get(&key).cloned().unwrap_or(unsaid);
         let variable = agent && path.len() == 4 && path[2] == "env";
-        let secret = variable && SECRET_WORDS.iter().any(|word| path[3].to_ascii_uppercase().contains(word));
-        let value = if secret { REDACTED.to_owned() } else { value.to_string() };
+        let value =
+            if variable && is_secret_name(&path[3]) { REDACTED.to_owned() } else { value.to_string() };
         Shown { key, value, origin }
     }
 }

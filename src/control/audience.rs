@@ -4,12 +4,13 @@
 //! looks at a chat any more, its agent's questions are answered by policy, in the tree.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use hob_actors::id::ChatId;
 use hob_actors::{ports, tree};
 
 use crate::store::Store;
+use crate::sync::lock;
 
 /// What a subscription looks at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,7 +90,7 @@ impl Audience {
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
         // Every change is a single step, so a panic elsewhere leaves the counts whole.
-        self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.seats)
     }
 }
 

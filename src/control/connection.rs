@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -23,6 +23,7 @@ use super::server::{Place, Server};
 use super::subscribe::{Subscription, WINDOW_BYTES};
 use super::watched::Watched;
 use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Peer, Problem, RequestId};
+use crate::sync::lock;
 
 /// Requests of one connection that are worked on at once; more are read when one is done.
 const REQUESTS_MAX: usize = 64;
@@ -48,11 +49,6 @@ pub(super) struct Connection {
     max_frame: usize,
     max_backlog: usize,
     is_cut_off: AtomicBool,
-}
-
-/// A panic elsewhere leaves these whole: every change is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connection {

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use hob_actors::ports::PortError;
+use hob_actors::ports::{PortError, chain};
 use hob_actors::tree::{Refusal, TreeError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -291,18 +291,6 @@ impl From<Refusal> for RpcFailure {
             Refusal::FailedTooOften(_) => Self::unavailable(refusal.to_string()),
         }
     }
-}
-
-/// An error and all its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// The longest piece of a client's text that an error repeats, in characters.

@@ -4,9 +4,11 @@
 //! wait for each other.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::OwnedMutexGuard;
+
+use crate::sync::lock;
 
 type Lane = tokio::sync::Mutex<()>;
 
@@ -42,7 +44,7 @@ impl Flights {
 
     fn lane(&self, key: String) -> Arc<Lane> {
         // Every change of the map is a single step, so a panic elsewhere leaves it whole.
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = lock(&self.0);
         lanes.retain(|_, lane| lane.strong_count() > 0);
         if let Some(lane) = lanes.get(&key).and_then(Weak::upgrade) {
             return lane;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use hob_actors::event::{Event, Level, NewEvent, Scope};
 use hob_actors::id::{ChatId, SessionId, TaskId};
-use hob_actors::ports::{Permit, Store as _};
+use hob_actors::ports::{Permit, Store as _, chain};
 
 use super::Services;
-use super::error::{RpcFailure, chain};
+use super::error::RpcFailure;
 use super::params::StateName;
 use super::wire::SessionRow;
 use crate::store::{NewSession, NewWorktree, TaskFilter, WorktreeFacts, fresh_id};

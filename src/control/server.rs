@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
@@ -18,6 +18,7 @@ use super::connection;
 use super::error::RpcFailure;
 use super::peer_check;
 use crate::jsonrpc::{Peer, RpcError};
+use crate::sync::lock;
 
 /// After a failed accept (out of descriptors, as a rule) the next waits so long.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -59,7 +60,7 @@ struct Clients {
 impl Clients {
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
         // Every change is a single insert or remove, so a panic elsewhere leaves the map whole.
-        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connected)
     }
 
     /// Whether one more fits. Where none does, a client that never said anything for longer than

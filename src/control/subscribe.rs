@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use hob_actors::ports::chain;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,7 @@ impl Subscription {
     pub(super) async fn run(mut self, store: Store) {
         self.answered.cancelled().await;
         if let Err(error) = self.serve(&store).await {
-            tracing::warn!(subscription = %self.id, error = %super::error::chain(&error), "subscription ended");
+            tracing::warn!(subscription = %self.id, error = %chain(&error), "subscription ended");
             // A reader that comes back with its cursor has lost nothing.
             self.peer.close();
         }
@@ -122,7 +123,12 @@ fn notification(subscription: &str, event: &str) -> Bytes {
     line.put_slice(subscription.as_bytes());
     line.put_slice(MIDDLE.as_bytes());
     // Raw values of agents may hold newlines between their tokens, which would cut the line.
-    line.extend(event.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    for (n, piece) in event.split(['\n', '\r']).enumerate() {
+        if n > 0 {
+            line.put_u8(b' ');
+        }
+        line.put_slice(piece.as_bytes());
+    }
     line.put_slice(TAIL.as_bytes());
     line.freeze()
 }

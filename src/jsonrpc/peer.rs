@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::encode::{Answering, Outgoing, encode};
 use super::frame::{Frame, Ndjson};
 use super::message::{Message, RequestId, RpcError};
+use crate::sync::lock;
 
 /// What a message costs in permits besides its bytes, so that a flood of tiny lines is bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 256;
@@ -117,11 +118,6 @@ pub struct Inbox {
     calls: Arc<Calls>,
     /// A message that was read and waits for room.
     waiting: Option<(Message, u32)>,
-}
-
-/// A panic elsewhere leaves these maps whole: every change is a single insert or remove.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Begins to speak over `read` and `write`. Must be called inside a runtime.
@@ -286,9 +282,11 @@ impl Peer {
 
     /// Resolves when fewer than `below` bytes wait to be written, or none ever will be.
     pub async fn drained(&self, below: usize) {
-        loop {
+        // Nearly always so, and then there is nothing to wait for.
+        while self.backlog() >= below {
             let mut written = pin!(self.0.backlog.written.notified());
             written.as_mut().enable();
+            // What was written since the last look is not told of again.
             if self.backlog() < below || self.0.ended.is_cancelled() {
                 return;
             }

@@ -2,7 +2,7 @@
 //! its own. When it is run and answered is the business of `writer.rs`.
 
 use hob_actors::event::NewEvent;
-use hob_actors::ports::Permit;
+use hob_actors::ports::{Permit, chain};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -144,16 +144,4 @@ fn taken(job: &dyn Job) -> StoreError {
         Some(error) => StoreError::other("write to the database", chain(error)),
         None => StoreError::Closed,
     }
-}
-
-/// An error and its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -161,6 +161,9 @@ pub enum OpenError {
     /// The file system cannot hold a write-ahead log.
     #[error("the file system of the database cannot hold a write-ahead log; keep the state on a local disk")]
     NoLog,
+    /// The file could not be made.
+    #[error("could not make the file of the database")]
+    Make(#[source] std::io::Error),
     /// The file could not be opened or read.
     #[error("could not open the database")]
     Sqlite(#[from] rusqlite::Error),

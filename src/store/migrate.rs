@@ -5,12 +5,13 @@
 //! the database is not opened.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, Transaction};
 use rusqlite_migration::{HookError, M, Migrations};
 
 use super::error::OpenError;
+use crate::sync::lock;
 
 /// Lost rows that are named in an error.
 const NAMED_ROWS_MAX: usize = 20;
@@ -75,13 +76,13 @@ fn advance(conn: &mut Connection, position: usize, step: &Step) -> Result<(), Op
                 if rows.is_empty() {
                     return Ok(());
                 }
-                *lost.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+                *lock(&lost) = rows;
                 Err(HookError::Hook("it would not keep everything".to_owned()))
             })
         })
         .collect();
     Migrations::new(steps).to_version(conn, position + 1).map_err(|error| {
-        let rows = std::mem::take(&mut *lost.lock().unwrap_or_else(PoisonError::into_inner));
+        let rows = std::mem::take(&mut *lock(&lost));
         if rows.is_empty() {
             OpenError::Migration { name: step.name, source: error.into() }
         } else {
@@ -130,6 +131,7 @@ fn backup(conn: &Connection, database: &Path, schema: usize) -> Result<PathBuf, 
         return Err(failed(format!("the path {} is not UTF-8", unfinished.display()).into()));
     };
     conn.pragma_update(None, "synchronous", "FULL").map_err(|error| failed(error.into()))?;
+    super::make_private(&unfinished).map_err(|error| failed(error.into()))?;
     conn.execute("VACUUM INTO ?1", [path]).map_err(|error| failed(error.into()))?;
     std::fs::rename(&unfinished, &target).map_err(|error| failed(error.into()))?;
     tracing::info!(copy = %target.display(), "database copied before its migration");

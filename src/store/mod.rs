@@ -37,9 +37,12 @@ pub mod words;
 mod worktrees;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -60,6 +63,8 @@ pub use self::status::{DatabaseStatus, Kind};
 pub use self::tasks::{NewTask, Submitted, TaskFilter};
 pub use self::worktrees::{NewWorktree, WorktreeFacts};
 use self::writer::Signals;
+
+use crate::sync::lock;
 
 /// Threads that read.
 const READERS: usize = 3;
@@ -109,6 +114,7 @@ impl Store {
         if rusqlite::version_number() < SQLITE_MIN {
             return Err(OpenError::OldSqlite { found: rusqlite::version() });
         }
+        make_private(database).map_err(OpenError::Make)?;
         migrate::migrate(database)?;
         let conn = connect(database)?;
         prepare(&conn)?;
@@ -134,7 +140,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         let (sender, ended) = oneshot::channel();
         let readers = self.0.readers.close();
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = lock(&self.0.writer).take();
         let joined = |threads: Vec<JoinHandle<()>>| async move {
             tokio::task::spawn_blocking(move || {
                 for thread in threads {
@@ -216,6 +222,16 @@ fn unreadable(error: StoreError) -> OpenError {
             Err(source) => OpenError::Migration { name: "none", source },
         },
         other => OpenError::Migration { name: "none", source: other.into() },
+    }
+}
+
+/// Makes an empty file that only its owner can read, unless there is one: SQLite would let
+/// everybody read it. SQLite gives the log beside it the rights of the file itself. A file that is
+/// new was never locked, so closing it here drops no lock.
+fn make_private(file: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::error::StoreError;
 use super::sql::Result;
+use crate::sync::lock;
 
 /// An answer of the store that comes later. What was asked for is already in line; dropping this
 /// does not take it back.
@@ -74,7 +75,7 @@ impl Pool {
             let answer = consistent(conn, query).map_err(|error| error.while_trying_to(action));
             sender.send(answer).ok();
         });
-        if let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        if let Some(queue) = lock(&self.queue).as_ref() {
             // Without threads the job is dropped, and its reply says that the store is closed.
             queue.send(job).ok();
         }
@@ -83,8 +84,8 @@ impl Pool {
 
     /// Takes no more queries, and hands out the threads to be waited for.
     pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
+        lock(&self.queue).take();
+        std::mem::take(&mut *lock(&self.threads))
     }
 }
 
@@ -97,7 +98,7 @@ fn consistent<T>(conn: &Connection, query: impl FnOnce(&Connection) -> Result<T>
 
 fn serve(conn: Connection, queue: &Mutex<Receiver<Query>>) {
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = lock(queue).recv();
         let Ok(query) = next else { return };
         // A bug in one query must not take a thread from all others; its caller sees a closed store.
         if std::panic::catch_unwind(AssertUnwindSafe(|| query(&conn))).is_err() {

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
+use hob_actors::ports::chain;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use super::command::{Command, Tx, Weight, chain, in_savepoint};
+use super::command::{Command, Tx, Weight, in_savepoint};
 use super::error::{Severity, StoreError, severity};
 use super::journal::Line;
 use super::sql::Result;

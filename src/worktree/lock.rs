@@ -7,13 +7,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
 use super::error::{WorktreeError, WorktreeErrorKind};
+use crate::sync::lock;
 
 /// How often a lock that another process holds is looked at: nobody tells when it is free.
 const POLL: Duration = Duration::from_millis(50);
@@ -82,7 +83,7 @@ impl Locks {
     }
 
     fn lock_of(&self, common_dir: &Path) -> Arc<tokio::sync::Mutex<()>> {
-        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut here = lock(&self.here);
         if here.len() >= REPOS_REMEMBERED_MAX {
             here.retain(|_, lock| Arc::strong_count(lock) > 1);
         }

@@ -8,7 +8,7 @@
 /// Medians of seven, release build, two busy cores, a packed repository of files of 4 KiB in 100
 /// directories, libgit2 and `git` 2.47: 1,000 files 152 and 139 ms, 5,000 files 329 and 167 ms,
 /// 20,000 files 1,375 and 867 ms. (With loose objects there is no difference worth a process:
-/// 5,000 files 230 and 252 ms.) `measures_both_methods` in the tests prints them anew.
+/// 5,000 files 230 and 252 ms.)
 pub const PROGRAM_FILES_MIN: usize = 2_000;
 
 /// The oldest `git` that is used.

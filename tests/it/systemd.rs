@@ -29,7 +29,7 @@ fn a_socket_of_systemd_is_served_and_left_where_it_is_and_ready_and_stopping_are
         .stdin(OwnedFd::from(listener))
         .spawn()
         .unwrap();
-    let mut word = || {
+    let word = || {
         let mut text = [0; 256];
         let n_bytes = notify.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..n_bytes]).trim().to_owned()

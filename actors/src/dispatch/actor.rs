@@ -200,7 +200,14 @@ impl Desk {
     fn acquired(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, acquired: Acquired) {
         let Some(entry) = self.queue.get_mut(&task) else { return };
         match acquired {
-            _ if entry.cancelled => self.end(me, task, Outcome::Cancelled, NOT_BEGUN),
+            _ if entry.cancelled => {
+                if let Ok(actor) = acquired {
+                    // It has nothing to do, which it tells the pool when it is asked: a new one
+                    // counts as busy until then.
+                    actor.cast(SessionMsg::Cancel(task.clone())).ok();
+                }
+                self.end(me, task, Outcome::Cancelled, NOT_BEGUN);
+            }
             Ok(actor) => {
                 let (card, me) = (entry.card.clone(), me.clone());
                 self.effects.spawn(async move {

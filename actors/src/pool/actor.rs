@@ -198,12 +198,12 @@ impl Kept {
         if entry.view.as_ref().is_none_or(|old| old.status != view.status) {
             entry.since = Instant::now();
         }
-        let let_go = entry.view.as_ref().is_some_and(|old| old.live) && !view.live;
+        let held_place = entry.may_live();
         if entry.view.as_ref().map(|old| &old.turn) != Some(&view.turn) {
             self.lru.touch(&key);
         }
         entry.view = Some(view);
-        if let_go {
+        if held_place && !entry.may_live() {
             tell(&self.links.dispatcher, DispatchMsg::PlaceFreed);
         }
     }

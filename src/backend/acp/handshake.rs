@@ -194,6 +194,7 @@ impl Handshake {
         let saved = wanted.resume.clone().unwrap_or_default();
         let mut answer = RawValue::NULL.to_owned();
         let mut step = ladder::first(facts);
+        let mut logged_in = false;
         loop {
             let seen = match &step {
                 Step::Done(context) => {
@@ -220,9 +221,12 @@ impl Handshake {
             };
             let seen = match seen {
                 Err(Failure::Refused(error)) if error.code == AUTH_REQUIRED => {
+                    if logged_in {
+                        return Err(Failure::Permanent(log_in(&error, &hello.methods)));
+                    }
                     self.authenticate(&error, &hello.methods).await?;
-                    // Again from the start of the ladder; a second refusal is final.
-                    step = Step::New(facts.has_history.then(|| errors::describe(&error)));
+                    logged_in = true;
+                    step = ladder::first(facts);
                     continue;
                 }
                 Err(Failure::Refused(error)) => Seen::Refused(error.code, errors::describe(&error)),

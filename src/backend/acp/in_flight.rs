@@ -2,9 +2,10 @@
 //! agent. Shared by the handle, which asks and answers, and the router, which hears.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::jsonrpc::{CallError, RequestId};
+use crate::sync::lock;
 
 /// Questions of an agent that wait at once. An agent that asks more is refused.
 const QUESTIONS_MAX: usize = 64;
@@ -34,7 +35,7 @@ pub(super) struct InFlight(Mutex<Open>);
 impl InFlight {
     /// Every change is a single insert or remove, so a panic elsewhere leaves it whole.
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Sends a prompt. Its answer cannot be heard before it is noted here.

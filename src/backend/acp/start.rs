@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hob_actors::event::Exit;
 use hob_actors::id::BackendSessionId;
-use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed};
+use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed, chain};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -106,12 +106,7 @@ pub async fn start(
 }
 
 fn not_spawned(spec: &Spec, error: &SpawnError) -> StartFailed {
-    let mut message = format!("could not start `{}`: {error}", spec.command);
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        message.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
+    let message = format!("could not start `{}`: {}", spec.command, chain(error));
     StartFailed { permanent: error.permanent(), message, exit: None }
 }
 

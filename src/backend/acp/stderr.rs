@@ -2,12 +2,13 @@
 //! without secrets.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// A variable whose name has one of these in it holds a secret.
-const SECRET_WORDS: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+use crate::config::is_secret_name;
+use crate::sync::lock;
+
 /// Shorter values are not taken for secrets: they would hide half of every message.
 const SECRET_BYTES_MIN: usize = 6;
 /// What is read at once.
@@ -17,13 +18,9 @@ const REDACTED: &str = "<redacted>";
 
 /// The values in an environment that nobody must read in a log, longest first.
 pub fn secrets(env: &BTreeMap<String, String>) -> Vec<String> {
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_uppercase();
-        SECRET_WORDS.iter().any(|word| name.contains(word))
-    };
     let mut values: Vec<String> = env
         .iter()
-        .filter(|(name, value)| is_secret(name) && value.len() >= SECRET_BYTES_MIN)
+        .filter(|(name, value)| is_secret_name(name) && value.len() >= SECRET_BYTES_MIN)
         .map(|(_, value)| value.clone())
         .collect();
     // Where one secret begins with another, the longer one goes first.
@@ -50,7 +47,7 @@ impl Tail {
 
     fn with<T>(&self, act: impl FnOnce(&mut Ring) -> T) -> T {
         // A panic half-way leaves a ring that is at worst too long by one read.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.0))
     }
 
     pub(super) fn push(&self, bytes: &[u8]) {

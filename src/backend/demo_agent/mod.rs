@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::message::{INVALID_PARAMS, INVALID_REQUEST};
 use crate::jsonrpc::{self, Limits, Message, Peer, RequestId, RpcError};
+use crate::sync::lock;
 use memory::{Line, Memory};
 use turn::Turn;
 
@@ -114,10 +115,6 @@ async fn serve(
         }
     }
     agent.cancel_all();
-}
-
-fn lock(memory: &Mutex<Memory>) -> std::sync::MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Agent {

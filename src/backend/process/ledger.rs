@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 /// Why the ledger could not be written or read.
 pub type LedgerError = Box<dyn Error + Send + Sync>;
@@ -97,7 +99,7 @@ impl MemoryLedger {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Rows) -> T) -> T {
-        act(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.rows))
     }
 
     fn change(&self, attempt: u32, act: impl FnOnce(&mut ProcessRow)) -> Written<()> {

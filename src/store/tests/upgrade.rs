@@ -202,3 +202,19 @@ async fn every_table_is_strict() {
                AND name NOT LIKE 'sqlite_%'";
     assert!(rows_of(&peek(&stage.path()), sql).is_empty());
 }
+
+#[tokio::test]
+async fn the_database_its_log_and_its_copy_are_for_their_owner_alone() {
+    let mode = |path: &Path| {
+        let found = std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777
+    };
+    let stage = Stage::set().await;
+    for name in ["hob.db", "hob.db-wal", "hob.db-shm"] {
+        assert_eq!(mode(&stage.dir.path().join(name)), 0o600, "{name}");
+    }
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(&old_file(&dir, "")).unwrap();
+    assert_eq!(mode(&dir.path().join("hob.db.schema-1.bak")), 0o600);
+    drop(store);
+}

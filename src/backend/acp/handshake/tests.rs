@@ -224,3 +224,21 @@ async fn a_refused_start_tells_what_was_refused() {
     let stranger = shake(wanted(), |_, _, _| (vec![], Err(-32601))).await;
     assert!(stranger.permanent().contains("Agent Client Protocol"));
 }
+
+#[tokio::test]
+async fn after_a_log_in_the_saved_conversation_is_still_taken_up() {
+    let script: Script = |method, params, before| match (method, before) {
+        ("initialize", _) => {
+            let mut hello = hello(json!({"loadSession": true, "sessionCapabilities": {"list": {}}}));
+            hello["authMethods"] = json!([{"id": "openai", "name": "Key"}]);
+            (vec![], Ok(hello))
+        }
+        ("session/list", 0) => (vec![], Err(-32000)),
+        ("authenticate", _) => (vec![], Ok(json!({}))),
+        _ => goose(method, params, before),
+    };
+    let outcome = shake(Wanted { resume: Some("old".into()), has_history: true, ..wanted() }, script).await;
+    let expected = ["initialize", "session/list", "authenticate", "session/list", "session/load"];
+    assert_eq!(outcome.methods(), expected);
+    assert_eq!(outcome.opened().context, Context::Loaded);
+}
