@@ -157,7 +157,11 @@ impl Store {
         let told = self.0.commands.send(Command::Close(sender)).is_ok();
         let ended = told && ended.await.is_ok();
         joined(vec![writer]).await;
-        if ended { Ok(()) } else { Err(StoreError::Closed) }
+        if ended {
+            return Ok(());
+        }
+        let why = self.0.failed.borrow().clone();
+        Err(why.map_or(StoreError::Closed, |why| StoreError::other("write what was left", why)))
     }
 
     /// Resolves when the writer ended by a failure, with the reason: the daemon must end then.

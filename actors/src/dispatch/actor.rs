@@ -76,6 +76,8 @@ pub struct Desk {
     links: Links,
     queue: Queue,
     loaded: bool,
+    /// Cancels that came before the queue was read: the task may be in it.
+    early: Vec<(TaskId, RpcReplyPort<()>)>,
     quiet: bool,
     effects: JoinSet<()>,
 }
@@ -95,6 +97,7 @@ impl Actor for Dispatcher {
             links,
             queue: Queue::default(),
             loaded: false,
+            early: Vec::new(),
             quiet: false,
             effects: JoinSet::new(),
         })
@@ -178,6 +181,9 @@ impl Desk {
             }
         }
         self.loaded = true;
+        for (task, reply) in std::mem::take(&mut self.early) {
+            self.cancel(me, task, reply);
+        }
     }
 
     fn start_next(&mut self, me: &ActorRef<DispatchMsg>) {
@@ -256,6 +262,7 @@ impl Desk {
                     me.cast(DispatchMsg::Ended(task)).ok();
                 });
             }
+            None if !self.loaded => self.early.push((task, reply)),
             // Terminal, or never heard of: nothing to do.
             None => {
                 reply.send(()).ok();

@@ -31,6 +31,8 @@ const ACTOR_PERIOD: Duration = Duration::from_secs(60);
 const PROMISE: Duration = Duration::from_secs(60);
 /// How long an ordered stop of one agent session may take: its stop grace and its records.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same without any grace: nobody who is in a hurry waits for a disk that takes nothing.
+const LEAVE_NOW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keeps the agent sessions.
 pub struct Pool;
@@ -322,12 +324,13 @@ impl Kept {
         self.promised.retain(|key, _| !which(key));
         let actors: Vec<_> =
             self.entries.iter().filter(|(key, _)| which(key)).filter_map(|(_, e)| e.actor.clone()).collect();
+        let limit = if now { LEAVE_NOW_TIMEOUT } else { LEAVE_TIMEOUT };
         self.effects.spawn(async move {
             let mut leaving = JoinSet::new();
             for actor in actors {
                 leaving.spawn(async move {
                     // An actor that is gone already has left.
-                    ask_actor("session", &actor, |reply| SessionMsg::Leave(why, now, reply), LEAVE_TIMEOUT)
+                    ask_actor("session", &actor, |reply| SessionMsg::Leave(why, now, reply), limit)
                         .await
                         .ok();
                 });

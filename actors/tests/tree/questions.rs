@@ -1,4 +1,4 @@
-//! Questions of agents: who answers, when, and that it happens once.
+//! Questions of an agent: who answers them, and when.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hob_actors::id::AgentKey;
 use hob_actors::ports::{PermissionAsk, PermissionPolicy};
 use hob_actors::tree::{Answered, PermissionReply, Remember};
 
-use super::{ended, stage, submit, until};
+use crate::stage::{ended, stage, submit, until};
 
 fn ask() -> PermissionAsk {
     let option =

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io::BufRead;
 
+use nix::sys::termios::{FlushArg, tcflush};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -68,10 +69,23 @@ impl Asker {
     }
 
     fn show(&mut self, ctx: &mut Ctx) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.forget_typed();
         let Some(question) = self.waiting.front() else { return };
         ctx.say(choices(&question.options));
         ctx.mutter("answer: ");
         self.lines.get_or_insert_with(read_lines);
+    }
+
+    /// What was typed before a question is shown is no answer to it.
+    fn forget_typed(&mut self) {
+        // Not a terminal: then nobody types.
+        tcflush(std::io::stdin(), FlushArg::TCIFLUSH).ok();
+        if let Some(lines) = &mut self.lines {
+            while lines.try_recv().is_ok() {}
+        }
     }
 
     async fn line(&mut self) -> Option<String> {

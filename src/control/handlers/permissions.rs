@@ -75,7 +75,10 @@ async fn recorded(call: &Call, id: &str) -> Done<PermissionRow> {
 
 fn settled(row: &PermissionRow) -> RpcFailure {
     let state = if row.state == "pending" { "no longer open" } else { row.state.as_str() };
-    let by = row.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+    let by = row.by.as_ref().map_or(String::new(), |by| match row.state.as_str() {
+        "answered" => format!(" by {by}"),
+        _ => format!(" ({by})"),
+    });
     RpcFailure::conflict(format!("permission `{}` is {state}{by}", row.id))
 }
 

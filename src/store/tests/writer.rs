@@ -49,7 +49,13 @@ async fn a_command_that_fails_takes_no_neighbour_with_it() {
 async fn commands_that_wait_together_are_committed_together() {
     let stage = Stage::set().await;
     let (go, gate) = std::sync::mpsc::channel::<()>();
-    let waiting = stage.store.write("wait at a gate", move |_| Ok(gate.recv().is_ok()));
+    let (arrived, at_gate) = tokio::sync::oneshot::channel();
+    let waiting = stage.store.write("wait at a gate", move |_| {
+        arrived.send(()).ok();
+        Ok(gate.recv().is_ok())
+    });
+    // Its group is closed now: what comes next waits together for the one after.
+    at_gate.await.unwrap();
     let first = stage.store.submit(prompt_to("c", "x"));
     let other = peek(&stage.path());
     let second = stage.store.write("look from inside and outside", move |tx| {
