@@ -69,8 +69,8 @@ impl Asker {
     }
 
     fn show(&mut self, ctx: &mut Ctx) {
-        let Some(question) = self.waiting.front() else { return };
         self.forget_typed();
+        let Some(question) = self.waiting.front() else { return };
         ctx.say(choices(&question.options));
         ctx.mutter("answer: ");
         self.lines.get_or_insert_with(read_lines);
