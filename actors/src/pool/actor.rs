@@ -330,7 +330,9 @@ impl Kept {
             for actor in actors {
                 leaving.spawn(async move {
                     // An actor that is gone already has left.
-                    ask_actor("session", &actor, |reply| SessionMsg::Leave(why, now, reply), limit).await.ok();
+                    ask_actor("session", &actor, |reply| SessionMsg::Leave(why, now, reply), limit)
+                        .await
+                        .ok();
                 });
             }
             leaving.join_all().await;
