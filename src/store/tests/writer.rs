@@ -49,7 +49,13 @@ async fn a_command_that_fails_takes_no_neighbour_with_it() {
 async fn commands_that_wait_together_are_committed_together() {
     let stage = Stage::set().await;
     let (go, gate) = std::sync::mpsc::channel::<()>();
-    let waiting = stage.store.write("wait at a gate", move |_| Ok(gate.recv().is_ok()));
+    let (arrive, arrived) = tokio::sync::oneshot::channel::<()>();
+    let waiting = stage.store.write("wait at a gate", move |_| {
+        arrive.send(()).ok();
+        Ok(gate.recv().is_ok())
+    });
+    // Else the group at the gate may take the first along and leave the second.
+    arrived.await.unwrap();
     let first = stage.store.submit(prompt_to("c", "x"));
     let other = peek(&stage.path());
     let second = stage.store.write("look from inside and outside", move |tx| {
@@ -99,6 +105,7 @@ async fn while_another_holds_the_file_commands_are_refused_and_events_wait() {
         stage.store.append(text(&scope, &n.to_string()), Permit::free());
     }
     assert!(matches!(stage.store.submit(prompt_to("c", "x")).await, Err(StoreError::Busy(_))));
+    assert!(stage.store.trouble().is_some_and(|why| why.contains("another program")));
     stage.store.append(text(&scope, "10"), Permit::free());
     other.execute_batch("COMMIT").unwrap();
 
@@ -117,6 +124,25 @@ async fn while_another_holds_the_file_commands_are_refused_and_events_wait() {
     };
     tokio::time::timeout(Duration::from_secs(10), all_kept).await.unwrap();
     assert!(stage.store.submit(prompt_to("c", "x")).await.unwrap().fresh);
+    assert_eq!(stage.store.trouble(), None);
+}
+
+#[tokio::test]
+async fn the_store_stays_in_trouble_with_nothing_to_write_until_the_file_can_be_written_to() {
+    let stage = Stage::set().await;
+    let read_only = |on: bool| {
+        move |tx: &mut Tx<'_>| {
+            Ok(tx.conn.execute_batch(if on { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" })?)
+        }
+    };
+    stage.store.write("take the pen away", read_only(true)).await.unwrap();
+    assert!(matches!(stage.store.submit(prompt_to("c", "x")).await, Err(StoreError::ReadOnly(_))));
+    // Every attempt is told, also those with nothing in the queue.
+    let mut told = stage.store.0.trouble.subscribe();
+    for _ in 0..3 {
+        tokio::time::timeout(Duration::from_secs(10), told.changed()).await.unwrap().unwrap();
+        assert!(told.borrow_and_update().is_some());
+    }
 }
 
 #[tokio::test]
@@ -140,7 +166,9 @@ async fn any_other_failure_of_the_database_ends_the_writer_and_is_told() {
     let reason = tokio::time::timeout(Duration::from_secs(10), stage.store.failed()).await.unwrap();
     assert!(reason.contains("no_such_table"), "{reason}");
     assert!(matches!(stage.store.submit(prompt_to("c", "x")).await, Err(StoreError::Closed)));
-    assert!(matches!(stage.store.close().await, Err(StoreError::Closed)));
+    let error = stage.store.close().await.unwrap_err();
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(source.contains("no_such_table"), "{error}: {source}");
 }
 
 #[tokio::test]
