@@ -240,7 +240,7 @@ impl Writer {
     /// Whether the disk takes a page, and has room for more; changes nothing.
     fn probe(&self) -> Result<()> {
         let room = self.conn.path().and_then(|path| statvfs(path).ok());
-        let room = room.map(|disk| u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()));
+        let room = room.map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
         if room.is_some_and(|bytes| bytes < ROOM_MIN) {
             return Err(StoreError::Full(format!("less than {ROOM_MIN} bytes are free")));
         }
