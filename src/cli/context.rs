@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::error::{CliError, Exit};
-use super::link::Link;
+use super::link::{Link, unreachable_holder};
 use super::start;
 use crate::paths::{PathOverrides, Paths};
 
@@ -72,6 +72,15 @@ impl Ctx {
     /// A connection to the daemon, which is not started.
     pub async fn link_if_running(&self) -> Result<Link, CliError> {
         Link::open(&self.paths()?).await
+    }
+
+    /// The same for a command that asks only whether a daemon runs: one that runs without being
+    /// reachable is not said to be absent.
+    pub async fn link_to_holder(&self) -> Result<Link, CliError> {
+        match self.link_if_running().await {
+            Err(error) if error.is_no_daemon() => Err(unreachable_holder(&self.paths()?).unwrap_or(error)),
+            linked => linked,
+        }
     }
 
     /// Prints data. It is flushed, so that whoever reads it sees it at once.

@@ -31,7 +31,7 @@ pub struct DownArgs {
 
 /// Exit 3 where no daemon runs.
 pub async fn run(ctx: &mut Ctx, args: &DownArgs) -> Outcome {
-    let mut link = ctx.link_if_running().await?;
+    let mut link = ctx.link_to_holder().await?;
     let pid = link.hello.pid;
     let mut params = json!({});
     if let Some(seconds) = args.drain {

@@ -2,6 +2,7 @@
 //!
 //! It starts no daemon; that is the business of [`super::start`].
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,6 +99,27 @@ pub fn socket_in_lock(lock: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(socket.trim()))
 }
 
+/// What to say of a daemon that holds the lock of a home but does not answer at its socket.
+pub fn unreachable_holder(paths: &Paths) -> Option<CliError> {
+    let pid = holder(&paths.lock)?;
+    let message = format!("hobd (pid {pid}) runs here, but nothing answers at {}", paths.socket.display());
+    Some(CliError::new(Exit::TryAgain, message).hint(format!("try again in a moment, else `kill {pid}`")))
+}
+
+/// The process that holds the lock. Looks only: a lock of our own, however short, would be in the
+/// way of a daemon that starts just now.
+fn holder(lock: &Path) -> Option<u32> {
+    let inode = std::fs::metadata(lock).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 708 fd:01:3954371 0 EOF`
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, pid) = (words.next()?, words.nth(2)?);
+        let of = words.next()?.rsplit(':').next()?.parse::<u64>().ok()?;
+        (kind == "FLOCK" && of == inode).then(|| pid.parse().ok())?
+    })
+}
+
 fn lost() -> CliError {
     CliError::new(Exit::NoDaemon, "the daemon closed the connection")
 }
@@ -105,6 +127,22 @@ fn lost() -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_holds_a_lock_is_found_without_taking_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hob.lock");
+        assert_eq!(holder(&path), None);
+        let held = crate::daemon::HomeLock::take(&path, Path::new("/run/hob.sock")).unwrap();
+        assert_eq!(holder(&path), Some(std::process::id()));
+        let env = [("HOB_HOME".to_owned(), dir.path().display().to_string())].into();
+        let paths = Paths::resolve(&crate::paths::PathOverrides::default(), &env).unwrap();
+        let error = unreachable_holder(&paths).unwrap();
+        assert!(error.message.contains(&format!("pid {}", std::process::id())), "{}", error.message);
+        drop(held);
+        assert!(unreachable_holder(&paths).is_none());
+        assert_eq!(holder(&path), None);
+    }
 
     #[test]
     fn the_lock_file_names_the_socket_after_the_pid() {

@@ -16,7 +16,7 @@ pub struct StatusArgs {}
 
 /// Exit 3 where no daemon runs.
 pub async fn run(ctx: &mut Ctx, _args: &StatusArgs) -> Outcome {
-    let link = ctx.link_if_running().await?;
+    let link = ctx.link_to_holder().await?;
     let answer = link.raw("daemon/status", json!({})).await?;
     let socket = link.socket.display().to_string();
     ctx.show(&answer, |status: Value| render(&status, &socket))?;
@@ -30,8 +30,8 @@ fn render(status: &Value, socket: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
+    let stopping = status.get("stopping").and_then(Value::as_bool).unwrap_or_default();
     let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64);
-    let stopping = status.get("stopping") == Some(&Value::Bool(true));
     let mut database = text("/database/path");
     if let Some(bytes) = number("/database/size_bytes") {
         write!(database, " ({}, schema {})", size(bytes), text("/database/schema")).ok();
@@ -47,6 +47,7 @@ fn render(status: &Value, socket: &str) -> String {
         ("containment", text("/containment")),
         ("counts", pairs(status.get("counts"))),
         ("limits", pairs(status.get("limits"))),
+        ("degraded", text("/degraded")),
     ])
 }
 

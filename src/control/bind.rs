@@ -85,6 +85,20 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
     UnixListener::from_std(listener).map_err(|error| BindError::io("listen at", path, error))
 }
 
+/// Listens at `path` once more where its file is gone, as after a clean-up of the runtime directory;
+/// `None` while something lies there.
+pub(super) async fn put_back(path: &Path) -> Result<Option<UnixListener>, BindError> {
+    match tokio::fs::symlink_metadata(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        _ => return Ok(None),
+    }
+    if let Some(parent) = path.parent() {
+        let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).await;
+        made.map_err(|error| BindError::io("make the directory of", path, error))?;
+    }
+    bind(path).map(Some)
+}
+
 /// Takes a listener that somebody else made, as systemd does. Must be called inside a runtime.
 pub fn adopt(listener: StdListener) -> io::Result<UnixListener> {
     listener.set_nonblocking(true)?;
@@ -176,6 +190,20 @@ mod tests {
         let error = bind(&path).expect_err("taken");
         assert!(matches!(error, BindError::Taken(_)), "{error}");
         drop(alive);
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_file_is_gone_is_put_back_with_its_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("run").join("hob.sock");
+        let back = put_back(&path).await.expect("bound").expect("it was gone");
+        assert!(put_back(&path).await.expect("nothing to do").is_none(), "it is there");
+        std::fs::remove_dir_all(dir.path().join("run")).expect("removed");
+        let again = put_back(&path).await.expect("bound").expect("it was gone");
+        let (client, server) = tokio::join!(tokio::net::UnixStream::connect(&path), again.accept());
+        client.expect("connected");
+        server.expect("accepted");
+        drop(back);
     }
 
     #[tokio::test]

@@ -68,6 +68,8 @@ pub struct Services {
     pub started_at: wire::Moment,
     /// How well processes are held: `strong` or `weak`.
     pub containment: &'static str,
+    /// Whether the socket file is ours to keep in its place: systemd keeps its own.
+    pub owns_socket: bool,
     /// Cancelled when no new work is taken any more; running turns may still be waited for.
     pub stopping: CancellationToken,
     /// One at a time for things that must not be made twice.

@@ -11,17 +11,20 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Services;
-use super::connection;
 use super::error::RpcFailure;
 use super::peer_check;
+use super::{bind, connection};
 use crate::jsonrpc::{Peer, RpcError};
 use crate::sync::lock;
 
 /// After a failed accept (out of descriptors, as a rule) the next waits so long.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How often it is looked whether the socket is still in its place.
+const PLACE_PERIOD: Duration = Duration::from_secs(2);
 /// How long the connections have to finish when the daemon ends.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// How long a peer that is turned away has to read why.
@@ -107,10 +110,12 @@ impl Drop for Place {
 }
 
 /// Serves the control socket until `stop`, then lets the connections finish for a moment.
-pub async fn serve(listener: UnixListener, services: Arc<Services>, stop: impl Future<Output = ()>) {
+pub async fn serve(mut listener: UnixListener, services: Arc<Services>, stop: impl Future<Output = ()>) {
     let server =
         Arc::new(Server { services, closing: CancellationToken::new(), clients: Clients::default() });
     let mut connections = JoinSet::new();
+    let mut looks = tokio::time::interval(PLACE_PERIOD);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(stop);
     loop {
         tokio::select! {
@@ -123,6 +128,7 @@ pub async fn serve(listener: UnixListener, services: Arc<Services>, stop: impl F
                 }
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = looks.tick(), if server.services.owns_socket => put_back(&mut listener, &server).await,
         }
     }
     drop(listener);
@@ -132,6 +138,19 @@ pub async fn serve(listener: UnixListener, services: Arc<Services>, stop: impl F
         tracing::info!(n_connections = connections.len(), "connections cut off");
     }
     connections.shutdown().await;
+}
+
+/// A daemon whose socket was removed runs on, and nobody could ever reach or stop it.
+async fn put_back(listener: &mut UnixListener, server: &Server) {
+    let path = &server.services.paths.socket;
+    match bind::put_back(path).await {
+        Ok(None) => {}
+        Ok(Some(again)) => {
+            tracing::warn!(socket = %path.display(), "the socket was gone and was put back");
+            *listener = again;
+        }
+        Err(error) => tracing::warn!(%error, "the socket is gone and cannot be put back"),
+    }
 }
 
 /// Lets a peer in, or tells it why not.

@@ -237,6 +237,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         control: door.clone(),
         started_at: Moment::now(),
         containment: spawner.containment(),
+        owns_socket,
         stopping: stopping.clone(),
         flights: control::flight::Flights::default(),
     });

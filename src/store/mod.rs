@@ -94,6 +94,7 @@ struct Inner {
     readers: reader::Pool,
     head: Arc<watch::Sender<i64>>,
     failed: Arc<watch::Sender<Option<String>>>,
+    trouble: Arc<watch::Sender<Option<String>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -123,13 +124,16 @@ impl Store {
         let readers = reader::Pool::start(readers)?;
         let head = Arc::new(watch::Sender::new(line.newest()));
         let failed = Arc::new(watch::Sender::new(None));
-        let signals = Signals { head: Arc::clone(&head), failed: Arc::clone(&failed) };
+        let trouble = Arc::new(watch::Sender::new(None));
+        let signals =
+            Signals { head: Arc::clone(&head), failed: Arc::clone(&failed), trouble: Arc::clone(&trouble) };
         let (commands, queue) = channel();
         let writer = std::thread::Builder::new()
             .name("hob-write".to_owned())
             .spawn(move || writer::run(conn, line, queue, signals))?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self(Arc::new(Inner { path: database.to_owned(), commands, readers, head, failed, writer })))
+        let path = database.to_owned();
+        Ok(Self(Arc::new(Inner { path, commands, readers, head, failed, trouble, writer })))
     }
 
     /// Writes everything that was called for, moves the log into the database and ends the threads.
@@ -172,6 +176,11 @@ impl Store {
             // Cannot be: the sender lives in `self`.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Why nothing can be written at present, if so: a full disk, as a rule.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.borrow().clone()
     }
 
     /// The number of the newest committed event.

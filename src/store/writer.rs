@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use hob_actors::ports::chain;
+use nix::sys::statvfs::statvfs;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -42,6 +43,10 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts to write.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// Free space on a disk that was full, in bytes, from which on it is written to again: less would
+/// be full again with the next command.
+const ROOM_MIN: u64 = 1 << 20;
+
 /// Attempts to write what is left when the store is closed on a disk that takes nothing.
 const CLOSING_ATTEMPTS_MAX: u32 = 5;
 
@@ -51,6 +56,8 @@ pub(super) struct Signals {
     pub(super) head: Arc<watch::Sender<i64>>,
     /// Why the thread ended, if it was not told to.
     pub(super) failed: Arc<watch::Sender<Option<String>>>,
+    /// Why nothing can be written at present.
+    pub(super) trouble: Arc<watch::Sender<Option<String>>>,
 }
 
 /// Tells of the death of the thread, whatever it died of.
@@ -75,6 +82,7 @@ struct Writer {
     queue: Receiver<Command>,
     backlog: VecDeque<Command>,
     head: Arc<watch::Sender<i64>>,
+    trouble: Arc<watch::Sender<Option<String>>>,
     /// The durability that the connection is set to.
     full: bool,
     /// No command can come any more.
@@ -92,6 +100,7 @@ pub(super) fn run(conn: Connection, line: Line, queue: Receiver<Command>, signal
         queue,
         backlog: VecDeque::new(),
         head: signals.head,
+        trouble: signals.trouble,
         full: false,
         closing: false,
         closers: Vec::new(),
@@ -114,11 +123,19 @@ impl Writer {
             if failures >= CLOSING_ATTEMPTS_MAX && self.closing {
                 return Err(StoreError::Full("events could not be written before the end".to_owned()));
             }
-            match self.batch() {
-                Ok(()) => failures = 0,
+            match self.batch(failures > 0) {
+                Ok(()) if failures == 0 => {}
+                Ok(()) => {
+                    failures = 0;
+                    self.trouble.send_replace(None);
+                    tracing::info!("database can be written to again");
+                }
                 Err(error) if severity(&error) == Severity::Passing => {
                     failures = failures.saturating_add(1);
-                    tracing::warn!(%error, attempt = failures, "database cannot be written to");
+                    // A log on the same disk must not grow by a line a second.
+                    if failures.is_power_of_two() {
+                        tracing::warn!(%error, attempt = failures, "database cannot be written to");
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -182,8 +199,9 @@ impl Writer {
         }
     }
 
-    /// Writes a group of commands in one transaction, then publishes and answers.
-    fn batch(&mut self) -> Result<()> {
+    /// Writes a group of commands in one transaction, then publishes and answers. With `probe` it
+    /// writes something in any case: an empty transaction fits on a full disk.
+    fn batch(&mut self, probe: bool) -> Result<()> {
         let ahead = self.backlog.iter().take(BATCH_COMMANDS_MAX);
         let (mut events, mut durable) = (0_usize, false);
         for command in ahead {
@@ -201,7 +219,8 @@ impl Writer {
         let reserve = !self.line.has_room(events);
         let mut done = Vec::with_capacity(self.backlog.len().min(BATCH_COMMANDS_MAX));
         let mark = self.line.mark();
-        match self.transaction(durable || reserve, &mut done) {
+        let probed = if probe { self.probe() } else { Ok(()) };
+        match probed.and_then(|()| self.transaction(durable || reserve, &mut done)) {
             Ok(()) => {
                 self.head.send_if_modified(|head| {
                     std::mem::replace(head, self.line.newest()) != self.line.newest()
@@ -216,10 +235,24 @@ impl Writer {
             Err(error) => {
                 self.line.rewind(mark);
                 self.undo();
+                // Before anybody is refused, so that who asks why finds it.
+                if severity(&error) == Severity::Passing {
+                    self.trouble.send_replace(Some(error.to_string()));
+                }
                 self.give_back(done, &error);
                 Err(error)
             }
         }
+    }
+
+    /// Whether the disk takes a page, and has room for more; changes nothing.
+    fn probe(&self) -> Result<()> {
+        let room = self.conn.path().and_then(|path| statvfs(path).ok());
+        let room = room.map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
+        if room.is_some_and(|bytes| bytes < ROOM_MIN) {
+            return Err(StoreError::Full(format!("less than {ROOM_MIN} bytes are free")));
+        }
+        self.execute("UPDATE meta SET value = value")
     }
 
     fn transaction(&mut self, full: bool, done: &mut Vec<Command>) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::support::client::Client;
 use crate::support::demo::{CRASH, DEMO, long, say};
 use crate::support::home::{Ran, Setup};
 use crate::support::leftovers::is_alive;
+use crate::support::wait::until;
 
 #[test]
 fn bad_usage_is_two_and_help_is_zero() {
@@ -52,6 +53,17 @@ fn a_command_that_needs_a_daemon_starts_one_and_down_ends_it() {
     assert!(!is_alive(pid), "down returns when the process is gone");
     assert!(!home.socket().exists());
     home.hob(&["status"]).exit(3);
+}
+
+#[test]
+fn a_daemon_whose_socket_was_removed_puts_it_back() {
+    let home = Setup::new().home();
+    home.hob(&["up"]).ok();
+    let pid = home.hob_json(&["status"])["pid"].clone();
+    std::fs::remove_file(home.socket()).unwrap();
+    until("the socket to be put back", || home.socket().exists().then_some(()));
+    assert_eq!(home.hob_json(&["status"])["pid"], pid);
+    home.hob(&["down"]).ok();
 }
 
 #[test]

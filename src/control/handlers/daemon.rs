@@ -53,6 +53,7 @@ pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
         socket: services.paths.socket.display().to_string(),
         containment: services.containment.to_owned(),
         stopping: services.stopping.is_cancelled(),
+        degraded: services.store.trouble(),
         counts: Counts {
             sessions: database.sessions,
             chats: database.chats,

@@ -45,6 +45,9 @@ pub struct StatusReply {
     pub containment: String,
     /// Whether it takes no new work any more.
     pub stopping: bool,
+    /// Why nothing can be accepted at present, if so.
+    #[serde(default)]
+    pub degraded: Option<String>,
     /// How much there is.
     pub counts: Counts,
     /// The database.

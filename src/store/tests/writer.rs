@@ -105,6 +105,7 @@ async fn while_another_holds_the_file_commands_are_refused_and_events_wait() {
         stage.store.append(text(&scope, &n.to_string()), Permit::free());
     }
     assert!(matches!(stage.store.submit(prompt_to("c", "x")).await, Err(StoreError::Busy(_))));
+    assert!(stage.store.trouble().is_some_and(|why| why.contains("another program")));
     stage.store.append(text(&scope, "10"), Permit::free());
     other.execute_batch("COMMIT").unwrap();
 
@@ -123,6 +124,25 @@ async fn while_another_holds_the_file_commands_are_refused_and_events_wait() {
     };
     tokio::time::timeout(Duration::from_secs(10), all_kept).await.unwrap();
     assert!(stage.store.submit(prompt_to("c", "x")).await.unwrap().fresh);
+    assert_eq!(stage.store.trouble(), None);
+}
+
+#[tokio::test]
+async fn the_store_stays_in_trouble_with_nothing_to_write_until_the_file_can_be_written_to() {
+    let stage = Stage::set().await;
+    let read_only = |on: bool| {
+        move |tx: &mut Tx<'_>| {
+            Ok(tx.conn.execute_batch(if on { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" })?)
+        }
+    };
+    stage.store.write("take the pen away", read_only(true)).await.unwrap();
+    assert!(matches!(stage.store.submit(prompt_to("c", "x")).await, Err(StoreError::ReadOnly(_))));
+    // Every attempt is told, also those with nothing in the queue.
+    let mut told = stage.store.0.trouble.subscribe();
+    for _ in 0..3 {
+        tokio::time::timeout(Duration::from_secs(10), told.changed()).await.unwrap().unwrap();
+        assert!(told.borrow_and_update().is_some());
+    }
 }
 
 #[tokio::test]
