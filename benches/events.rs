@@ -100,6 +100,7 @@ impl Bench {
         let first = &seen[0];
         for other in &seen {
             assert_eq!((other.n_events, other.last), (first.n_events, first.last), "all see the same");
+            assert_eq!(other.n_texts, WORDS, "every word is an event");
         }
         seen.iter().map(|seen| seen.at).max().unwrap() - begin
     }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hob_actors::id::AgentName;
 use hob_actors::ports::{Backend, Launch, Launched, NewsSink, StartFailed};
@@ -43,11 +44,12 @@ pub enum Availability {
     Ready,
 }
 
-/// Every agent that is known or configured.
+/// Every agent that is known or configured. Cheap to clone.
+#[derive(Clone)]
 pub struct Agents {
     config: SharedConfig,
     spawner: Spawner,
-    env: BTreeMap<String, String>,
+    env: Arc<BTreeMap<String, String>>,
     demo_state: PathBuf,
 }
 
@@ -60,7 +62,7 @@ impl Agents {
         env: BTreeMap<String, String>,
         state: PathBuf,
     ) -> Self {
-        Self { config, spawner, env, demo_state: state.join(DEMO_DIRECTORY) }
+        Self { config, spawner, env: Arc::new(env), demo_state: state.join(DEMO_DIRECTORY) }
     }
 
     /// Every agent, by name, with whether it can be started.
@@ -119,7 +121,7 @@ impl Agents {
         fingerprint::config_hash(&agent.command, &self.environment(agent), cwd, [&agent.model, &agent.mode])
     }
 
-    /// Everything that a start needs, or why there can be none.
+    /// Everything that a start needs, or why there can be none. Looks at the file system.
     fn spec(&self, launch: &Launch) -> Result<acp::Spec, StartFailed> {
         let name = launch.key.agent.as_str();
         let config = self.config.current();
@@ -161,9 +163,17 @@ impl Backend for Agents {
         launch: Launch,
         sink: NewsSink,
     ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>> {
-        let spec = self.spec(&launch);
-        let spawner = self.spawner.clone();
-        Box::pin(async move { acp::start(&spawner, spec?, launch, sink).await })
+        let agents = self.clone();
+        Box::pin(async move {
+            let spawner = agents.spawner.clone();
+            let looked = tokio::task::spawn_blocking(move || (agents.spec(&launch), launch)).await;
+            let (spec, launch) = looked.map_err(|error| StartFailed {
+                permanent: false,
+                message: format!("the agent could not be looked up: {error}"),
+                exit: None,
+            })?;
+            acp::start(&spawner, spec?, launch, sink).await
+        })
     }
 
     fn config_hash(&self, agent: &AgentName, cwd: &Path) -> String {

@@ -30,8 +30,8 @@ fn render(status: &Value, socket: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let stopping = status.get("stopping").and_then(Value::as_bool).unwrap_or_default();
     let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64);
+    let stopping = status.get("stopping") == Some(&Value::Bool(true));
     let mut database = text("/database/path");
     if let Some(bytes) = number("/database/size_bytes") {
         write!(database, " ({}, schema {})", size(bytes), text("/database/schema")).ok();
@@ -39,15 +39,15 @@ fn render(status: &Value, socket: &str) -> String {
     facts(&[
         ("hobd", text("/version")),
         ("pid", text("/pid")),
-        ("up", number("/uptime_s").map(|s| duration(s * 1000)).unwrap_or_default()),
+        ("up", number("/uptime_s").map(|s| duration(s.saturating_mul(1000))).unwrap_or_default()),
+        ("stopping", if stopping { "it takes no new work".to_owned() } else { String::new() }),
+        ("degraded", text("/degraded")),
         ("home", text("/home")),
         ("socket", socket.to_owned()),
         ("database", database),
         ("containment", text("/containment")),
         ("counts", pairs(status.get("counts"))),
         ("limits", pairs(status.get("limits"))),
-        ("stopping", if stopping { "it takes no new work".to_owned() } else { String::new() }),
-        ("degraded", text("/degraded")),
     ])
 }
 
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_status_reads_as_lines() {
         let status = json!({
-            "version": "0.1.0", "pid": 4242, "uptime_s": 3725, "home": "/h",
+            "version": "0.1.0", "pid": 4242, "uptime_s": 3725, "home": "/h", "stopping": true,
             "counts": {"sessions": 2},
             "database": {"path": "/h/hob.db", "size_bytes": 40960, "schema": 2},
             "limits": {"max_live": 12}
@@ -75,6 +75,7 @@ mod tests {
         hobd      0.1.0
         pid       4242
         up        1h 2m
+        stopping  it takes no new work
         home      /h
         socket    /h/hob.sock
         database  /h/hob.db (40KiB, schema 2)

@@ -46,6 +46,8 @@ pub struct Turn {
     /// The conversation's running total of cost when the turn began, and now.
     cost: (f64, Option<f64>),
     text: String,
+    /// A piece did not fit: what came after it would not follow on what is there.
+    is_cut: bool,
     message: Option<String>,
 }
 
@@ -64,6 +66,7 @@ impl Turn {
             remembered: BTreeMap::new(),
             cost: (cost, None),
             text: String::new(),
+            is_cut: false,
             message: None,
         }
     }
@@ -74,15 +77,16 @@ impl Turn {
             Event::Text { text, message } => {
                 // Another message, or a tool in between, begins the answer anew.
                 if *message != self.message {
-                    self.text.clear();
+                    self.begin_text();
                     self.message.clone_from(message);
                 }
-                if self.text.len() + text.len() <= TEXT_BYTES_MAX {
+                self.is_cut |= self.text.len() + text.len() > TEXT_BYTES_MAX;
+                if !self.is_cut {
                     self.text.push_str(text);
                 }
             }
             Event::Reasoning { .. } | Event::ToolUpdate(_) | Event::Plan { .. } => {}
-            Event::ToolCall(_) => self.text.clear(),
+            Event::ToolCall(_) => self.begin_text(),
             Event::Usage(usage) => {
                 self.spent.take_context(usage);
                 self.cost.1 = usage.cost.or(self.cost.1);
@@ -94,6 +98,11 @@ impl Turn {
             _ => return,
         }
         self.first_output.get_or_insert(now - self.since);
+    }
+
+    fn begin_text(&mut self) {
+        self.text.clear();
+        self.is_cut = false;
     }
 
     /// Whether the agent produced anything for it.
@@ -140,4 +149,25 @@ pub fn belongs_to_turn(event: &Event) -> bool {
             | Event::ToolUpdate(_)
             | Event::Plan { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(turn: &mut Turn, text: &str, message: Option<&str>) {
+        let event = Event::Text { text: text.into(), message: message.map(str::to_owned) };
+        turn.note(&event, Instant::now());
+    }
+
+    #[tokio::test]
+    async fn a_final_message_that_is_too_long_keeps_its_beginning_and_no_later_piece() {
+        let mut turn = Turn::new("u-1".into(), Arc::default(), 1, 0.0, Instant::now());
+        say(&mut turn, "begin ", Some("a"));
+        say(&mut turn, &"x".repeat(TEXT_BYTES_MAX), Some("a"));
+        say(&mut turn, "end", Some("a"));
+        assert_eq!(turn.text, "begin ");
+        say(&mut turn, "another", Some("b"));
+        assert_eq!(turn.final_text(), "another");
+    }
 }

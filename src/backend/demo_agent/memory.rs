@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -116,7 +117,7 @@ impl Memory {
     fn write_last(&self, first: bool) -> io::Result<()> {
         let (Some(path), Some(line)) = (&self.file, self.lines.last()) else { return Ok(()) };
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let mut text = String::new();
         if first {
@@ -124,7 +125,7 @@ impl Memory {
         }
         text += &serde_json::to_string(line)?;
         text.push('\n');
-        fs::File::options().create(true).append(true).open(path)?.write_all(text.as_bytes())
+        fs::File::options().create(true).append(true).mode(0o600).open(path)?.write_all(text.as_bytes())
     }
 }
 

@@ -33,7 +33,7 @@ mod turn;
 const LIMITS: Limits = Limits { max_frame: 16 << 20, inbound_bytes: 1 << 20, outbound_bytes: 64 << 20 };
 /// There is no such conversation.
 const NOT_FOUND: i64 = -32002;
-/// Ended because the person said so: the exit code of a failed start.
+/// The exit code where not even a runtime can be started.
 const EXIT_FAILED: i32 = 1;
 
 /// One conversation in this process.

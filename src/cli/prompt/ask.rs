@@ -69,6 +69,9 @@ impl Asker {
     }
 
     fn show(&mut self, ctx: &mut Ctx) {
+        if self.waiting.is_empty() {
+            return;
+        }
         self.forget_typed();
         let Some(question) = self.waiting.front() else { return };
         ctx.say(choices(&question.options));

@@ -1,54 +1,18 @@
 //! The whole tree over fake ports and a paused clock: order, limits, cancels, deaths.
 
+mod bugs;
+mod questions;
+mod stage;
+
 use std::time::Duration;
 
-use hob_actors::event::{AgentStatus, Event, Exit, Outcome, PermissionOption, TaskState};
-use hob_actors::fake::{Script, World};
-use hob_actors::id::{AgentKey, TaskId};
-use hob_actors::ports::{Limits, News, PermissionAsk, PermissionPolicy};
-use hob_actors::tree::{self, Answered, PermissionReply, Refusal, Remember, Tree};
+use hob_actors::event::{AgentStatus, Event, Exit, Outcome, TaskState};
+use hob_actors::fake::Script;
+use hob_actors::id::AgentKey;
+use hob_actors::ports::{Limits, News};
+use hob_actors::tree::Refusal;
 
-async fn stage(script: Script) -> (World, Tree) {
-    let world = World::new(script);
-    let tree = tree::start(world.ports()).await.expect("the tree starts");
-    (world, tree)
-}
-
-fn submit(world: &World, tree: &Tree, chat: &str, agent: &str) -> TaskId {
-    let card = world.add_task(chat, agent);
-    let task = card.task.clone();
-    tree.handle().submitted(card);
-    task
-}
-
-/// Waits, in paused time, until a condition holds.
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..20_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never: {what}");
-}
-
-async fn ended(world: &World, task: &TaskId) -> TaskState {
-    until(&format!("{task} ends"), || world.state(task).is_some_and(TaskState::is_terminal)).await;
-    world.state(task).expect("a known task")
-}
-
-fn ask() -> PermissionAsk {
-    let option =
-        |kind: &str| PermissionOption { id: format!("id-{kind}"), name: kind.into(), kind: kind.into() };
-    PermissionAsk {
-        title: "rm -rf".into(),
-        kind: "execute".into(),
-        options: vec![option("allow_once"), option("reject_once")],
-        call: None,
-        input: None,
-        content: None,
-    }
-}
+use stage::{ended, stage, submit, until};
 
 #[tokio::test(start_paused = true)]
 async fn tasks_of_one_agent_session_run_in_order_on_one_backend() {
@@ -233,86 +197,6 @@ async fn output_outside_of_a_turn_is_dropped_and_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_waits_for_its_watcher_and_the_first_answer_wins() {
-    let script =
-        Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(5)), ..Script::default() };
-    let (world, tree) = stage(script).await;
-    let task = submit(&world, &tree, "c-1", "demo");
-    until("it asks", || world.memory().permissions.len() == 1).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let key = AgentKey::new("c-1", "demo");
-    let answer = |option: &str| PermissionReply {
-        permission: "p-0".into(),
-        option: option.into(),
-        by: "test".into(),
-        remember: Remember::Once,
-    };
-    let handle = tree.handle();
-    let unknown = handle.answer_permission(key.clone(), answer("id-nonsense")).await.expect("answered");
-    assert_eq!(unknown, Answered::NotOffered(vec!["id-allow_once".into(), "id-reject_once".into()]));
-    assert_eq!(
-        handle.answer_permission(key.clone(), answer("allow_once")).await.expect("answered"),
-        Answered::Accepted
-    );
-    assert_eq!(
-        handle.answer_permission(key, answer("id-reject_once")).await.expect("answered"),
-        Answered::Late
-    );
-    assert_eq!(ended(&world, &task).await, TaskState::Completed);
-    assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_question_that_nobody_watches_is_answered_by_the_unattended_policy() {
-    let (world, tree) = stage(Script { asks: Some(ask()), ..Script::default() }).await;
-    let task = submit(&world, &tree, "c-1", "demo");
-    assert_eq!(ended(&world, &task).await, TaskState::Completed);
-    assert_eq!(world.memory().answers, [(7, Some("id-reject_once".to_owned()))]);
-    let by = world.memory().permissions[0].1.clone().expect("resolved").1;
-    assert_eq!(by, "unattended");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_deadline_answers_for_a_watcher_who_does_not() {
-    let script = Script {
-        asks: Some(ask()),
-        watched: true,
-        turn: Some(Duration::from_secs(3600)),
-        ..Script::default()
-    };
-    let (world, tree) = stage(script).await;
-    submit(&world, &tree, "c-1", "demo");
-    until("it asks", || world.memory().permissions.len() == 1).await;
-    tokio::time::sleep(Duration::from_secs(1799)).await;
-    assert!(world.memory().answers.is_empty());
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(world.memory().answers, [(7, Some("id-reject_once".to_owned()))]);
-    drop(tree);
-}
-
-#[tokio::test(start_paused = true)]
-async fn cancel_answers_waiting_questions_cancelled() {
-    let script = Script { asks: Some(ask()), watched: true, turn: None, ..Script::default() };
-    let (world, tree) = stage(script).await;
-    let task = submit(&world, &tree, "c-1", "demo");
-    until("it asks", || world.memory().permissions.len() == 1).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    tree.handle().cancel(task.clone()).await.expect("cancelled");
-    assert_eq!(ended(&world, &task).await, TaskState::Cancelled);
-    until("the agent is answered", || !world.memory().answers.is_empty()).await;
-    assert_eq!(world.memory().answers, [(7, None)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_allowed_kind_is_allowed_without_a_question_to_anybody() {
-    let (world, tree) =
-        stage(Script { asks: Some(ask()), policy: PermissionPolicy::Allow, ..Script::default() }).await;
-    let task = submit(&world, &tree, "c-1", "demo");
-    ended(&world, &task).await;
-    assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_store_that_refuses_for_a_while_loses_nothing() {
     let (world, tree) = stage(Script::default()).await;
     let warm = submit(&world, &tree, "c-1", "demo");
@@ -346,85 +230,4 @@ async fn draining_lets_running_turns_end_and_starts_no_other() {
     tree.stop(false).await;
     assert_eq!(world.state(&waiting), Some(TaskState::Queued));
     assert_eq!(world.memory().turn_ends, [(running, Outcome::Completed)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bug_in_one_session_ends_its_turn_and_disturbs_no_other() {
-    let (world, tree) = stage(Script { turn: Some(Duration::from_secs(5)), ..Script::default() }).await;
-    let neighbour = submit(&world, &tree, "c-1", "demo");
-    until("the neighbour runs", || world.state(&neighbour) == Some(TaskState::Running)).await;
-    world.script().poison = Some("say: 1".into());
-    let poisoned = submit(&world, &tree, "c-2", "demo");
-    let behind = submit(&world, &tree, "c-2", "demo");
-    assert_eq!(ended(&world, &poisoned).await, TaskState::Interrupted);
-    assert_eq!(ended(&world, &behind).await, TaskState::Completed, "a new actor takes its place");
-    assert_eq!(ended(&world, &neighbour).await, TaskState::Completed);
-    let memory = world.memory();
-    let of_neighbour =
-        |(key, to): &&(AgentKey, AgentStatus)| key.chat.as_str() == "c-1" && *to == AgentStatus::Starting;
-    assert_eq!(memory.moves.iter().filter(of_neighbour).count(), 1, "its process is the same");
-    assert_eq!(memory.alive.len(), 2, "and the poisoned one was not leaked");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_session_that_fails_again_and_again_is_left_alone_and_told_so() {
-    let (world, tree) = stage(Script::default()).await;
-    for n in 0..6 {
-        world.script().poison = Some(format!("say: {n}"));
-        let task = submit(&world, &tree, "c-1", "demo");
-        assert_eq!(ended(&world, &task).await, TaskState::Interrupted);
-    }
-    let refused = tree.handle().admit(AgentKey::new("c-1", "demo")).await.expect("the pool answers");
-    assert!(matches!(refused, Err(Refusal::FailedTooOften(_))), "{refused:?}");
-    let other = submit(&world, &tree, "c-2", "demo");
-    assert_eq!(ended(&world, &other).await, TaskState::Completed);
-    tokio::time::sleep(Duration::from_secs(61)).await;
-    let again = submit(&world, &tree, "c-1", "demo");
-    assert_eq!(ended(&world, &again).await, TaskState::Completed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bug_in_a_coordinator_costs_no_running_turn_and_no_queued_task() {
-    // The dispatcher asks for the limits at every message, the pool at every admission.
-    let (world, tree) = stage(Script { turn: Some(Duration::from_secs(5)), ..Script::default() }).await;
-    let running = submit(&world, &tree, "c-1", "demo");
-    until("it runs", || world.state(&running) == Some(TaskState::Running)).await;
-    world.script().limits_panic = 1;
-    let dispatcher_dies = submit(&world, &tree, "c-2", "demo");
-    until("the bug struck", || world.script().limits_panic == 0).await;
-    until("the dispatcher is back", || world.state(&dispatcher_dies) == Some(TaskState::Running)).await;
-    world.script().limits_panic = 1;
-    // Whoever of the two asks first dies; an answer may be lost with it.
-    tree.handle().admit(AgentKey::new("c-3", "demo")).await.ok();
-    let pool_dies = submit(&world, &tree, "c-3", "demo");
-    for task in [&running, &dispatcher_dies, &pool_dies] {
-        assert_eq!(ended(&world, task).await, TaskState::Completed, "{task}");
-    }
-    let memory = world.memory();
-    assert_eq!(memory.prompts.len(), 3, "each prompt was sent once");
-    assert_eq!(memory.turn_ends.len(), 3);
-    assert_eq!(memory.alive.len(), 3, "no process was started anew");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_coordinator_that_never_recovers_ends_the_tree() {
-    let (world, tree) = stage(Script::default()).await;
-    world.script().limits_panic = usize::MAX;
-    submit(&world, &tree, "c-1", "demo");
-    tokio::time::timeout(Duration::from_secs(30), tree.ended()).await.expect("the tree gives up");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_agent_that_closes_its_output_is_told_as_crashed_and_replaced() {
-    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
-    let first = submit(&world, &tree, "c-1", "demo");
-    until("it runs", || !world.memory().events.is_empty()).await;
-    let key = AgentKey::new("c-1", "demo");
-    world.tell(&key, News::Hung("it closed its output".into()));
-    assert_eq!(ended(&world, &first).await, TaskState::Interrupted);
-    world.script().turn = Some(Duration::from_millis(10));
-    let second = submit(&world, &tree, "c-1", "demo");
-    assert_eq!(ended(&world, &second).await, TaskState::Completed);
-    assert!(world.memory().moves.contains(&(key, AgentStatus::Crashed)));
-    assert_eq!(world.memory().alive.len(), 1);
 }
