@@ -30,8 +30,8 @@ fn render(status: &Value, socket: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let stopping = status.get("stopping").and_then(Value::as_bool).unwrap_or_default();
     let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64);
+    let stopping = status.get("stopping") == Some(&Value::Bool(true));
     let mut database = text("/database/path");
     if let Some(bytes) = number("/database/size_bytes") {
         write!(database, " ({}, schema {})", size(bytes), text("/database/schema")).ok();
@@ -41,13 +41,13 @@ fn render(status: &Value, socket: &str) -> String {
         ("pid", text("/pid")),
         ("up", number("/uptime_s").map(|s| duration(s.saturating_mul(1000))).unwrap_or_default()),
         ("stopping", if stopping { "it takes no new work".to_owned() } else { String::new() }),
+        ("degraded", text("/degraded")),
         ("home", text("/home")),
         ("socket", socket.to_owned()),
         ("database", database),
         ("containment", text("/containment")),
         ("counts", pairs(status.get("counts"))),
         ("limits", pairs(status.get("limits"))),
-        ("degraded", text("/degraded")),
     ])
 }
 
