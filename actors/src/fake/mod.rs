@@ -88,6 +88,8 @@ pub struct Script {
     pub watched: bool,
     /// The agent's permission rule.
     pub policy: PermissionPolicy,
+    /// How long the word of the store takes after it has recorded a question.
+    pub recorded_after: std::time::Duration,
     /// How many of the next questions for the limits are answered by a panic: a bug in the pool or
     /// the dispatcher, whoever asks first.
     pub limits_panic: usize,
@@ -106,6 +108,7 @@ impl Default for Script {
             limits: Limits { max_live: 100, max_running: 100, max_running_per_agent: 0 },
             watched: false,
             policy: PermissionPolicy::Ask,
+            recorded_after: std::time::Duration::ZERO,
             limits_panic: 0,
             poison: None,
         }
@@ -316,10 +319,15 @@ impl Store for World {
     }
 
     fn ask_permission(&self, _: TurnRef, _: PermissionAsk) -> Answer<PermissionId> {
-        self.write(|memory| {
+        let after = self.script().recorded_after;
+        let written = self.write(|memory| {
             let id = PermissionId::from(format!("p-{}", memory.permissions.len()));
             memory.permissions.push((id.clone(), None));
             id
+        });
+        Box::pin(async move {
+            tokio::time::sleep(after).await;
+            written.await
         })
     }
 

@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::lifecycle;
+pub use super::permission::{Answered, PermissionReply, Remember};
 use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
 use super::turn::Turn;
 use crate::event::{AgentStatus, Context, Exit, Scope};
@@ -33,41 +34,6 @@ pub struct SessionArgs {
     pub ports: Ports,
     /// The tree.
     pub links: Links,
-}
-
-/// How long an answered kind of question stays answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remember {
-    /// Not at all.
-    Once,
-    /// For the turn.
-    Turn,
-    /// For the chat, as long as this actor lives.
-    Chat,
-}
-
-/// What became of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answered {
-    /// It was passed on to the agent.
-    Accepted,
-    /// The question was settled before.
-    Late,
-    /// The agent does not offer that; these it does.
-    NotOffered(Vec<String>),
-}
-
-/// An answer to a question of the agent.
-#[derive(Debug, Clone)]
-pub struct PermissionReply {
-    /// The question.
-    pub permission: PermissionId,
-    /// The id, or the kind, of one of its options.
-    pub option: String,
-    /// Who answers.
-    pub by: String,
-    /// For how long.
-    pub remember: Remember,
 }
 
 /// How an agent session looks from outside.
@@ -117,6 +83,8 @@ pub enum SessionMsg {
     Stopped(Generation, Exit),
     /// A question was recorded.
     Recorded(TurnId, PermissionId, super::turn::Question, String),
+    /// A question of the agent could not be recorded.
+    NotRecorded(u64),
     /// A question has waited long enough.
     Due(PermissionId),
     /// A state can never be recorded.
@@ -151,6 +119,9 @@ pub struct Memory {
     pub(super) start: Option<AbortHandle>,
     pub(super) cancelling: Option<AbortHandle>,
     pub(super) told: u64,
+    /// Questions on their way through the store, and answers that came before its word.
+    pub(super) asking: usize,
+    pub(super) early: Vec<(PermissionReply, RpcReplyPort<Answered>)>,
     pub(super) settled_usage: Option<crate::event::Usage>,
     reported: Option<View>,
 }
@@ -193,7 +164,9 @@ impl Actor for SessionActor {
             SessionMsg::Stopped(generation, exit) => memory.stopped(&me, generation, exit),
             SessionMsg::Recorded(turn, permission, question, title) => {
                 memory.recorded(&me, &turn, permission, (question, title));
+                memory.asked_for_good(&me);
             }
+            SessionMsg::NotRecorded(number) => memory.not_recorded(&me, number),
             SessionMsg::Due(permission) => memory.due(&me, &permission),
             SessionMsg::Unrecorded(error) => return Err(error.chain().into()),
             SessionMsg::EffectPanicked => return Err("an effect of the session panicked".into()),
@@ -234,6 +207,8 @@ impl Memory {
             start: None,
             cancelling: None,
             told: 0,
+            asking: 0,
+            early: Vec::new(),
             settled_usage: None,
             reported: None,
         }

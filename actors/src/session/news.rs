@@ -113,7 +113,7 @@ impl Memory {
             generation: self.generation,
         };
         let (store, turn, title) = (self.args.ports.store.clone(), of.turn.clone(), ask.title.clone());
-        let agent = self.agent.clone();
+        self.asking += 1;
         self.try_persist(
             me,
             move || store.ask_permission(of.clone(), ask.clone()),
@@ -122,13 +122,25 @@ impl Memory {
                 // The turn ended meanwhile: nobody will answer any more.
                 Err(error) => {
                     tracing::debug!(error = error.chain(), "a question came too late");
-                    if let Some(agent) = agent {
-                        agent.answer(question.number, None);
-                    }
-                    None
+                    Some(SessionMsg::NotRecorded(question.number))
                 }
             },
         );
+    }
+
+    /// A question could not be put into the inbox: nobody will answer it.
+    pub(super) fn not_recorded(&mut self, me: &ActorRef<SessionMsg>, number: u64) {
+        self.reply_to_agent(number, None);
+        self.asked_for_good(me);
+    }
+
+    /// A question is through the store. Who saw it in the journal may have answered before the
+    /// store's word came here.
+    pub(super) fn asked_for_good(&mut self, me: &ActorRef<SessionMsg>) {
+        self.asking = self.asking.saturating_sub(1);
+        for (answer, reply) in std::mem::take(&mut self.early) {
+            self.answer(me, answer, reply);
+        }
     }
 
     /// The question is in the inbox: now somebody may answer it.
@@ -189,6 +201,8 @@ impl Memory {
             Ok(option) => {
                 self.settle_question(me, &answer.permission, (Some(option), &answer.by), Some(reply))
             }
+            // The question may be on its way from the store, where the journal has it already.
+            Err(Answered::Late) if self.asking > 0 => self.early.push((answer, reply)),
             Err(refused) => {
                 reply.send(refused).ok();
             }

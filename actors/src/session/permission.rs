@@ -1,7 +1,43 @@
 //! Decides who answers a question of an agent; asks nobody.
 
 use crate::event::PermissionOption;
+use crate::id::PermissionId;
 use crate::ports::{PermissionPolicy, PermissionRules};
+
+/// How long an answered kind of question stays answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// Not at all.
+    Once,
+    /// For the turn.
+    Turn,
+    /// For the chat, as long as this actor lives.
+    Chat,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// It was passed on to the agent.
+    Accepted,
+    /// The question was settled before.
+    Late,
+    /// The agent does not offer that; these it does.
+    NotOffered(Vec<String>),
+}
+
+/// An answer to a question of the agent.
+#[derive(Debug, Clone)]
+pub struct PermissionReply {
+    /// The question.
+    pub permission: PermissionId,
+    /// The id, or the kind, of one of its options.
+    pub option: String,
+    /// Who answers.
+    pub by: String,
+    /// For how long.
+    pub remember: Remember,
+}
 
 /// What is known when an agent asks.
 #[derive(Debug, Clone)]

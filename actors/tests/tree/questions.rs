@@ -102,3 +102,27 @@ async fn an_allowed_kind_is_allowed_without_a_question_to_anybody() {
     ended(&world, &task).await;
     assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_faster_than_the_word_of_the_store_counts() {
+    let script = Script {
+        asks: Some(ask()),
+        watched: true,
+        turn: Some(Duration::from_secs(5)),
+        recorded_after: Duration::from_secs(1),
+        ..Script::default()
+    };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    until("it asks", || world.memory().permissions.len() == 1).await;
+    let answer = PermissionReply {
+        permission: "p-0".into(),
+        option: "allow_once".into(),
+        by: "test".into(),
+        remember: Remember::Once,
+    };
+    let answered = tree.handle().answer_permission(AgentKey::new("c-1", "demo"), answer).await;
+    assert_eq!(answered.expect("answered"), Answered::Accepted);
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
+}
