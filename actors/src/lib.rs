@@ -26,3 +26,4 @@ pub mod sessions;
 pub mod settings;
 pub mod states;
 pub mod tree;
+mod words;

@@ -2,3 +2,5 @@
 //! that are alive but stuck.
 
 pub mod messages;
+pub mod policy;
+pub mod watchdog;
