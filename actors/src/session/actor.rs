@@ -69,6 +69,17 @@ pub enum SessionMsg {
     Answer(PermissionReply, RpcReplyPort<Answered>),
     /// The last connection that answers permissions has left the chat.
     AudienceLeft,
+    /// The health actor found its backend ill: start it again.
+    Ill {
+        /// Which one.
+        generation: Generation,
+        /// What was seen, in words.
+        why: String,
+        /// Although a turn is in flight.
+        interrupt: bool,
+    },
+    /// The health actor is new, and wants to be told again what runs here.
+    Present,
     /// A new pool wants to know.
     Inspect(RpcReplyPort<View>),
     /// The backend tells.
@@ -154,6 +165,7 @@ impl Actor for SessionActor {
             }
             SessionMsg::Answer(answer, reply) => memory.answer(&me, answer, reply),
             SessionMsg::AudienceLeft => memory.audience_left(&me),
+            SessionMsg::Ill { .. } | SessionMsg::Present => {}
             SessionMsg::Inspect(reply) => {
                 reply.send(memory.view()).ok();
             }
