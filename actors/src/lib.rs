@@ -27,3 +27,4 @@ pub mod sessions;
 pub mod settings;
 pub mod states;
 pub mod tree;
+mod words;

@@ -110,6 +110,8 @@ pub struct Script {
     pub trees: BTreeMap<u32, ProcessTree>,
     /// How agents answer a probe; `None`: not at all.
     pub ping: Option<Result<(), ProbeFailed>>,
+    /// So many of the next probes panic.
+    pub pings_panic: usize,
 }
 
 impl Default for Script {
@@ -132,6 +134,7 @@ impl Default for Script {
             available_bytes: None,
             trees: BTreeMap::new(),
             ping: Some(Ok(())),
+            pings_panic: 0,
         }
     }
 }

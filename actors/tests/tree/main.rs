@@ -2,6 +2,7 @@
 
 mod bugs;
 mod comeback;
+mod health;
 mod pool;
 mod questions;
 mod stage;
