@@ -12,7 +12,13 @@ mod support;
 
 mod bad_input;
 mod cli;
+mod daemon_clients;
+mod daemon_clock;
 mod daemon_crash;
+mod daemon_descriptors;
+mod daemon_parts;
+mod daemon_place;
+mod daemon_signals;
 mod demo;
 mod faults;
 mod real;
