@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths, PathsError};
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Store, StoreError};
 use crate::worktree::Worktrees;
 
 mod control_door;
@@ -105,10 +105,20 @@ fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
     if let Some(NotOpened { database, error }) = error.downcast_ref() {
         return (FAILED, error.hint(database));
     }
+    if error.chain().any(is_full) {
+        return (FAILED, Some("df -h".into()));
+    }
     if let Some(failure) = error.downcast_ref::<wait::Failure>() {
         return (FAILED, failure.hint());
     }
     (FAILED, None)
+}
+
+/// Whether that is what a failure comes from: no room on a disk.
+fn is_full(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    let store = cause.downcast_ref::<StoreError>();
+    matches!(io, Some(libc::ENOSPC | libc::EDQUOT)) || matches!(store, Some(StoreError::Full(_)))
 }
 
 fn spoken(error: &anyhow::Error) -> String {

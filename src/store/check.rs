@@ -18,13 +18,21 @@ pub(super) fn state(conn: &Connection) -> Result<(), OpenError> {
     let tables: Vec<String> = tables.query_map([JOURNAL], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut found = Vec::new();
     for table in tables {
-        conn.pragma(None, "quick_check", &table, |row| {
+        let checked = conn.pragma(None, "quick_check", &table, |row| {
             let said: String = row.get(0)?;
             if said != "ok" && found.len() < NAMED_MAX {
                 found.push(format!("{table}: {said}"));
             }
             Ok(())
-        })?;
+        });
+        // It breaks off where it can go no further.
+        match checked.map_err(OpenError::from) {
+            Err(OpenError::Damaged { found: why }) if found.len() < NAMED_MAX => {
+                found.extend(why.into_iter().map(|why| format!("{table}: {why}")));
+            }
+            Err(error @ (OpenError::Sqlite(_) | OpenError::NoRoom(_))) => return Err(error),
+            _ => {}
+        }
     }
     if found.is_empty() { Ok(()) } else { Err(OpenError::Damaged { found }) }
 }

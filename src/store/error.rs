@@ -177,6 +177,9 @@ pub enum OpenError {
         /// What SQLite found, in its words; at most 5.
         found: Vec<String>,
     },
+    /// The disk has no room for what SQLite keeps beside the database, or takes no writes.
+    #[error("{0}")]
+    NoRoom(StoreError),
     /// The file could not be made.
     #[error("could not make the file of the database")]
     Make(#[source] std::io::Error),
@@ -193,7 +196,7 @@ impl OpenError {
     pub fn hint(&self, database: &Path) -> Option<String> {
         match self {
             Self::Damaged { .. } => Some(repair_hint(database)),
-            Self::Backup(_) | Self::Migration { .. } => {
+            Self::Backup(_) | Self::Migration { .. } | Self::NoRoom(_) => {
                 Some(format!("df -h {}", database.parent().unwrap_or(database).display()))
             }
             _ => None,

@@ -119,6 +119,14 @@ impl Store {
     /// A newer schema, a migration that failed or would lose something, an unreadable file. The
     /// file is then as it was.
     pub fn open(database: &Path) -> Result<Self, OpenError> {
+        Self::open_files(database).map_err(|error| match error {
+            // SQLite has one word for most of what a disk can say.
+            OpenError::Sqlite(_) => disk::trouble(database).map_or(error, OpenError::NoRoom),
+            error => error,
+        })
+    }
+
+    fn open_files(database: &Path) -> Result<Self, OpenError> {
         if rusqlite::version_number() < SQLITE_MIN {
             return Err(OpenError::OldSqlite { found: rusqlite::version() });
         }

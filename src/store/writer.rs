@@ -147,9 +147,16 @@ impl Writer {
         }
     }
 
-    /// Checkpoints, so that the file is whole without its log.
+    /// Checkpoints, so that the file is whole without its log. Where the disk has no room for that,
+    /// everything is in the log, and the next start finds it there.
     fn finish(self) -> Result<()> {
-        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let emptied = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = emptied.map_err(|error| self.explained(error.into())) {
+            if severity(&error) != Severity::Passing {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the log of the database stays beside it");
+        }
         self.conn.close().map_err(|(_, error)| error)?;
         for closer in self.closers {
             closer.send(()).ok();

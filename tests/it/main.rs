@@ -24,4 +24,6 @@ mod faults;
 mod real;
 mod scripted_model;
 mod sources;
+mod storage_full;
+mod storage_start;
 mod systemd;

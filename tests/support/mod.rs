@@ -6,6 +6,7 @@
 //! - [`agents`]: the real agents, pinned, and how each is started against that server.
 //! - [`fault`]: the agent that misbehaves on demand.
 //! - [`machine`]: another clock, another disk below the daemon.
+//! - [`namespace`]: small disks, each in a mount namespace of its own.
 //! - [`leftovers`]: finds processes that should be gone.
 //!
 //! **Invariant:** everything here waits for a condition under a deadline; nothing sleeps to show
@@ -23,5 +24,6 @@ pub mod home;
 pub mod leftovers;
 pub mod machine;
 pub mod model;
+pub mod namespace;
 pub mod repo;
 pub mod wait;
