@@ -16,7 +16,13 @@ const LIMITS: &str = "[permissions]\ndeadline = \"10m\"\n[process]\ncancel_grace
 fn daemon_with_clock() -> (TestDaemon, Machine) {
     let home = Setup::new().config(LIMITS).home();
     let machine = Machine::calm(&home);
-    (TestDaemon::start_with(home, machine.below()), machine)
+    let below = machine.below();
+    let start = move |command: &mut std::process::Command| {
+        below(command);
+        // So that it can be looked into without being root.
+        command.arg("--debug").env("HOB_LOG", "info");
+    };
+    (TestDaemon::start_with(home, start), machine)
 }
 
 /// A turn that begins before the jump and ends after it.

@@ -74,12 +74,18 @@ impl<'a> Disk<'a> {
 
     /// Another size.
     pub fn resize(&self, kib: u64) {
-        mount(&["-o", &format!("remount,size={kib}k")], self.at);
+        self.remount(&format!("size={kib}k"));
     }
 
     /// Takes no writes, or takes them again. Nothing on it may be open for writing.
     pub fn set_read_only(&self, read_only: bool) {
-        mount(&["-o", if read_only { "remount,ro" } else { "remount,rw" }], self.at);
+        self.remount(if read_only { "ro" } else { "rw" });
+    }
+
+    fn remount(&self, option: &str) {
+        // With the source named, options that were there are not repeated: some of them, such as
+        // the owner, cannot be given from within a namespace.
+        mount(&["-o", &format!("remount,{option}"), "tmpfs"], self.at);
     }
 
     /// The bytes that are free.
