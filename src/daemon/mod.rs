@@ -15,7 +15,9 @@ use hob_actors::tree::{self, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Agents;
-use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger, descriptors};
+use crate::backend::process::{
+    KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors,
+};
 use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
@@ -237,6 +239,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         backend: agents.clone(),
         settings: Arc::new(config.clone()),
         audience: Arc::new(audience.clone()),
+        machine: Arc::new(ThisMachine),
     })
     .await
     .context("cannot start the supervision tree")?;
