@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
+use super::disk;
 use super::error::StoreError;
 use super::sql::Result;
 use crate::sync::lock;
@@ -79,7 +81,9 @@ impl Pool {
                 return;
             }
             let answer = consistent(conn, query).map_err(|error| error.while_trying_to(action));
-            if let Err(error @ (StoreError::Io(_) | StoreError::Damaged(_))) = &answer {
+            if let Err(error) = &answer
+                && is_beyond_help(conn, error)
+            {
                 tracing::error!(%error, action, "the database cannot be read");
                 // What is told first is what it ends of.
                 failed.send_if_modified(|failed| {
@@ -101,6 +105,15 @@ impl Pool {
     pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
         lock(&self.queue).take();
         std::mem::take(&mut *lock(&self.threads))
+    }
+}
+
+/// Whether nothing that is read can be trusted any more, and no better time will come.
+fn is_beyond_help(conn: &Connection, error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged(_) => true,
+        StoreError::Io(_) => conn.path().is_none_or(|path| disk::trouble(Path::new(path)).is_none()),
+        _ => false,
     }
 }
 
