@@ -6,6 +6,7 @@ mod health;
 mod pool;
 mod questions;
 mod stage;
+mod watchdog;
 
 use std::time::Duration;
 
