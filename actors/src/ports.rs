@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backoff::Cause;
 use crate::event::{
     AgentStatus, Context, Event, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage,
 };
@@ -295,8 +296,9 @@ pub struct Launched {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StartFailed {
-    /// A start with the same configuration will fail the same way.
-    pub permanent: bool,
+    /// What kind of failure: only of [`Cause::Configuration`] it is known that another start with
+    /// the same configuration fails the same way.
+    pub cause: Cause,
     /// What happened, in words: with the program, the exit and the end of stderr where known.
     pub message: String,
     /// How the process ended, if it did.
