@@ -106,6 +106,8 @@ pub struct Script {
     pub trees: BTreeMap<u32, ProcessTree>,
     /// How agents answer a probe; `None`: not at all.
     pub ping: Option<Result<(), ProbeFailed>>,
+    /// So many of the next probes panic.
+    pub pings_panic: usize,
 }
 
 impl Default for Script {
@@ -127,6 +129,7 @@ impl Default for Script {
             available_bytes: None,
             trees: BTreeMap::new(),
             ping: Some(Ok(())),
+            pings_panic: 0,
         }
     }
 }
@@ -399,14 +402,15 @@ impl Store for World {
 
 impl Settings for World {
     fn agent(&self, _: &AgentName) -> AgentSettings {
+        let script = self.script();
         AgentSettings {
             permissions: PermissionRules {
-                default: self.script().policy,
+                default: script.policy,
                 by_kind: BTreeMap::new(),
                 unattended: PermissionPolicy::Reject,
                 deadline: Duration::from_secs(1800),
             },
-            ..self.script().agent.clone()
+            ..script.agent.clone()
         }
     }
 
