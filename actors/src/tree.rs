@@ -7,6 +7,7 @@ use ractor::{ActorRef, ActorRuntime, SpawnErr};
 use tokio::sync::watch;
 
 use crate::dispatch::actor::DispatchMsg;
+use crate::health::messages::HealthMsg;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::links::{Links, ask, ask_actor, tell};
 use crate::pool::actor::PoolMsg;
@@ -14,6 +15,7 @@ use crate::ports::{Ports, TaskCard};
 use crate::root::{Root, RootArgs, RootMsg};
 use crate::session::actor::SessionMsg;
 
+pub use crate::health::messages::{EndCause, HealthView, LastEnd, LastFailure};
 pub use crate::links::TreeError;
 pub use crate::pool::actor::LiveView;
 pub use crate::pool::policy::Refusal;
@@ -143,6 +145,11 @@ impl Handle {
     /// Every agent session with an actor, the least recently used first.
     pub async fn live(&self) -> Result<Vec<LiveView>, TreeError> {
         ask("pool", &self.links.pool, PoolMsg::Live).await
+    }
+
+    /// How every server process is, and what went wrong with those before it.
+    pub async fn health(&self) -> Result<Vec<HealthView>, TreeError> {
+        ask("health actor", &self.links.health, HealthMsg::List).await
     }
 
     /// What each queued task waits for.
