@@ -17,6 +17,7 @@ pub mod error;
 pub mod event;
 pub mod find;
 pub mod follow;
+pub mod health;
 pub mod hold;
 pub mod link;
 pub mod log;
@@ -91,6 +92,8 @@ pub enum Command {
     Prompt(prompt::PromptArgs),
     /// Show the live agent sessions
     Ps(ps::PsArgs),
+    /// Show how the processes of agents are, and what went wrong
+    Health(health::HealthArgs),
     /// Tasks: the prompts that were asked to be run
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -179,6 +182,7 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Chat(command) => chat::run(ctx, &command).await,
         Command::Prompt(args) => prompt::run(ctx, &args).await,
         Command::Ps(args) => ps::run(ctx, &args).await,
+        Command::Health(args) => health::run(ctx, &args).await,
         Command::Task(command) => task::run(ctx, &command).await,
         Command::Hold(args) => hold::run(ctx, &args).await,
         Command::Release(args) => release::run(ctx, &args).await,
