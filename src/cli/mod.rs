@@ -15,6 +15,7 @@ pub mod demo;
 pub mod down;
 pub mod error;
 pub mod event;
+pub mod evict;
 pub mod find;
 pub mod follow;
 pub mod health;
@@ -27,6 +28,7 @@ pub mod ps;
 pub mod release;
 pub mod reload;
 pub mod render;
+pub mod restart;
 pub mod rpc;
 pub mod session;
 pub mod start;
@@ -94,6 +96,10 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Show how the processes of agents are, and what went wrong
     Health(health::HealthArgs),
+    /// Let the process of an agent session go; the next prompt brings it back
+    Evict(evict::ActArgs),
+    /// Start the process of an agent session again, and close its circuit
+    Restart(evict::ActArgs),
     /// Tasks: the prompts that were asked to be run
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -183,6 +189,8 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Prompt(args) => prompt::run(ctx, &args).await,
         Command::Ps(args) => ps::run(ctx, &args).await,
         Command::Health(args) => health::run(ctx, &args).await,
+        Command::Evict(args) => evict::run(ctx, &args).await,
+        Command::Restart(args) => restart::run(ctx, &args).await,
         Command::Task(command) => task::run(ctx, &command).await,
         Command::Hold(args) => hold::run(ctx, &args).await,
         Command::Release(args) => release::run(ctx, &args).await,
