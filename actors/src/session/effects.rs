@@ -121,7 +121,7 @@ impl Memory {
         self.record_move(me, AgentStatus::Busy, None, None);
     }
 
-    pub(super) fn send_prompt(&mut self) {
+    pub(super) fn send_prompt(&mut self, me: &ActorRef<SessionMsg>) {
         let (Some(turn), Some(card), Some(agent)) =
             (self.machine.job.running_turn(), &self.card, &self.agent)
         else {
@@ -135,6 +135,7 @@ impl Memory {
         self.tell_busy(true);
         self.turn =
             Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
+        self.watch(me);
         // The next turn on this backend finds it warm.
         self.context = Some(Context::Warm);
     }
@@ -181,6 +182,9 @@ impl Memory {
             first_token_ms: None,
             text: String::new(),
         };
+        if let Some(watching) = self.watching.take() {
+            watching.abort();
+        }
         self.tell_busy(false);
         if let Some(mut open) = self.turn.take() {
             let told = self.settled_usage.take();

@@ -7,6 +7,7 @@ mod ill;
 mod pool;
 mod questions;
 mod stage;
+mod watchdog;
 
 use std::time::Duration;
 
