@@ -3,6 +3,7 @@
 mod bugs;
 mod comeback;
 mod health;
+mod ill;
 mod pool;
 mod questions;
 mod stage;

@@ -100,7 +100,7 @@ async fn one(call: &Call, key: &AgentKey) -> Done<AgentSessionRow> {
 
 /// What is recorded and what the tree knows, once the record has caught up: how a process ended is
 /// written down a moment after the tree knows that it did.
-async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
+pub(super) async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
     let store = &call.services().store;
     let mut head = store.head();
     let deadline = Instant::now() + RECORD_TIMEOUT;
