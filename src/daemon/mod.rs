@@ -244,6 +244,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     .await
     .context("cannot start the supervision tree")?;
     audience.attach(tree.handle());
+    door.attach(tree.handle());
 
     let (listener, owns_socket) = listen(paths)?;
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
