@@ -113,7 +113,7 @@ fn spoilt_after_submit(spoil: impl FnOnce(&Path), reason: &str) {
 
 #[test]
 fn a_program_that_is_missing_fails_its_task_at_once() {
-    spoilt_after_submit(|program| std::fs::remove_file(program).unwrap(), "no such program");
+    spoilt_after_submit(|program| std::fs::remove_file(program).unwrap(), "does not exist");
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn answers(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn a_question_that_nobody_answers_is_answered_at_its_deadline() {
-    let (stage, _watcher, task, question) = asked(&ASK.replace("1h", "300ms"), "fault: ask");
+    let (stage, _watcher, task, question) = asked(&ASK.replace("1h", "1s"), "fault: ask");
     let row = stage.daemon.wait_task(&task);
     assert_eq!((&row["state"], &row["text"]), (&json!("completed"), &json!("chosen no")), "{row:#}");
     let late = json!({"permission": question["permission"], "option": "yes"});

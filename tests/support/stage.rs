@@ -106,7 +106,9 @@ impl Stage {
     #[track_caller]
     pub fn wait_status(&self, status: &str) -> Value {
         until(&format!("the agent to be {status}"), || {
-            Some(self.agent()).filter(|row| row["status"] == status)
+            let rows = self.daemon.rpc("pool/list", json!({"all": true}));
+            let is_it = |row: &&Value| row["chat"] == *self.chat && row["status"] == status;
+            rows.as_array().unwrap().iter().find(is_it).cloned()
         })
     }
 
