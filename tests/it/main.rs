@@ -21,6 +21,8 @@ mod daemon_place;
 mod daemon_signals;
 mod demo;
 mod faults;
+mod ladder;
+mod pool;
 mod real;
 mod running_faults;
 mod scripted_model;
