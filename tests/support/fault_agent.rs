@@ -3,7 +3,8 @@
 //!
 //! `fault-agent MODE [ARGUMENT]…`; a prompt with the words `fault: MODE` overrides the mode for that
 //! turn. Modes of the start: `exit-at-once [CODE]`, `hang-initialize`, `exit-in-initialize [CODE]`,
-//! `wrong-version [N]`, `auth-required`, `ignore-term`, `daemonise`. Modes of a turn: see `turn`.
+//! `wrong-version [N]`, `auth-required`, `ignore-term`, `daemonise`. Modes of the whole life: `deaf-ping`
+//! answers no probe, `close-stdin` closes its input with the first prompt. Modes of a turn: see `turn`.
 //! With `FAULT_LEDGER` set every prompt is appended to that file.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, which has to end badly")]
@@ -20,6 +21,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 const LONG_LINE_BYTES: usize = 100 * 1024 * 1024;
 /// What floods stderr, in all.
 const STDERR_BYTES: usize = 64 * 1024 * 1024;
+/// Between two words of a stream.
+const STREAM_GAP: Duration = Duration::from_millis(25);
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -95,7 +98,11 @@ fn listen(mode: &str, argument: Option<&str>, session: &str, say: &Sender<Said>)
                 let text = member(&line, "text").unwrap_or_default();
                 note(&text);
                 say.send(Said::Prompt { id, text }).ok();
+                if mode == "close-stdin" {
+                    close_stdin();
+                }
             }
+            Some("\"_hob/ping\"") if mode == "deaf-ping" => {}
             Some("\"session/cancel\"") => {
                 say.send(Said::Cancel).ok();
             }
@@ -105,6 +112,15 @@ fn listen(mode: &str, argument: Option<&str>, session: &str, say: &Sender<Said>)
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Lives on without an input.
+fn close_stdin() -> ! {
+    let nothing = OpenOptions::new().read(true).open("/dev/null").expect("/dev/null");
+    nix::unistd::dup2_stdin(nothing).expect("stdin");
+    loop {
+        std::thread::sleep(FOR_EVER);
+    }
 }
 
 const HELLO: &str = "{\"protocolVersion\":1,\"agentInfo\":{\"name\":\"fault-agent\",\"version\":\"0\"},\
@@ -203,6 +219,13 @@ impl Agent {
             "flood-stdout" => loop {
                 self.text(&"flood ".repeat(32));
             },
+            "stream" => {
+                for _ in 0..argument.and_then(|n| n.parse().ok()).unwrap_or(100) {
+                    self.text("word ");
+                    std::thread::sleep(STREAM_GAP);
+                }
+                self.end(id, "end_turn");
+            }
             "half-frame" => {
                 self.text("before");
                 raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"session/up");

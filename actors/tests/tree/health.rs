@@ -237,6 +237,19 @@ async fn an_idle_agent_that_does_not_answer_is_to_be_restarted_and_its_story_sta
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pipes_that_close_while_it_is_being_ended_do_not_hide_why_it_is() {
+    let rig = rig().await;
+    let doll = rig.doll();
+    rig.answers(None);
+    rig.began(key(), 1, &doll, false);
+    rig.ordered(1).await;
+    rig.answers(Some(Err(refused())));
+    rig.ordered(3).await;
+    let failure = rig.rows().await.remove(0).last_failure.expect("it failed");
+    assert_eq!(failure.class, FailureClass::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_pipe_has_a_limit_of_its_own() {
     let rig = rig().await;
     let doll = rig.doll();
