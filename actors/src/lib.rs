@@ -16,6 +16,7 @@ pub mod fake;
 pub mod health;
 pub mod id;
 pub mod links;
+pub mod machine;
 mod persist;
 pub mod pool;
 mod port_error;

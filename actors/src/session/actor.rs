@@ -18,7 +18,7 @@ pub use super::messages::{SessionArgs, SessionMsg, View};
 pub use super::permission::{Answered, PermissionReply, Remember};
 use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Machine, Observation, Request};
 use super::turn::Turn;
-use crate::backoff::Failures;
+use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
@@ -299,7 +299,8 @@ impl Memory {
             }
             Err(failed) => {
                 let after = self.not_up(&failed);
-                let StartFailed { permanent, message, .. } = failed;
+                let permanent = failed.cause == Cause::Configuration;
+                let message = failed.message;
                 self.saw(me, Observation::LaunchFailed { message, permanent, after });
             }
         }

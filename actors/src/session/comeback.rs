@@ -156,7 +156,7 @@ impl Memory {
             &self.args.links.health,
             HealthMsg::StartFailed { key, message: message.clone(), exit: failed.exit.clone() },
         );
-        self.failed(if failed.permanent { Cause::Configuration } else { Cause::StartFailure }, &message)
+        self.failed(failed.cause, &message)
     }
 
     /// Tells the health actor what runs here.

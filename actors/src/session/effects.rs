@@ -10,6 +10,7 @@ use ractor::ActorRef;
 use super::actor::{Memory, SessionArgs, SessionMsg, Unwilling};
 use super::state::{Leave, Observation};
 use super::turn::Turn;
+use crate::backoff::Cause;
 use crate::dispatch::actor::{Back, DispatchMsg};
 
 use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage, Wait};
@@ -343,7 +344,7 @@ async fn launch_in_time(args: &SessionArgs, launch: Launch, sink: NewsSink) -> R
     match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
         Ok(result) => result,
         Err(_) => Err(StartFailed {
-            permanent: false,
+            cause: Cause::StartFailure,
             message: format!("{} did not start within {} ms", args.key.agent, limit.as_millis()),
             exit: None,
         }),
