@@ -219,6 +219,9 @@ impl Memory {
 
     /// Gives the task back to the dispatcher: ended, or as it was.
     pub(super) fn hand_back(&mut self, task: TaskId, back: Back) {
+        if let Back::Unrun(Some(wait)) = back {
+            self.tell_waiting(&task, wait);
+        }
         self.card = None;
         tell(&self.args.links.dispatcher, DispatchMsg::Back { task, back });
     }
