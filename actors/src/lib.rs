@@ -14,6 +14,7 @@ pub mod event;
 pub mod fake;
 pub mod id;
 pub mod links;
+pub mod mutant;
 mod persist;
 pub mod pool;
 mod port_error;

@@ -14,7 +14,7 @@ use hob_actors::tree::{self, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Agents;
-use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger};
+use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger, SweepReport};
 use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
@@ -191,8 +191,11 @@ fn make_dirs(paths: &Paths) -> anyhow::Result<()> {
 }
 
 async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<Parts> {
+    #[cfg(feature = "campaign")]
+    hob_actors::mutant::hear_old_generations(mutant!("no_generation_check"));
     let paths = &options.paths;
     let store = open_store(paths).await?;
+    crash_point!("start.opened");
     let settled =
         store.settle("the daemon ended while it ran").await.context("cannot settle what ran before")?;
     tracing::info!(?settled, "settled what ran before");
@@ -205,7 +208,9 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     })
     .await
     .context("cannot start the spawner")?;
-    let swept = spawner.sweep().await;
+    crash_point!("start.unswept");
+    let swept = if mutant!("no_sweep") { SweepReport::default() } else { spawner.sweep().await };
+    crash_point!("start.swept");
     tracing::info!(ended = swept.ended.len(), unreadable = swept.unreadable.len(), "swept");
 
     let root = config.current().worktrees.root.clone().unwrap_or_else(|| paths.worktrees.clone());
@@ -224,7 +229,9 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     .context("cannot start the supervision tree")?;
     audience.attach(tree.handle());
 
+    crash_point!("start.deaf");
     let (listener, owns_socket) = listen(paths)?;
+    crash_point!("start.listening");
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
     let services = Arc::new(Services {
         store: store.clone(),
@@ -265,6 +272,7 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
     tracing::info!(?why, "stopping");
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     parts.stopping.cancel();
+    crash_point!("stop.refusing");
     let mut now = why.now;
     if let Some(limit) = why.drain {
         tokio::select! {
@@ -281,10 +289,14 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
             () = wait::hurried(requests), if !now => parts.tree.stop(true).await,
         }
     }
+    crash_point!("stop.let_go");
     parts.stopped.cancel();
     parts.server.await.ok();
+    crash_point!("stop.deaf");
     parts.spawner.close().await;
+    crash_point!("stop.gone");
     parts.store.close().await.context("cannot close the database")?;
+    crash_point!("stop.closed");
     tracing::info!("stopped");
     match why.failure {
         Some(failure) => Err(anyhow::anyhow!(failure)),

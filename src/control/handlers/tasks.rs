@@ -87,6 +87,7 @@ pub(crate) async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
         return Ok(row);
     }
     call.services().tree.cancel(TaskId::from(params.task.as_str())).await?;
+    crash_point!("cancel.unanswered");
     explained(call, find(call, &params.task).await?).await
 }
 
