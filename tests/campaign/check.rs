@@ -117,7 +117,8 @@ fn prompts(facts: &Facts, found: &mut Vec<Violation>) {
     }
 }
 
-fn is_terminal(state: &str) -> bool {
+/// Whether nothing will change a task in that state any more.
+pub fn is_terminal(state: &str) -> bool {
     ["completed", "failed", "cancelled", "interrupted"].contains(&state)
 }
 

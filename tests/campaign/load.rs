@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::check::is_terminal;
 use super::facts::{Facts, Followed, Submit};
 use super::follow::{self, Follower};
 use super::link::{Link, Refused};
-use super::prompts;
+use super::prompts::{self, Ask};
 
 /// How long a client asks again before it complains: the daemon may be killed many times meanwhile.
 const INSIST: Duration = Duration::from_secs(120);
@@ -70,7 +71,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Sets it to work.
+    /// Sets it to work: a client in each of these chats.
     pub fn begin(socket: PathBuf, chats: &[String], rng: &mut Rng) -> Self {
         let shared = Arc::new(Shared {
             socket,
@@ -79,8 +80,7 @@ impl Load {
             notes: Mutex::default(),
         });
         let clients = chats.iter().enumerate().map(|(n, chat)| {
-            let line = Line::new(&shared);
-            let client = Client { line, chat: chat.clone(), n, rng: rng.fork(), open: Vec::new() };
+            let client = Client::new(&shared, chat, (n, rng.fork()));
             std::thread::spawn(move || client.work())
         });
         let clients = clients.collect();
@@ -88,7 +88,7 @@ impl Load {
             let (line, rng) = (Line::new(&shared), rng.fork());
             std::thread::spawn(move || answer(line, rng))
         };
-        let followers = [("all", None, false), ("often", None, true), ("one", Some(chats[3].clone()), false)];
+        let followers = [("all", None, false), ("often", None, true), ("one", chats.get(3).cloned(), false)];
         let followers = followers.map(|(name, chat, flaps)| {
             let at = Arc::new(AtomicI64::new(0));
             let follower = Follower { name, chat, flaps, at: at.clone(), rng: rng.fork() };
@@ -96,6 +96,11 @@ impl Load {
             (at, std::thread::spawn(move || follow::follow(&shared, follower)))
         });
         Self { shared, clients, answerer, followers: followers.into() }
+    }
+
+    /// A client in a chat that does nothing by itself.
+    pub fn client(&self, chat: &str) -> Client {
+        Client::new(&self.shared, chat, (0, Rng::with_seed(0)))
     }
 
     /// Lets the clients finish what they began. Needs a daemon that lives.
@@ -125,7 +130,7 @@ impl Load {
 }
 
 /// A client's line to whichever daemon lives.
-struct Line {
+pub struct Line {
     shared: Arc<Shared>,
     link: Option<Link>,
 }
@@ -169,7 +174,7 @@ impl Line {
     /// Notes what an answer says of a task; true if it is over.
     fn is_over(&self, row: &Value) -> bool {
         let (task, state) = (row["id"].as_str().unwrap_or_default(), row["state"].as_str());
-        let over = state.filter(|state| crate::support::daemon::is_terminal(&json!({ "state": state })));
+        let over = state.filter(|state| is_terminal(state));
         if let Some(state) = over {
             self.shared.note(|facts| facts.told_ends.push((task.to_owned(), state.to_owned())));
         }
@@ -178,7 +183,7 @@ impl Line {
 }
 
 /// The client of one chat.
-struct Client {
+pub struct Client {
     line: Line,
     chat: String,
     n: usize,
@@ -188,6 +193,10 @@ struct Client {
 }
 
 impl Client {
+    fn new(shared: &Arc<Shared>, chat: &str, (n, rng): (usize, Rng)) -> Self {
+        Self { line: Line::new(shared), chat: chat.to_owned(), n, rng, open: Vec::new() }
+    }
+
     fn work(mut self) {
         let mut number = 0;
         while !self.line.shared.is_closing() {
@@ -206,19 +215,7 @@ impl Client {
 
     fn one(&mut self, request: &str) {
         let ask = prompts::next(&mut self.rng, self.n, request);
-        let submit = Submit { request: request.to_owned(), answers: Vec::new(), breaks: ask.breaks };
-        self.line.shared.note(|facts| facts.submits.push(submit));
-        let params = json!({
-            "chat": self.chat, "agent": ask.agent, "prompt": ask.prompt, "request_id": request,
-        });
-        let Some(row) = self.line.insist("task/submit", &params) else { return };
-        let task = row["id"].as_str().unwrap_or_default().to_owned();
-        self.line.shared.note(|facts| {
-            if let Some(submit) = facts.submits.iter_mut().rfind(|submit| submit.request == request) {
-                submit.answers.push(task.clone());
-            }
-        });
-        self.line.is_over(&row);
+        let Some(task) = self.submit(request, &ask) else { return };
         match ask.cancel {
             Some(after) => {
                 std::thread::sleep(after);
@@ -228,8 +225,26 @@ impl Client {
         }
     }
 
+    /// Submits a task until it is accepted, which it notes.
+    pub fn submit(&mut self, request: &str, ask: &Ask) -> Option<String> {
+        let submit = Submit { request: request.to_owned(), answers: Vec::new(), breaks: ask.breaks };
+        self.line.shared.note(|facts| facts.submits.push(submit));
+        let params = json!({
+            "chat": self.chat, "agent": ask.agent, "prompt": ask.prompt, "request_id": request,
+        });
+        let row = self.line.insist("task/submit", &params)?;
+        let task = row["id"].as_str().unwrap_or_default().to_owned();
+        self.line.shared.note(|facts| {
+            if let Some(submit) = facts.submits.iter_mut().rfind(|submit| submit.request == request) {
+                submit.answers.push(task.clone());
+            }
+        });
+        self.line.is_over(&row);
+        Some(task)
+    }
+
     /// Cancels a task, and sees that it ends.
-    fn cancel(&mut self, task: &str) {
+    pub fn cancel(&mut self, task: &str) {
         let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) else { return };
         if self.line.is_over(&row) {
             return;
@@ -248,7 +263,7 @@ impl Client {
     }
 
     /// Waits until a task is over.
-    fn wait(&mut self, task: &str) {
+    pub fn wait(&mut self, task: &str) {
         let start = Instant::now();
         while start.elapsed() < INSIST {
             if self.waited(task) {
@@ -258,8 +273,20 @@ impl Client {
         self.line.shared.note(|facts| facts.complaints.push(format!("{task} is not over after {INSIST:?}")));
     }
 
+    /// Waits until a task has left the queue.
+    pub fn wait_running(&mut self, task: &str) {
+        let start = Instant::now();
+        while start.elapsed() < INSIST {
+            match self.line.insist("task/show", &json!({ "task": task })) {
+                Some(row) if ["queued", "dispatched"].iter().any(|state| row["state"] == *state) => {}
+                _ => return,
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
     /// Waits for a moment; true if the task is over, or there is no use in waiting.
-    fn waited(&mut self, task: &str) -> bool {
+    pub fn waited(&mut self, task: &str) -> bool {
         let params = json!({ "task": task, "timeout_ms": WAIT_MS });
         self.line.insist("task/wait", &params).is_none_or(|row| self.line.is_over(&row))
     }

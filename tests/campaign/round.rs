@@ -16,6 +16,8 @@ use super::tally::Tally;
 
 /// Followers have seen everything after this time.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(20);
+/// The same for the tasks.
+const ENDED_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How many violations of a round are explained.
@@ -66,7 +68,7 @@ pub fn run(plan: &Plan) -> Tally {
 pub fn end(stage: &mut Stage, mut load: Load) -> Facts {
     load.close();
     let mut link = Link::to(&stage.socket()).expect("a daemon that lives");
-    let tasks = tasks(&mut link);
+    let tasks = ended_tasks(&mut link);
     let journal = journal(&mut link);
     let permissions = permissions(&mut link);
     drop(link);
@@ -104,6 +106,19 @@ fn wait_for_followers(load: &Load, journal: &[Entry], chat: &str) {
 fn ask(link: &mut Link, method: &str, params: Value) -> Value {
     let answer = link.call(method, params).expect("a daemon that lives");
     answer.unwrap_or_else(|refused| panic!("{method}: {refused:?}"))
+}
+
+/// The tasks, once all of them have ended or will not.
+fn ended_tasks(link: &mut Link) -> Vec<Task> {
+    let start = Instant::now();
+    loop {
+        let tasks = tasks(link);
+        let ended = tasks.iter().all(|task| check::is_terminal(&task.state));
+        if ended || start.elapsed() > ENDED_WITHIN {
+            return tasks;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn tasks(link: &mut Link) -> Vec<Task> {
@@ -148,7 +163,7 @@ fn permissions(link: &mut Link) -> Vec<(String, String, Option<String>)> {
 }
 
 /// A violation, and what the journal says of what it names.
-pub fn explained(facts: &Facts, violation: &Violation) -> String {
+fn explained(facts: &Facts, violation: &Violation) -> String {
     let words = violation.to_string();
     let named: Vec<&str> = words.split('"').skip(1).step_by(2).collect();
     let mut text = words.clone();

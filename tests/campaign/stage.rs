@@ -247,6 +247,10 @@ impl Drop for Stage {
         if self.child.is_some() {
             self.kill(false);
         }
+        // What a daemon that was made not to sweep has left.
+        for left in self.home.processes() {
+            kill(Pid::from_raw(left.pid.cast_signed()), Signal::SIGKILL).ok();
+        }
         if std::thread::panicking() {
             eprintln!("---- the daemon's log\n{}\n----", self.log());
         }
