@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::id::{AgentName, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId, WorktreeId};
-pub use crate::states::{AgentStatus, Context, Outcome, TaskState};
+pub use crate::states::{AgentStatus, Context, HealthState, Outcome, TaskState};
 
 /// One JSON value as text, as an agent sent it; never looked into here.
 #[derive(Clone, PartialEq, Eq)]
@@ -314,6 +314,15 @@ pub enum Event {
         pid: Option<u32>,
         /// How that process ended.
         exit: Option<Exit>,
+    },
+    /// The health of a server process changed.
+    Health {
+        /// From what.
+        from: HealthState,
+        /// To what.
+        to: HealthState,
+        /// What was seen, where that was bad.
+        failure: Option<String>,
     },
     /// The agent forgot what was said before.
     ContextReset {

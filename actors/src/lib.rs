@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod event;
 #[cfg(feature = "fake")]
 pub mod fake;
+pub mod health;
 pub mod id;
 pub mod links;
 pub mod mutant;

@@ -11,6 +11,7 @@ use ractor::{ActorRef, Message, RpcReplyPort};
 use tokio::sync::watch;
 
 use crate::dispatch::actor::DispatchMsg;
+use crate::health::messages::HealthMsg;
 use crate::pool::actor::PoolMsg;
 use crate::sessions::SessionsMsg;
 
@@ -24,6 +25,8 @@ pub struct Links {
     pub sessions: watch::Receiver<Option<ActorRef<SessionsMsg>>>,
     /// The pool.
     pub pool: watch::Receiver<Option<ActorRef<PoolMsg>>>,
+    /// The health actor.
+    pub health: watch::Receiver<Option<ActorRef<HealthMsg>>>,
     /// The dispatcher.
     pub dispatcher: watch::Receiver<Option<ActorRef<DispatchMsg>>>,
 }

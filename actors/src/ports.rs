@@ -5,6 +5,7 @@
 //! is first polled. So an actor may call [`Store::append`] and then [`Store::end_turn`], and the
 //! end is written behind everything before it, whatever the runtime does with the futures.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -19,7 +20,10 @@ use crate::id::{
     AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId,
 };
 pub use crate::port_error::{PortError, chain};
-pub use crate::settings::{AgentSettings, Audience, Limits, PermissionPolicy, PermissionRules, Settings};
+pub use crate::settings::{
+    AgentSettings, Audience, HealthRules, Limits, PermissionPolicy, PermissionRules, RestartRules, Settings,
+    WatchdogRules,
+};
 
 /// Everything that the tree asks of the world.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub struct Ports {
     pub settings: Arc<dyn Settings>,
     /// Who is looking.
     pub audience: Arc<dyn Audience>,
+    /// How much memory there is, and who holds it.
+    pub machine: Arc<dyn Machine>,
 }
 
 /// An answer that comes later. The request is already in line when this is returned.
@@ -354,7 +360,55 @@ pub trait Agent: Send + Sync + 'static {
     /// Answers a question: with the id of one of its options, or `None` for "cancelled".
     fn answer(&self, question: u64, option: Option<String>);
 
+    /// Asks for a sign of life, which costs a live agent nothing, busy or not. Not bounded in
+    /// time; the future holds nothing that keeps the process alive.
+    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>>;
+
+    /// The end of what it complained so far, without secrets.
+    fn stderr_tail(&self) -> String;
+
     /// Ends the whole process tree in an orderly way and resolves when nothing of it is left.
     /// A second call joins the first. `now` skips the grace.
     fn stop(&self, now: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>>;
+}
+
+/// Why a probe failed, by the class that decides how often it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// No answer in time.
+    TimedOut,
+    /// The connection was refused, or the pipe is closed, while the process lives.
+    Refused,
+}
+
+/// A probe had no good answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProbeFailed {
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// What was seen, in words.
+    pub message: String,
+}
+
+// ---------------------------------------------------------------------------------------------
+// Machine
+
+/// A process and everything below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessTree {
+    /// Resident memory of all of it, in bytes; what two processes share is counted twice.
+    pub rss_bytes: u64,
+    /// The processes below the agent's own, by pid.
+    pub descendants: BTreeSet<u32>,
+}
+
+/// The machine that all of this runs on.
+pub trait Machine: Send + Sync + 'static {
+    /// Memory that could be had without swapping, in bytes (`MemAvailable`); `None` where the
+    /// machine does not tell. Cheap.
+    fn available_bytes(&self) -> Option<u64>;
+
+    /// Looks at the trees of agents, in one look; `None` for a process that is gone.
+    fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>>;
 }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatch::actor::{DispatchMsg, Dispatcher};
+use crate::health::messages::HealthMsg;
 use crate::links::{Links, tell};
 use crate::pool::actor::{Pool, PoolMsg};
 use crate::ports::Ports;
@@ -50,6 +51,7 @@ pub struct Tree {
     links: Links,
     sessions: Child<SessionsMsg>,
     pool: Child<PoolMsg>,
+    health: Child<HealthMsg>,
     dispatcher: Child<DispatchMsg>,
     stopping: bool,
 }
@@ -60,6 +62,7 @@ pub struct RootArgs {
     links: Links,
     sessions: watch::Sender<Option<ActorRef<SessionsMsg>>>,
     pool: watch::Sender<Option<ActorRef<PoolMsg>>>,
+    health: watch::Sender<Option<ActorRef<HealthMsg>>>,
     dispatcher: watch::Sender<Option<ActorRef<DispatchMsg>>>,
 }
 
@@ -68,9 +71,15 @@ impl RootArgs {
     pub fn new(ports: Ports) -> (Self, Links) {
         let (sessions, sessions_link) = watch::channel(None);
         let (pool, pool_link) = watch::channel(None);
+        let (health, health_link) = watch::channel(None);
         let (dispatcher, dispatcher_link) = watch::channel(None);
-        let links = Links { sessions: sessions_link, pool: pool_link, dispatcher: dispatcher_link };
-        (Self { ports, links: links.clone(), sessions, pool, dispatcher }, links)
+        let links = Links {
+            sessions: sessions_link,
+            pool: pool_link,
+            health: health_link,
+            dispatcher: dispatcher_link,
+        };
+        (Self { ports, links: links.clone(), sessions, pool, health, dispatcher }, links)
     }
 }
 
@@ -108,6 +117,7 @@ impl Actor for Root {
             links: args.links,
             sessions: Child::new(args.sessions),
             pool: Child::new(args.pool),
+            health: Child::new(args.health),
             dispatcher: Child::new(args.dispatcher),
             stopping: false,
         };

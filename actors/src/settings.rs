@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::id::{AgentName, ChatId};
+use crate::id::{AgentKey, AgentName, ChatId};
+
 /// What answers a permission request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermissionPolicy {
@@ -29,6 +30,47 @@ pub struct PermissionRules {
     pub deadline: Duration,
 }
 
+/// How often, and how soon, a backend that failed is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestartRules {
+    /// Failures within `period` after which the circuit opens.
+    pub max: usize,
+    /// The window in which failures are counted.
+    pub period: Duration,
+    /// The longest wait after the first failure; it doubles with each.
+    pub backoff_min: Duration,
+    /// The longest wait after any.
+    pub backoff_max: Duration,
+    /// How long the circuit stays open.
+    pub cooldown: Duration,
+}
+
+/// When a server process counts as ill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthRules {
+    /// Between two probes.
+    pub interval: Duration,
+    /// For the answer to one.
+    pub timeout: Duration,
+    /// Time-outs in a row at which it is unhealthy.
+    pub failures_max: u32,
+    /// Refused or closed connections in a row at which it is unhealthy.
+    pub refused_max: u32,
+    /// How long it may be unhealthy, busy and silent.
+    pub stale_grace: Duration,
+}
+
+/// When a turn that is alive counts as stuck. `None` is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchdogRules {
+    /// Without any progress, and with no tool in flight and no question open.
+    pub silence: Option<Duration>,
+    /// With one tool in flight.
+    pub tool: Option<Duration>,
+    /// With one question open.
+    pub permission: Option<Duration>,
+}
+
 /// The settings of one agent, overrides applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSettings {
@@ -38,6 +80,18 @@ pub struct AgentSettings {
     pub cancel_grace: Duration,
     /// Its permission rules.
     pub permissions: PermissionRules,
+    /// Idle for this long, its backend is evicted; zero is never.
+    pub idle_ttl: Duration,
+    /// Never evicted for being idle, and started again after a crash though nothing waits for it.
+    pub keep_warm: bool,
+    /// Processes that it left running after a turn keep it from being evicted.
+    pub count_background: bool,
+    /// Its restart budget.
+    pub restart: RestartRules,
+    /// Its health.
+    pub health: HealthRules,
+    /// Its watchdog.
+    pub watchdog: WatchdogRules,
 }
 
 /// Limits of the pool and the dispatcher.
@@ -45,6 +99,8 @@ pub struct AgentSettings {
 pub struct Limits {
     /// Agent sessions with a live backend.
     pub max_live: usize,
+    /// Below this much available memory, in bytes, no new backend starts and idle ones go.
+    pub min_available: u64,
     /// Turns at once.
     pub max_running: usize,
     /// Turns at once of one agent; 0 is no limit.
@@ -63,4 +119,7 @@ pub trait Settings: Send + Sync + 'static {
 pub trait Audience: Send + Sync + 'static {
     /// Whether a connection that answers permissions is subscribed to the chat.
     fn watches(&self, chat: &ChatId) -> bool;
+
+    /// Whether a connection holds a pin on the agent session.
+    fn pinned(&self, key: &AgentKey) -> bool;
 }

@@ -87,3 +87,16 @@ pub enum AgentStatus {
     /// Its chat was closed.
     Closed,
 }
+
+/// How a server process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HealthState {
+    /// It answers.
+    Healthy,
+    /// It failed to answer, not often enough to be unhealthy.
+    Suspect,
+    /// Unhealthy, and spared for a while because a turn is in flight.
+    StaleBusy,
+    /// It is being started again.
+    Restarting,
+}

@@ -140,6 +140,10 @@ pub(super) mod tests {
             restarts: 1,
             context: Some("warm".into()),
             rss_bytes: Some(40_000_000),
+            descendants: None,
+            reason: None,
+            retry_in_ms: None,
+            busy: Vec::new(),
             last_exit: None,
         }
     }
@@ -166,6 +170,10 @@ pub(super) mod tests {
             pid: None,
             idle_ms: None,
             rss_bytes: None,
+            descendants: None,
+            reason: None,
+            retry_in_ms: None,
+            busy: Vec::new(),
             context: None,
             last_exit: Some(exit),
             ..agent_session()

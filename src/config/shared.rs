@@ -3,10 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hob_actors::id::AgentName;
-use hob_actors::ports::{AgentSettings, Limits, PermissionRules, Settings};
+use hob_actors::ports::{
+    AgentSettings, HealthRules, Limits, PermissionRules, RestartRules, Settings, WatchdogRules,
+};
 
 use super::permissions::Permissions;
-use super::{Config, Process};
+use super::{AgentConfig, BackendKind, Config, Health, Process, Restart, Watchdog};
 
 /// The present configuration. Clones share it; readers take a snapshot and keep it for as long as
 /// they work with it, so that no one sees half of a reload.
@@ -43,11 +45,64 @@ fn rules(permissions: &Permissions) -> PermissionRules {
     }
 }
 
-fn settings(process: &Process, permissions: &Permissions) -> AgentSettings {
+fn restart(restart: &Restart) -> RestartRules {
+    RestartRules {
+        max: usize::try_from(restart.max).unwrap_or(usize::MAX),
+        period: restart.period,
+        backoff_min: restart.backoff_min,
+        backoff_max: restart.backoff_max,
+        cooldown: restart.cooldown,
+    }
+}
+
+fn health(health: &Health, backend: BackendKind) -> HealthRules {
+    HealthRules {
+        interval: health.interval,
+        timeout: health.timeout,
+        failures_max: health.failures_max(backend),
+        refused_max: health.refused_max,
+        stale_grace: health.stale_grace,
+    }
+}
+
+fn watchdog(watchdog: &Watchdog) -> WatchdogRules {
+    WatchdogRules { silence: watchdog.silence, tool: watchdog.tool, permission: watchdog.permission }
+}
+
+fn process(process: &Process) -> (std::time::Duration, std::time::Duration) {
+    (process.start_timeout, process.cancel_grace)
+}
+
+/// The settings of a configured agent.
+fn of_agent(config: &Config, agent: &AgentConfig) -> AgentSettings {
+    let (start_timeout, cancel_grace) = process(&agent.process);
     AgentSettings {
-        start_timeout: process.start_timeout,
-        cancel_grace: process.cancel_grace,
-        permissions: rules(permissions),
+        start_timeout,
+        cancel_grace,
+        permissions: rules(&agent.permissions),
+        idle_ttl: agent.idle_ttl.unwrap_or(config.pool.idle_ttl),
+        keep_warm: agent.keep_warm,
+        count_background: agent.count_background,
+        restart: restart(&agent.restart),
+        health: health(&agent.health, agent.backend),
+        watchdog: watchdog(&agent.watchdog),
+    }
+}
+
+/// What the general sections say, for an agent that was taken out of the configuration while it
+/// lives.
+fn general(config: &Config) -> AgentSettings {
+    let (start_timeout, cancel_grace) = process(&config.process);
+    AgentSettings {
+        start_timeout,
+        cancel_grace,
+        permissions: rules(&config.permissions),
+        idle_ttl: config.pool.idle_ttl,
+        keep_warm: false,
+        count_background: false,
+        restart: restart(&config.restart),
+        health: health(&config.health, BackendKind::Acp),
+        watchdog: watchdog(&config.watchdog),
     }
 }
 
@@ -55,9 +110,8 @@ impl Settings for SharedConfig {
     fn agent(&self, agent: &AgentName) -> AgentSettings {
         let config = self.current();
         match config.agent(agent.as_str()) {
-            Some(agent) => settings(&agent.process, &agent.permissions),
-            // Taken out of the configuration while it lives: the general sections hold.
-            None => settings(&config.process, &config.permissions),
+            Some(agent) => of_agent(&config, agent),
+            None => general(&config),
         }
     }
 
@@ -65,6 +119,7 @@ impl Settings for SharedConfig {
         let config = self.current();
         Limits {
             max_live: config.pool.max_live,
+            min_available: config.pool.min_available,
             max_running: config.dispatch.max_running,
             max_running_per_agent: config.dispatch.max_running_per_agent,
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use hob_actors::id::ChatId;
+use hob_actors::id::{AgentKey, ChatId};
 use hob_actors::{ports, tree};
 
 use crate::store::Store;
@@ -33,6 +33,8 @@ struct Seats {
 #[derive(Default)]
 struct Inner {
     seats: Mutex<Seats>,
+    /// How many connections hold a pin.
+    pins: Mutex<BTreeMap<AgentKey, usize>>,
     /// The tree asks who is looking, so it is there only after this.
     tree: OnceLock<tree::Handle>,
 }
@@ -98,6 +100,10 @@ impl ports::Audience for Audience {
     fn watches(&self, chat: &ChatId) -> bool {
         self.is_watched(chat.as_str())
     }
+
+    fn pinned(&self, key: &AgentKey) -> bool {
+        lock(&self.0.pins).contains_key(key)
+    }
 }
 
 /// A seat in the audience. Dropping it leaves, and tells the tree where nobody is left.
@@ -121,6 +127,32 @@ impl Drop for Seat {
         // At the very end of the daemon there may be no runtime, and nothing left to tell.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tell_those_left(self.audience.clone(), self.store.clone()));
+        }
+    }
+}
+
+/// A pin on an agent session: it is not evicted while one is held. Dropping it unpins.
+pub struct Pin {
+    audience: Audience,
+    key: AgentKey,
+}
+
+impl Pin {
+    /// Pins an agent session.
+    pub fn take(audience: Audience, key: AgentKey) -> Self {
+        *lock(&audience.0.pins).entry(key.clone()).or_default() += 1;
+        Self { audience, key }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = lock(&self.audience.0.pins);
+        if let Some(n) = pins.get_mut(&self.key) {
+            *n -= 1;
+            if *n == 0 {
+                pins.remove(&self.key);
+            }
         }
     }
 }
@@ -165,5 +197,19 @@ mod tests {
         }
         assert!(!audience.is_watched("c-1"));
         assert!(audience.seats().taken.is_empty());
+    }
+
+    #[test]
+    fn an_agent_session_is_pinned_until_its_last_pin_is_dropped() {
+        use hob_actors::ports::Audience as _;
+        let audience = Audience::new();
+        let (key, other) = (AgentKey::new("c-1", "goose"), AgentKey::new("c-1", "qwen"));
+        let first = Pin::take(audience.clone(), key.clone());
+        let second = Pin::take(audience.clone(), key.clone());
+        assert!(audience.pinned(&key) && !audience.pinned(&other));
+        drop(first);
+        assert!(audience.pinned(&key));
+        drop(second);
+        assert!(!audience.pinned(&key));
     }
 }

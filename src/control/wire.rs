@@ -190,6 +190,18 @@ pub struct AgentSessionRow {
     pub context: Option<String>,
     /// Memory of its process tree.
     pub rss_bytes: Option<u64>,
+    /// Processes below its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descendants: Option<usize>,
+    /// Why it stands where it stands, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Until it may be started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_in_ms: Option<u64>,
+    /// What keeps it from being evicted: `turn dispatched permission pinned starting background`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub busy: Vec<String>,
     /// How its last process ended.
     pub last_exit: Option<ExitRow>,
 }

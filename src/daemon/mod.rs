@@ -14,7 +14,7 @@ use hob_actors::tree::{self, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Agents;
-use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger, SweepReport};
+use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine};
 use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
@@ -209,7 +209,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     .await
     .context("cannot start the spawner")?;
     crash_point!("start.unswept");
-    let swept = if mutant!("no_sweep") { SweepReport::default() } else { spawner.sweep().await };
+    let swept = if mutant!("no_sweep") { Default::default() } else { spawner.sweep().await };
     crash_point!("start.swept");
     tracing::info!(ended = swept.ended.len(), unreadable = swept.unreadable.len(), "swept");
 
@@ -224,6 +224,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         backend: agents.clone(),
         settings: Arc::new(config.clone()),
         audience: Arc::new(audience.clone()),
+        machine: Arc::new(ThisMachine),
     })
     .await
     .context("cannot start the supervision tree")?;

@@ -25,6 +25,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         Event::TurnEnded { .. } => "turn_ended",
         Event::TaskState { .. } => "task_state",
         Event::AgentState { .. } => "agent_state",
+        Event::Health { .. } => "health",
         Event::ContextReset { .. } => "context_reset",
         Event::WorktreeState { .. } => "worktree_state",
         Event::Notice { .. } => "notice",
@@ -50,6 +51,10 @@ pub(super) fn write(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> 
             object.field("attempt", attempt).field("context", words::context(*context))
         }
         Event::TurnEnded { .. } | Event::TaskState { .. } | Event::AgentState { .. } => moved(object, event),
+        Event::Health { from, to, failure } => object
+            .field("from", words::health(*from))
+            .field("to", words::health(*to))
+            .field_if("failure", failure.as_ref()),
         Event::ContextReset { reason } => object.field("reason", reason),
         Event::WorktreeState { worktree, from, to, reasons } => {
             let object = object.field("worktree", worktree.as_str()).field("from", from).field("to", to);

@@ -249,6 +249,10 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentSessionRow> {
         restarts: natural(get(row, "restarts")?),
         context: get(row, "context")?,
         rss_bytes: None,
+        descendants: None,
+        reason: None,
+        retry_in_ms: None,
+        busy: Vec::new(),
         last_exit: exit(row)?,
     })
 }

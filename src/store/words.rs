@@ -1,6 +1,6 @@
 //! The contract's words for the values of the core, both ways. Pure.
 
-use hob_actors::event::{AgentStatus, Context, Exit, Level, Outcome, TaskState};
+use hob_actors::event::{AgentStatus, Context, Exit, HealthState, Level, Outcome, TaskState};
 use hob_actors::ports::PermissionPolicy;
 use nix::sys::signal::Signal;
 
@@ -47,6 +47,13 @@ words! {
         Backoff = "backoff",
         CircuitOpen = "circuit_open",
         Closed = "closed",
+    }
+    /// `state` of a server process' health.
+    health / parse_health: HealthState {
+        Healthy = "healthy",
+        Suspect = "suspect",
+        StaleBusy = "stale_busy",
+        Restarting = "restarting",
     }
     /// `outcome` of a turn.
     outcome / parse_outcome: Outcome {

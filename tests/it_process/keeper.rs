@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hob::backend::process::{SpawnRequest, is_agent_peer, mark, tree_rss};
+use hob::backend::process::{SpawnRequest, is_agent_peer, mark, trees_of};
 
 use crate::stage::*;
 
@@ -64,5 +64,7 @@ async fn the_memory_of_a_tree_includes_what_escaped() {
     let stage = Stage::new().await;
     let (process, escapee) = stage.with_escapee("while :; do sleep 1000; done").await;
     let of = |pid: u32| field(pid, 24).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096;
-    assert!(tree_rss(process.pid).expect("is there") >= of(process.pid) + of(escapee));
+    let tree = trees_of(&[process.pid]).remove(0).expect("is there");
+    assert!(tree.rss_bytes >= of(process.pid) + of(escapee));
+    assert!(tree.descendants.contains(&escapee));
 }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn limits(max_running: usize, max_running_per_agent: usize) -> Limits {
-        Limits { max_live: 100, max_running, max_running_per_agent }
+        Limits { max_live: 100, min_available: 0, max_running, max_running_per_agent }
     }
 
     fn queue(cards: &[(i64, u8, &str)]) -> Queue {

@@ -4,15 +4,16 @@
 mod puppet;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Limits, News, NewsSink,
-    PermissionAsk, PermissionPolicy, PermissionRules, Permit, PortError, Ports, Settings, Store, TaskCard,
-    TurnEnd, TurnRef,
+    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, HealthRules, Limits, Machine,
+    News, NewsSink, PermissionAsk, PermissionPolicy, PermissionRules, Permit, PortError, Ports, ProbeFailed,
+    ProcessTree, RestartRules, Settings, Store, TaskCard, TurnEnd, TurnRef, WatchdogRules,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,6 +96,16 @@ pub struct Script {
     pub limits_panic: usize,
     /// A prompt with this text panics in the actor that sends it.
     pub poison: Option<String>,
+    /// The settings of every agent, but for its permission rules.
+    pub agent: AgentSettings,
+    /// Agent sessions that somebody pins.
+    pub pinned: BTreeSet<AgentKey>,
+    /// What the machine has left.
+    pub available_bytes: Option<u64>,
+    /// What the trees of agents hold, by the agent's pid.
+    pub trees: BTreeMap<u32, ProcessTree>,
+    /// How agents answer a probe; `None`: not at all.
+    pub ping: Option<Result<(), ProbeFailed>>,
 }
 
 impl Default for Script {
@@ -105,13 +116,53 @@ impl Default for Script {
             turn: Some(Duration::from_millis(100)),
             obeys_cancel: true,
             asks: None,
-            limits: Limits { max_live: 100, max_running: 100, max_running_per_agent: 0 },
+            limits: Limits { max_live: 100, min_available: 0, max_running: 100, max_running_per_agent: 0 },
             watched: false,
             policy: PermissionPolicy::Ask,
             recorded_after: std::time::Duration::ZERO,
             limits_panic: 0,
             poison: None,
+            agent: plain_settings(),
+            pinned: BTreeSet::new(),
+            available_bytes: None,
+            trees: BTreeMap::new(),
+            ping: Some(Ok(())),
         }
+    }
+}
+
+/// The defaults of the contract.
+fn plain_settings() -> AgentSettings {
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+    AgentSettings {
+        start_timeout: secs(60),
+        cancel_grace: secs(10),
+        permissions: PermissionRules {
+            default: PermissionPolicy::Ask,
+            by_kind: BTreeMap::new(),
+            unattended: PermissionPolicy::Reject,
+            deadline: secs(1800),
+        },
+        idle_ttl: secs(1800),
+        keep_warm: false,
+        count_background: false,
+        restart: RestartRules {
+            max: 5,
+            period: secs(60),
+            backoff_min: Duration::from_millis(250),
+            backoff_max: secs(30),
+            cooldown: secs(300),
+        },
+        health: HealthRules {
+            interval: secs(15),
+            timeout: secs(5),
+            failures_max: 8,
+            refused_max: 3,
+            stale_grace: secs(120),
+        },
+        watchdog: WatchdogRules { silence: Some(secs(900)), tool: Some(secs(7200)), permission: None },
     }
 }
 
@@ -128,6 +179,7 @@ impl World {
             backend: Arc::new(self.clone()),
             settings: Arc::new(self.clone()),
             audience: Arc::new(self.clone()),
+            machine: Arc::new(self.clone()),
         }
     }
 
@@ -348,14 +400,13 @@ impl Store for World {
 impl Settings for World {
     fn agent(&self, _: &AgentName) -> AgentSettings {
         AgentSettings {
-            start_timeout: Duration::from_secs(60),
-            cancel_grace: Duration::from_secs(10),
             permissions: PermissionRules {
                 default: self.script().policy,
                 by_kind: BTreeMap::new(),
                 unattended: PermissionPolicy::Reject,
                 deadline: Duration::from_secs(1800),
             },
+            ..self.script().agent.clone()
         }
     }
 
@@ -373,5 +424,23 @@ impl Settings for World {
 impl Audience for World {
     fn watches(&self, _: &ChatId) -> bool {
         self.script().watched
+    }
+
+    fn pinned(&self, key: &AgentKey) -> bool {
+        self.script().pinned.contains(key)
+    }
+}
+
+impl Machine for World {
+    fn available_bytes(&self) -> Option<u64> {
+        self.script().available_bytes
+    }
+
+    fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>> {
+        let trees = pids.iter().map(|pid| self.script().trees.get(pid).cloned()).collect();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            trees
+        })
     }
 }

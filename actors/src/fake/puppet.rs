@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::{World, lock};
 use crate::event::{Context, Event, Exit};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation};
-use crate::ports::{Agent, Backend, Launch, Launched, News, NewsSink, Permit, Settled, StartFailed};
+use crate::ports::{
+    Agent, Backend, Launch, Launched, News, NewsSink, Permit, ProbeFailed, Settled, StartFailed,
+};
 
 impl Backend for World {
     fn launch(
@@ -101,6 +103,21 @@ impl Agent for Puppet {
 
     fn answer(&self, question: u64, option: Option<String>) {
         self.world.memory().answers.push((question, option));
+    }
+
+    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {
+        let answer = self.world.script().ping.clone();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn stderr_tail(&self) -> String {
+        "a complaint".into()
     }
 
     fn stop(&self, _: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>> {

@@ -29,7 +29,7 @@ async fn tasks_of_one_agent_session_run_in_order_on_one_backend() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_turns_run_at_once_than_allowed_and_all_run_in_the_end() {
-    let limits = Limits { max_live: 100, max_running: 2, max_running_per_agent: 0 };
+    let limits = Limits { max_live: 100, min_available: 0, max_running: 2, max_running_per_agent: 0 };
     let (world, tree) = stage(Script { limits, ..Script::default() }).await;
     let tasks: Vec<_> = (0..10).map(|n| submit(&world, &tree, &format!("c-{n}"), "demo")).collect();
     until("all end", || {
@@ -42,7 +42,7 @@ async fn no_more_turns_run_at_once_than_allowed_and_all_run_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_pool_refuses_new_starts_and_serves_the_living() {
-    let limits = Limits { max_live: 2, max_running: 100, max_running_per_agent: 0 };
+    let limits = Limits { max_live: 2, min_available: 0, max_running: 100, max_running_per_agent: 0 };
     let (world, tree) = stage(Script { limits, ..Script::default() }).await;
     for chat in ["c-1", "c-2"] {
         let task = submit(&world, &tree, chat, "demo");
@@ -67,7 +67,7 @@ async fn a_backend_that_keeps_no_limit_of_its_own_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_cancelled_on_its_way_gives_its_place_back() {
-    let limits = Limits { max_live: 1, max_running: 100, max_running_per_agent: 0 };
+    let limits = Limits { max_live: 1, min_available: 0, max_running: 100, max_running_per_agent: 0 };
     let (world, tree) = stage(Script { limits, ..Script::default() }).await;
     let warm_up = submit(&world, &tree, "c-last", "demo");
     ended(&world, &warm_up).await;
@@ -93,7 +93,7 @@ async fn a_task_that_is_cancelled_on_its_way_gives_its_place_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_without_a_place_waits_and_says_so() {
-    let limits = Limits { max_live: 1, max_running: 100, max_running_per_agent: 0 };
+    let limits = Limits { max_live: 1, min_available: 0, max_running: 100, max_running_per_agent: 0 };
     let (world, tree) = stage(Script { limits, ..Script::default() }).await;
     let first = submit(&world, &tree, "c-1", "demo");
     ended(&world, &first).await;

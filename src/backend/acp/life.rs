@@ -24,14 +24,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, News, NewsSink, Permit, Settled};
+use hob_actors::ports::{Agent, FailureClass, News, NewsSink, Permit, ProbeFailed, Settled};
 
 use super::in_flight::InFlight;
 use super::router::{self, Router};
 use super::stderr::Tail;
 use crate::backend::process::ProcessHandle;
-use crate::jsonrpc::{Inbox, Peer};
+use crate::jsonrpc::{CallError, Inbox, Peer};
 
+/// Asks an agent for a sign of life. Known agents answer "method not found", at no cost and in
+/// every state (docs/agents.md).
+const PING: &str = "_hob/ping";
 /// An agent that closed a pipe has this long to exit before it counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(1);
 /// What an agent left running when it exited has this long to end before it is killed.
@@ -66,6 +69,7 @@ pub struct AcpAgent {
     handle: ProcessHandle,
     stopping: Arc<AtomicBool>,
     exit: watch::Receiver<Option<Exit>>,
+    tail: Tail,
     life: JoinHandle<()>,
 }
 
@@ -83,6 +87,7 @@ impl AcpAgent {
             handle: life.handle.clone(),
             stopping: stopping.clone(),
             exit,
+            tail: life.tail.clone(),
             life: tokio::spawn(life.run(exited, stopping)),
         }
     }
@@ -123,6 +128,24 @@ impl Agent for AcpAgent {
             router::answer(&self.peer, &id, option);
             crash_point!("answer.given");
         }
+    }
+
+    fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {
+        let peer = self.peer.clone();
+        Box::pin(async move {
+            match peer.call(PING, &serde_json::Map::new()).await {
+                // Nobody knows the method, and only who lives can say so.
+                Ok(_) | Err(CallError::Rpc(_)) => Ok(()),
+                Err(CallError::Closed | CallError::Params(_)) => Err(ProbeFailed {
+                    class: FailureClass::Refused,
+                    message: "the agent closed a pipe and lives on".to_owned(),
+                }),
+            }
+        })
+    }
+
+    fn stderr_tail(&self) -> String {
+        self.tail.text()
     }
 
     fn stop(&self, now: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>> {

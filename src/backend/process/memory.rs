@@ -1,31 +1,59 @@
-//! How much memory an agent's whole tree holds. Reads only; blocking, but short.
+//! How much memory there is, and how much of it an agent's whole tree holds. Reads only.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+
+use hob_actors::ports::{Machine, ProcessTree};
 
 use super::keeper;
 use super::procfs::{Table, page_bytes};
 
-/// The resident memory of a process and of everything below it, in bytes; `None` if it is gone.
-/// What two processes share is counted twice.
+/// The machine that the daemon runs on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn available_bytes(&self) -> Option<u64> {
+        // Made up by the kernel as it is read: no disk can hold this up.
+        available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
+    }
+
+    fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>> {
+        Box::pin(async move {
+            let n = pids.len();
+            // What could not be looked at is not known.
+            tokio::task::spawn_blocking(move || trees_of(&pids)).await.unwrap_or_else(|_| vec![None; n])
+        })
+    }
+}
+
+fn available_in(meminfo: &str) -> Option<u64> {
+    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The trees of several processes, with one look at the machine; `None` for one that is gone.
+/// Walks `/proc`: blocking, but short.
 ///
 /// For an agent under its keeper, orphans of the tree, which have fallen to the keeper, are counted
 /// too, and the keeper itself is not.
-pub fn tree_rss(pid: u32) -> Option<u64> {
-    tree_rss_in(&Table::read(), pid.cast_signed())
-}
-
-/// The same for several processes, with one look at the machine.
-pub fn tree_rss_of(pids: &[u32]) -> Vec<Option<u64>> {
+pub fn trees_of(pids: &[u32]) -> Vec<Option<ProcessTree>> {
     let table = Table::read();
-    pids.iter().map(|pid| tree_rss_in(&table, pid.cast_signed())).collect()
+    pids.iter().map(|pid| tree_in(&table, pid.cast_signed())).collect()
 }
 
-fn tree_rss_in(table: &Table, pid: i32) -> Option<u64> {
-    let root = table.get(pid)?;
-    let keeper = table.get(root.parent).filter(|parent| keeper::NAME.to_str() == Ok(&parent.name));
-    let pages: u64 = match keeper {
-        Some(keeper) => table.descendants(keeper.pid).iter().map(|stat| stat.rss_pages).sum(),
-        None => root.rss_pages + table.descendants(pid).iter().map(|stat| stat.rss_pages).sum::<u64>(),
-    };
-    Some(pages * page_bytes())
+fn tree_in(table: &Table, pid: i32) -> Option<ProcessTree> {
+    let own = table.get(pid)?;
+    let keeper = table.get(own.parent).filter(|parent| keeper::NAME.to_str() == Ok(&parent.name));
+    let root = keeper.map_or(pid, |keeper| keeper.pid);
+    let below = table.descendants(root).into_iter().filter(|stat| stat.pid != pid);
+    let (mut pages, mut descendants) = (own.rss_pages, BTreeSet::new());
+    for stat in below.filter(|stat| !stat.is_zombie()) {
+        pages += stat.rss_pages;
+        descendants.insert(stat.pid.cast_unsigned());
+    }
+    Some(ProcessTree { rss_bytes: pages * page_bytes(), descendants })
 }
 
 #[cfg(test)]
@@ -34,8 +62,15 @@ mod tests {
 
     #[test]
     fn this_process_holds_some_memory_and_one_that_is_gone_none() {
-        let mine = tree_rss(std::process::id()).expect("is there");
-        assert!(mine > 1 << 20);
-        assert_eq!(tree_rss_of(&[i32::MAX.cast_unsigned()]), [None]);
+        let trees = trees_of(&[std::process::id(), i32::MAX.cast_unsigned()]);
+        assert!(trees[0].as_ref().expect("is there").rss_bytes > 1 << 20);
+        assert_eq!(trees[1], None);
+    }
+
+    #[test]
+    fn the_kernel_tells_how_much_memory_there_is() {
+        assert!(ThisMachine.available_bytes().expect("is told") > 1 << 20);
+        assert_eq!(available_in("MemFree: 1 kB\nMemAvailable:     2048 kB\n"), Some(2 << 20));
+        assert_eq!(available_in("MemFree: 1 kB\n"), None);
     }
 }

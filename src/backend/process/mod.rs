@@ -31,7 +31,7 @@ pub use handle::{Process, ProcessHandle, RawExit, SpawnRequest};
 pub use keeper::keeper_main;
 pub use ledger::{Ledger, LedgerError, MemoryLedger, NewAttempt, ProcessRow, Written};
 pub use mark::is_agent_peer;
-pub use memory::{tree_rss, tree_rss_of};
+pub use memory::{ThisMachine, trees_of};
 pub use spawner::{KeeperProgram, Spawner, SpawnerOptions};
 pub use store_ledger::StoreLedger;
 pub use sweep::{Found, SweepReport};

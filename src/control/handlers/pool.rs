@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hob_actors::event::AgentStatus;
 use hob_actors::id::{AgentKey, TaskId};
+use hob_actors::ports::{Machine as _, ProcessTree};
 use hob_actors::tree::LiveView;
 use tokio::time::Instant;
 
@@ -114,17 +115,19 @@ fn take(row: &mut AgentSessionRow, view: &LiveView) {
     }
 }
 
-/// Fills in the memory of the process trees. Walks /proc, so not on this thread.
+/// Fills in what the process trees hold. Walks /proc, so not on this thread.
 pub(crate) async fn weigh(rows: &mut [AgentSessionRow]) {
-    let pids: Vec<Option<u32>> = rows.iter().map(|row| row.pid).collect();
-    if pids.iter().all(Option::is_none) {
+    let pids: Vec<u32> = rows.iter().filter_map(|row| row.pid).collect();
+    if pids.is_empty() {
         return;
     }
-    let weigh_all = move || pids.into_iter().map(|pid| pid.and_then(process::tree_rss)).collect::<Vec<_>>();
-    // What could not be weighed is told as unknown.
-    let weights = tokio::task::spawn_blocking(weigh_all).await.unwrap_or_default();
-    for (row, weight) in rows.iter_mut().zip(weights) {
-        row.rss_bytes = weight;
+    let trees = process::ThisMachine.trees(pids.clone()).await;
+    let by_pid: BTreeMap<u32, ProcessTree> =
+        pids.into_iter().zip(trees).filter_map(|(pid, tree)| Some((pid, tree?))).collect();
+    for row in rows {
+        let tree = row.pid.and_then(|pid| by_pid.get(&pid));
+        row.rss_bytes = tree.map(|tree| tree.rss_bytes);
+        row.descendants = tree.map(|tree| tree.descendants.len());
     }
 }
 
@@ -153,6 +156,10 @@ mod tests {
             restarts: 0,
             context: None,
             rss_bytes: None,
+            descendants: None,
+            reason: None,
+            retry_in_ms: None,
+            busy: Vec::new(),
             last_exit: None,
         }
     }

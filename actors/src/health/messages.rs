@@ -1,0 +1,97 @@
+//! What the health actor is told of server processes, and what it shares with who runs them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use ractor::ActorRef;
+
+use crate::event::Exit;
+use crate::id::{AgentKey, Generation};
+use crate::ports::Agent;
+use crate::session::actor::SessionMsg;
+
+/// Counts what an agent says in running turns. Shared rather than told: it changes with every
+/// piece of output, and is looked at a few times a minute.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicU64);
+
+impl Pulse {
+    /// It said something.
+    pub fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it did.
+    pub fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A server process to be watched.
+#[derive(Clone)]
+pub struct Patient {
+    /// Whose it is.
+    pub key: AgentKey,
+    /// Which one of those it had.
+    pub generation: Generation,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// Its handle. Weak: who watches must not keep alive what its owner let go.
+    pub agent: Weak<dyn Agent>,
+    /// What it says.
+    pub pulse: Arc<Pulse>,
+    /// Whether a turn is in flight.
+    pub busy: bool,
+    /// Who is told when it must be started again.
+    pub session: ActorRef<SessionMsg>,
+}
+
+/// Why a server process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// On purpose: evicted, closed, recycled, or the daemon stops.
+    Ordered,
+    /// By itself.
+    Crashed,
+    /// It was ended because it was ill or stuck, to be started again.
+    Ill,
+}
+
+/// What the health actor is told.
+pub enum HealthMsg {
+    /// A server process is up.
+    Began(Patient),
+    /// A turn began or ended on it.
+    Busy {
+        /// Whose it is.
+        key: AgentKey,
+        /// Which one.
+        generation: Generation,
+        /// Whether a turn is in flight.
+        busy: bool,
+    },
+    /// It is gone.
+    Ended {
+        /// Whose it was.
+        key: AgentKey,
+        /// Which one.
+        generation: Generation,
+        /// How it ended.
+        exit: Exit,
+        /// Why.
+        cause: EndCause,
+        /// In words.
+        why: String,
+    },
+    /// A start failed.
+    StartFailed {
+        /// Whose.
+        key: AgentKey,
+        /// What happened, in words.
+        message: String,
+        /// How the process ended, if there was one.
+        exit: Option<Exit>,
+    },
+    /// The chat was closed: there is nothing to tell of it any more.
+    Forget(AgentKey),
+}

@@ -1,0 +1,4 @@
+//! Health of server processes: probes, and the stale grace of the busy; and the watchdog of turns
+//! that are alive but stuck.
+
+pub mod messages;
