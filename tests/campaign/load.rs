@@ -245,10 +245,19 @@ impl Client {
 
     /// Cancels a task, and sees that it ends.
     pub fn cancel(&mut self, task: &str) {
-        let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) else { return };
-        if self.line.is_over(&row) {
-            return;
+        self.tell_to_cancel(task);
+        self.see_cancelled(task);
+    }
+
+    /// Cancels a task.
+    pub fn tell_to_cancel(&mut self, task: &str) {
+        if let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) {
+            self.line.is_over(&row);
         }
+    }
+
+    /// Complains if a task whose cancel was answered goes on, and cancels it again.
+    pub fn see_cancelled(&mut self, task: &str) {
         let start = Instant::now();
         while start.elapsed() < CANCELLED_WITHIN {
             if self.waited(task) {

@@ -174,6 +174,24 @@ fn a_forgotten_request_id_is_caught() {
     is_caught("no_request_id", killed_unanswered, |v| matches!(v, Violation::Doubled { .. }));
 }
 
+/// Each commit takes its time, and the daemon dies as soon as a cancel is answered that came when
+/// the task was on its way to an agent.
+fn killed_when_cancelled(mutant: Option<&str>) -> Vec<Violation> {
+    let mut scene = Scene::set(mutant);
+    scene.again(&[("HOB_PAUSE_AT", format!("batch.uncommitted:1:{WINDOW_MS}"))]);
+    let task = scene.client.submit("r-0-1", &ask(DEMO, "[r-0-1]\nhang")).expect("an answer");
+    scene.client.tell_to_cancel(&task);
+    scene.kill(false);
+    scene.start();
+    scene.client.see_cancelled(&task);
+    scene.end()
+}
+
+#[test]
+fn a_cancel_that_is_answered_before_it_is_recorded_is_caught() {
+    is_caught("unrecorded_cancel", killed_when_cancelled, |v| matches!(v, Violation::Complaint { .. }));
+}
+
 /// The last news of a backend comes when the next one is in the middle of a turn.
 fn replaced_with_late_news(mutant: Option<&str>) -> Vec<Violation> {
     let late = [("HOB_PAUSE_AT", format!("agent.exited:1:{LATE_MS}")), ("TOKIO_WORKER_THREADS", "4".into())];
