@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::facts::{Entry, Facts, Followed, request_of};
+use super::facts::{Entry, Facts, Followed, Submit, request_of};
+
+/// What a start says of a task that the daemon before it was killed in.
+const SETTLED: &str = "the daemon ended while it ran";
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +39,7 @@ pub enum Violation {
     Left { process: String },
     /// The database is damaged.
     Damaged { words: String },
-    /// A task was interrupted, or failed, for nothing.
+    /// A task was interrupted, failed or was cancelled for nothing.
     Disturbed { task: String, error: String },
     /// Something was refused, or did not come.
     Complaint { words: String },
@@ -54,6 +57,7 @@ pub fn check(facts: &Facts) -> Vec<Violation> {
     submits(facts, &mut found);
     prompts(facts, &mut found);
     tasks(facts, &mut found);
+    ends(facts, &mut found);
     turns(facts, &mut found);
     told(facts, &mut found);
     for follower in &facts.followers {
@@ -130,8 +134,6 @@ fn tasks(facts: &Facts, found: &mut Vec<Violation>) {
             ends.entry(entry.text("task")).or_default().push(entry.text("to"));
         }
     }
-    let breaks: BTreeSet<&str> =
-        facts.submits.iter().filter(|submit| submit.breaks).map(|submit| submit.request.as_str()).collect();
     for task in &facts.tasks {
         let (id, state) = (task.id.clone(), task.state.clone());
         let told = ends.remove(task.id.as_str()).unwrap_or_default();
@@ -143,13 +145,32 @@ fn tasks(facts: &Facts, found: &mut Vec<Violation>) {
             let ends = vec![state.clone(), told[0].to_owned()];
             found.push(Violation::EndsDiffer { task: id.clone(), ends });
         }
-        let by_itself = request_of(&task.prompt).is_some_and(|request| breaks.contains(request));
-        if facts.undisturbed && !by_itself && ["interrupted", "failed"].contains(&state.as_str()) {
-            found.push(Violation::Disturbed { task: id, error: task.error.clone() });
-        }
     }
     for (task, told) in ends {
         found.push(Violation::TaskEnds { task: task.to_owned(), n: told.len() });
+    }
+}
+
+/// No task was interrupted, failed or was cancelled but by what its client or we did.
+fn ends(facts: &Facts, found: &mut Vec<Violation>) {
+    let submits: BTreeMap<&str, &Submit> =
+        facts.submits.iter().map(|submit| (submit.request.as_str(), submit)).collect();
+    let done = facts.done;
+    for task in &facts.tasks {
+        let submit = request_of(&task.prompt).and_then(|request| submits.get(request));
+        let excused = match task.state.as_str() {
+            "interrupted" | "failed" => {
+                submit.is_some_and(|submit| submit.breaks)
+                    || (done.killed && task.error == SETTLED)
+                    || done.keepers_killed
+                    || done.stopped
+            }
+            "cancelled" => submit.is_some_and(|submit| submit.cancelled) || done.stopped,
+            _ => true,
+        };
+        if !excused {
+            found.push(Violation::Disturbed { task: task.id.clone(), error: task.error.clone() });
+        }
     }
 }
 

@@ -28,7 +28,7 @@ fn good() -> Facts {
     let submit = |request: &str, task: &str| Submit {
         request: request.to_owned(),
         answers: vec![task.to_owned()],
-        breaks: false,
+        ..Submit::default()
     };
     let task = |id: &str, state: &str, request: &str| Task {
         id: id.to_owned(),
@@ -36,8 +36,9 @@ fn good() -> Facts {
         prompt: format!("[{request}]\nsay: x"),
         error: String::new(),
     };
+    let cancelled = Submit { cancelled: true, ..submit("r-1-2", "t-2") };
     Facts {
-        submits: vec![submit("r-1-1", "t-1"), submit("r-1-2", "t-2")],
+        submits: vec![submit("r-1-1", "t-1"), cancelled],
         tasks: vec![task("t-1", "completed", "r-1-1"), task("t-2", "cancelled", "r-1-2")],
         followers: vec![
             Followed { name: "all".into(), chat: None, seen: journal.clone() },
@@ -49,7 +50,6 @@ fn good() -> Facts {
         told_answers: vec![("p-1".into(), "allow_once".into())],
         permissions: vec![("p-1".into(), "answered".into(), Some("allow_once".into()))],
         integrity: "ok".into(),
-        undisturbed: true,
         ..Facts::default()
     }
 }
@@ -86,7 +86,11 @@ fn a_prompt_says_which_request_it_is_of() {
 #[test]
 fn what_is_wrong_with_submits_is_found() {
     let lost = doctored(|facts| {
-        facts.submits.push(Submit { request: "r-9-9".into(), answers: vec!["t-9".into()], breaks: false });
+        facts.submits.push(Submit {
+            request: "r-9-9".into(),
+            answers: vec!["t-9".into()],
+            ..Submit::default()
+        });
     });
     assert_eq!(lost, [Violation::Lost { request: "r-9-9".into(), task: "t-9".into() }]);
     let unanswered =
@@ -191,7 +195,14 @@ fn an_interruption_without_a_cause_is_found_and_one_with_a_cause_is_none() {
     assert_eq!(asked_for, []);
     let killed = doctored(|facts| {
         disturb(facts);
-        facts.undisturbed = false;
+        facts.done.killed = true;
     });
-    assert_eq!(killed, []);
+    assert_eq!(names(&killed), ["Disturbed"], "not by the death of the daemon");
+    let settled = doctored(|facts| {
+        disturb(facts);
+        facts.done.killed = true;
+        facts.tasks[1].error = SETTLED.into();
+    });
+    assert_eq!(settled, []);
+    assert_eq!(names(&doctored(|facts| facts.submits[1].cancelled = false)), ["Disturbed"]);
 }

@@ -28,8 +28,19 @@ pub struct Facts {
     pub integrity: String,
     /// What was refused although there was no reason to, and what did not come in time.
     pub complaints: Vec<String>,
-    /// Nothing was killed or stopped: no task may end by anything but its own agent.
-    pub undisturbed: bool,
+    /// What was done to the daemons.
+    pub done: Done,
+}
+
+/// What was done to the daemons of a run, which excuses some ends of tasks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Done {
+    /// One was killed.
+    pub killed: bool,
+    /// Keepers were killed with it: one that died a moment later may have seen it.
+    pub keepers_killed: bool,
+    /// One was told to stop, which cancels what runs.
+    pub stopped: bool,
 }
 
 /// A task that a client asked for, however often.
@@ -41,6 +52,8 @@ pub struct Submit {
     pub answers: Vec<String>,
     /// Its agent was asked to end badly.
     pub breaks: bool,
+    /// It was, or was to be, cancelled.
+    pub cancelled: bool,
 }
 
 /// A task as the store has it in the end.

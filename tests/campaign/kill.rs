@@ -137,7 +137,8 @@ impl Killer<'_> {
     /// Half of the time the next daemon comes while the keepers still end what is left.
     fn died(&mut self, keepers: bool) {
         if !keepers && self.rng.bool() {
-            let left = self.stage.left_of_all();
+            let (left, time) = self.stage.left_of_all();
+            self.tally.endings.push(time);
             self.left.extend(left.into_iter().map(|left| format!("{left} after the death of the daemon")));
         }
     }

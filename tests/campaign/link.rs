@@ -2,6 +2,7 @@
 //! whether it was answered.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -23,6 +24,12 @@ pub struct Refused {
     pub kind: String,
     /// What a person reads.
     pub message: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.kind, self.message)
+    }
 }
 
 /// One connection.

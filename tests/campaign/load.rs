@@ -23,6 +23,8 @@ const INSIST: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(4);
 /// Tasks of one chat that are under way at once.
 const OPEN_MAX: usize = 3;
+/// About so many tasks are submitted for one that is while its chat is held.
+const HOLD_EVERY: u32 = 10;
 /// The longest pause of a client between two tasks.
 const PAUSE_MAX_MS: u64 = 60;
 /// A task whose cancel was answered is over after this time, with a daemon that lives.
@@ -164,7 +166,7 @@ impl Line {
         match self.ask(method, params) {
             Ok(answer) => Some(answer),
             Err(refused) => {
-                let words = format!("{method} {params}: {refused:?}");
+                let words = format!("{method} {params}: {refused}");
                 self.shared.note(|facts| facts.complaints.push(words));
                 None
             }
@@ -215,7 +217,16 @@ impl Client {
 
     fn one(&mut self, request: &str) {
         let ask = prompts::next(&mut self.rng, self.n, request);
-        let Some(task) = self.submit(request, &ask) else { return };
+        let held = self.rng.u32(0..HOLD_EVERY) == 0;
+        let chat = json!({ "chat": self.chat });
+        if held {
+            self.line.insist("task/hold", &chat);
+        }
+        let task = self.submit(request, &ask);
+        if held {
+            self.line.insist("task/release", &chat);
+        }
+        let Some(task) = task else { return };
         match ask.cancel {
             Some(after) => {
                 std::thread::sleep(after);
@@ -227,7 +238,12 @@ impl Client {
 
     /// Submits a task until it is accepted, which it notes.
     pub fn submit(&mut self, request: &str, ask: &Ask) -> Option<String> {
-        let submit = Submit { request: request.to_owned(), answers: Vec::new(), breaks: ask.breaks };
+        let submit = Submit {
+            request: request.to_owned(),
+            answers: Vec::new(),
+            breaks: ask.breaks,
+            cancelled: ask.cancel.is_some(),
+        };
         self.line.shared.note(|facts| facts.submits.push(submit));
         let params = json!({
             "chat": self.chat, "agent": ask.agent, "prompt": ask.prompt, "request_id": request,
@@ -334,7 +350,7 @@ fn answer(mut line: Line, mut rng: Rng) {
                 Ok(_) => {}
                 Err(refused) if refused.kind == "conflict" => {}
                 Err(refused) => {
-                    line.shared.note(|facts| facts.complaints.push(format!("{params}: {refused:?}")));
+                    line.shared.note(|facts| facts.complaints.push(format!("{params}: {refused}")));
                 }
             }
         }

@@ -16,6 +16,7 @@
     clippy::disallowed_methods,
     reason = "it starts daemons, looks again, and waits for random instants"
 )]
+#![expect(clippy::result_large_err, reason = "an error is read once and shown whole")]
 #![expect(unreachable_pub, reason = "a program whose modules are each other's library")]
 
 #[path = "../support/mod.rs"]

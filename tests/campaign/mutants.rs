@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::check::{self, Violation};
+use super::facts::Done;
 use super::load::{Client, Load};
 use super::prompts::Ask;
 use super::round;
@@ -28,7 +29,7 @@ struct Scene {
     load: Load,
     client: Client,
     left: Vec<String>,
-    undisturbed: bool,
+    done: Done,
 }
 
 impl Scene {
@@ -37,18 +38,17 @@ impl Scene {
         let stage = Stage::set(mutant.map(|name| ("HOB_MUTANT", name.to_owned())).into_iter().collect());
         let load = Load::begin(stage.socket(), &[], &mut Rng::with_seed(0));
         let client = load.client(&stage.chats[0]);
-        Self { stage, load, client, left: Vec::new(), undisturbed: true }
+        Self { stage, load, client, left: Vec::new(), done: Done::default() }
     }
 
-    /// The next daemon is told more than the first.
+    /// Another daemon, which is told more than the first. No task is there yet to be disturbed.
     fn again(&mut self, variables: Variables<'_>) {
         self.stage.kill(false);
-        self.undisturbed = false;
         self.stage.start(variables).expect("a daemon that starts");
     }
 
     fn kill(&mut self, keepers: bool) {
-        self.undisturbed = false;
+        self.done.killed = true;
         self.stage.kill(keepers);
     }
 
@@ -59,7 +59,7 @@ impl Scene {
 
     /// Waits for the death at a point, which a daemon without the mistake may never reach.
     fn dies(&mut self) {
-        self.undisturbed = false;
+        self.done.killed = true;
         match self.stage.dies(DIES_WITHIN) {
             Some(death) => assert_eq!(death, Death::Killed),
             None => self.stage.kill(false),
@@ -70,13 +70,18 @@ impl Scene {
     fn end(mut self) -> Vec<Violation> {
         let mut facts = round::end(&mut self.stage, self.load);
         facts.left.extend(self.left);
-        facts.undisturbed = self.undisturbed;
+        facts.done = self.done;
         check::check(&facts)
     }
 }
 
 fn ask(agent: &'static str, prompt: &str) -> Ask {
     Ask { agent, prompt: prompt.to_owned(), breaks: false, cancel: None }
+}
+
+/// For a prompt that never ends by itself.
+fn ask_to_cancel(agent: &'static str, prompt: &str) -> Ask {
+    Ask { cancel: Some(Duration::ZERO), ..ask(agent, prompt) }
 }
 
 /// The mistake is noticed as what it is, and without it there is nothing to notice.
@@ -179,7 +184,7 @@ fn a_forgotten_request_id_is_caught() {
 fn killed_when_cancelled(mutant: Option<&str>) -> Vec<Violation> {
     let mut scene = Scene::set(mutant);
     scene.again(&[("HOB_PAUSE_AT", format!("batch.uncommitted:1:{WINDOW_MS}"))]);
-    let task = scene.client.submit("r-0-1", &ask(DEMO, "[r-0-1]\nhang")).expect("an answer");
+    let task = scene.client.submit("r-0-1", &ask_to_cancel(DEMO, "[r-0-1]\nhang")).expect("an answer");
     scene.client.tell_to_cancel(&task);
     scene.kill(false);
     scene.start();
@@ -197,13 +202,16 @@ fn replaced_with_late_news(mutant: Option<&str>) -> Vec<Violation> {
     let late = [("HOB_PAUSE_AT", format!("agent.exited:1:{LATE_MS}")), ("TOKIO_WORKER_THREADS", "4".into())];
     let mut scene = Scene::set(mutant);
     scene.again(&late);
-    // The death of the daemon before belongs to the stage: no task was there to be disturbed.
-    scene.undisturbed = true;
-    let never = scene.client.submit("r-0-1", &ask(FAULT, "[r-0-1] fault: never-answer")).expect("an answer");
+    let never = scene
+        .client
+        .submit("r-0-1", &ask_to_cancel(FAULT, "[r-0-1] fault: never-answer"))
+        .expect("an answer");
     scene.client.wait_running(&never);
     scene.client.cancel(&never);
-    let next =
-        scene.client.submit("r-0-2", &ask(FAULT, "[r-0-2] fault: cancel-end-turn")).expect("an answer");
+    let next = scene
+        .client
+        .submit("r-0-2", &ask_to_cancel(FAULT, "[r-0-2] fault: cancel-end-turn"))
+        .expect("an answer");
     let start = Instant::now();
     while start.elapsed() < LATE_WITHIN && !scene.client.waited(&next) {}
     scene.client.cancel(&next);

@@ -6,11 +6,11 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::check::{self, Violation};
-use super::facts::{Entry, Facts, Task};
+use super::facts::{Done, Entry, Facts, Task};
 use super::kill::{Keepers, Killer};
 use super::link::Link;
 use super::load::Load;
-use super::points::Point;
+use super::points::{Phase, Point};
 use super::stage::Stage;
 use super::tally::Tally;
 
@@ -51,6 +51,11 @@ pub fn run(plan: &Plan) -> Tally {
     let left = std::mem::take(&mut killer.left);
     let mut facts = end(&mut stage, load);
     facts.left.extend(left);
+    facts.done = Done {
+        killed: true,
+        keepers_killed: plan.keepers != Keepers::Live,
+        stopped: plan.at.is_some_and(|point| point.phase == Phase::Stop),
+    };
     tally.n_tasks = facts.tasks.len();
     tally.n_events = facts.journal.len();
     let violations = check::check(&facts);
@@ -80,7 +85,7 @@ pub fn end(stage: &mut Stage, mut load: Load) -> Facts {
         journal,
         permissions,
         reached: stage.reached(),
-        left: stage.left_of_all(),
+        left: stage.left_of_all().0,
         integrity: stage.integrity(),
         ..facts
     }
@@ -105,7 +110,7 @@ fn wait_for_followers(load: &Load, journal: &[Entry], chat: &str) {
 
 fn ask(link: &mut Link, method: &str, params: Value) -> Value {
     let answer = link.call(method, params).expect("a daemon that lives");
-    answer.unwrap_or_else(|refused| panic!("{method}: {refused:?}"))
+    answer.unwrap_or_else(|refused| panic!("{method}: {refused}"))
 }
 
 /// The tasks, once all of them have ended or will not.

@@ -183,13 +183,13 @@ impl Stage {
     // ------------------------------------------------------------------------------ what is left
 
     /// Processes of this home that are still there when all of them had time to go: after the
-    /// death of a daemon whose keepers live, or a stop.
-    pub fn left_of_all(&self) -> Vec<String> {
+    /// death of a daemon whose keepers live, or a stop. And how long it took.
+    pub fn left_of_all(&self) -> (Vec<String>, Duration) {
         let start = Instant::now();
         loop {
             let left = self.home.processes();
             if left.is_empty() || start.elapsed() > GONE_WITHIN {
-                return left.iter().map(|left| format!("{left:?}")).collect();
+                return (left.iter().map(|left| format!("{left:?}")).collect(), start.elapsed());
             }
             std::thread::sleep(LOOK_EVERY);
         }

@@ -17,6 +17,8 @@ pub struct Tally {
     pub n_events: usize,
     /// From the launch of a daemon to its first answer.
     pub recoveries: Vec<Duration>,
+    /// From the death of a daemon whose keepers live to the end of the last process of its agents.
+    pub endings: Vec<Duration>,
     /// Broken promises, each with the round in which it was.
     pub violations: Vec<(String, Violation)>,
 }
@@ -42,6 +44,7 @@ impl Tally {
         self.n_tasks += other.n_tasks;
         self.n_events += other.n_events;
         self.recoveries.extend(other.recoveries);
+        self.endings.extend(other.endings);
         self.violations.extend(other.violations);
     }
 }
@@ -49,20 +52,24 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (alone, with) = self.kills.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
-        let mut times = self.recoveries.clone();
-        times.sort();
-        let at = |index: usize| times.get(index).copied().unwrap_or_default().as_millis();
         write!(
             f,
             "{} kills ({alone} of the daemon, {with} with its keepers), {} tasks, {} events, {} violations; \
-             from launch to first answer: p50 {} ms, max {} ms of {}",
+             from launch to first answer: {}; from death to the last process gone: {}",
             alone + with,
             self.n_tasks,
             self.n_events,
             self.violations.len(),
-            at(times.len() / 2),
-            at(times.len().saturating_sub(1)),
-            times.len(),
+            spread(&self.recoveries),
+            spread(&self.endings),
         )
     }
+}
+
+fn spread(times: &[Duration]) -> String {
+    let mut times = times.to_vec();
+    times.sort();
+    let at = |index: usize| times.get(index).copied().unwrap_or_default().as_millis();
+    let last = times.len().saturating_sub(1);
+    format!("p50 {} ms, max {} ms of {}", at(times.len() / 2), at(last), times.len())
 }
