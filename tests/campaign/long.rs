@@ -41,6 +41,7 @@ fn plans(seed: u64) -> VecDeque<Plan> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn no_promise_is_broken_by_kills_at_any_point() {
     let start = Instant::now();
     let plans = plans(super::seed());

@@ -29,9 +29,7 @@ mod follow;
 mod kill;
 mod link;
 mod load;
-#[cfg(feature = "campaign")]
 mod long;
-#[cfg(feature = "campaign")]
 mod mutants;
 mod points;
 mod prompts;

@@ -103,6 +103,7 @@ fn killed_when_answered(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn an_answer_before_the_commit_is_caught() {
     is_caught("answer_before_commit", killed_when_answered, |v| matches!(v, Violation::Lost { .. }));
 }
@@ -117,6 +118,7 @@ fn followed_slowly(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn publishing_before_the_commit_is_caught() {
     is_caught("publish_before_commit", followed_slowly, |v| matches!(v, Violation::Missed { .. }));
 }
@@ -133,6 +135,7 @@ fn killed_with_keepers(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn a_start_without_a_sweep_is_caught() {
     is_caught("no_sweep", killed_with_keepers, |v| matches!(v, Violation::Left { .. }));
 }
@@ -155,6 +158,7 @@ fn killed_between_ends(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn two_transactions_for_one_end_are_caught() {
     is_caught("two_transactions", killed_between_ends, |v| matches!(v, Violation::EndsDiffer { .. }));
 }
@@ -175,6 +179,7 @@ fn killed_unanswered(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn a_forgotten_request_id_is_caught() {
     is_caught("no_request_id", killed_unanswered, |v| matches!(v, Violation::Doubled { .. }));
 }
@@ -193,6 +198,7 @@ fn killed_when_cancelled(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn a_cancel_that_is_answered_before_it_is_recorded_is_caught() {
     is_caught("unrecorded_cancel", killed_when_cancelled, |v| matches!(v, Violation::Complaint { .. }));
 }
@@ -219,6 +225,7 @@ fn replaced_with_late_news(mutant: Option<&str>) -> Vec<Violation> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
 fn late_news_of_an_old_generation_is_caught() {
     is_caught("no_generation_check", replaced_with_late_news, |v| matches!(v, Violation::Disturbed { .. }));
 }
