@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::id::{AgentName, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId, WorktreeId};
-pub use crate::states::{AgentStatus, Context, HealthState, Outcome, TaskState};
+pub use crate::states::{AgentStatus, Context, HealthState, Outcome, TaskState, Wait};
 
 /// One JSON value as text, as an agent sent it; never looked into here.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! protocol, and no policy reads a clock. `Cargo.toml`, `clippy.toml` and hob's tidy test enforce
 //! it.
 
+pub mod backoff;
 pub mod dispatch;
 pub mod event;
 #[cfg(feature = "fake")]
@@ -27,3 +28,4 @@ pub mod sessions;
 pub mod settings;
 pub mod states;
 pub mod tree;
+mod words;

@@ -73,3 +73,23 @@ pub async fn ask_actor<M: Message, T: Send + 'static>(
         Ok(CallResult::SenderError) | Err(_) => Err(TreeError::Absent(who)),
     }
 }
+
+/// Asks a linked actor, and takes a place in its line now, not when the answer is first awaited.
+pub fn request<M: Message, T: Send + 'static>(
+    who: &'static str,
+    link: &watch::Receiver<Option<ActorRef<M>>>,
+    message: impl FnOnce(RpcReplyPort<T>) -> M,
+) -> impl Future<Output = Result<T, TreeError>> + Send + 'static {
+    let (reply, answer) = ractor::concurrency::oneshot();
+    let actor = link.borrow().clone();
+    let sent = actor.is_some_and(|actor| actor.cast(message(RpcReplyPort::from(reply))).is_ok());
+    async move {
+        if !sent {
+            return Err(TreeError::Absent(who));
+        }
+        match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+            Ok(answer) => answer.map_err(|_| TreeError::Absent(who)),
+            Err(_) => Err(TreeError::Silent(who)),
+        }
+    }
+}

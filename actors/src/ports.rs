@@ -409,6 +409,9 @@ pub trait Machine: Send + Sync + 'static {
     /// machine does not tell. Cheap.
     fn available_bytes(&self) -> Option<u64>;
 
+    /// A number from 0 to 1, another each time: for waits that must not all end together.
+    fn roll(&self) -> f64;
+
     /// Looks at the trees of agents, in one look; `None` for a process that is gone.
     fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>>;
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! Root ─┬─ Sessions ── Session (chat, agent) …
 //!       ├─ Pool
+//!       ├─ Health
 //!       └─ Dispatcher
 //! ```
 //!
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatch::actor::{DispatchMsg, Dispatcher};
+use crate::health::actor::HealthActor;
 use crate::health::messages::HealthMsg;
 use crate::links::{Links, tell};
 use crate::pool::actor::{Pool, PoolMsg};
@@ -123,6 +125,7 @@ impl Actor for Root {
         };
         tree.start_sessions(me.get_cell())?;
         tree.start_pool(me.get_cell())?;
+        tree.start_health(me.get_cell())?;
         tree.start_dispatcher(me.get_cell())?;
         Ok(tree)
     }
@@ -137,6 +140,7 @@ impl Actor for Root {
             RootMsg::Stop(reply) => {
                 tree.stopping = true;
                 tree.dispatcher.stop().await;
+                tree.health.stop().await;
                 tree.pool.stop().await;
                 tree.sessions.stop().await;
                 reply.send(()).ok();
@@ -180,6 +184,13 @@ impl Tree {
         Ok(())
     }
 
+    fn start_health(&self, root: ActorCell) -> Result<(), ActorProcessingErr> {
+        let args = (self.ports.clone(), self.links.clone());
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, HealthActor, args, root)?;
+        self.health.link.send_replace(Some(actor));
+        Ok(())
+    }
+
     fn start_dispatcher(&self, root: ActorCell) -> Result<(), ActorProcessingErr> {
         let args = (self.ports.clone(), self.links.clone());
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, Dispatcher, args, root)?;
@@ -203,6 +214,10 @@ impl Tree {
             tracing::error!(cause, "the pool died and is started again");
             self.pool.budget.spend(now)?;
             self.start_pool(me.get_cell())?;
+        } else if self.health.is(child) {
+            tracing::error!(cause, "the health actor died and is started again");
+            self.health.budget.spend(now)?;
+            self.start_health(me.get_cell())?;
         } else if self.dispatcher.is(child) {
             tracing::error!(cause, "the dispatcher died and is started again");
             self.dispatcher.budget.spend(now)?;

@@ -100,3 +100,28 @@ pub enum HealthState {
     /// It is being started again.
     Restarting,
 }
+
+/// What a task waits for besides its turn and the limits of the dispatcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// A place among the live backends.
+    Slot,
+    /// Memory.
+    Memory,
+    /// The wait after a failure.
+    Backoff,
+    /// The cool-down after too many of them.
+    Circuit,
+}
+
+impl Wait {
+    /// The contract's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Memory => "memory",
+            Self::Backoff => "backoff",
+            Self::Circuit => "circuit",
+        }
+    }
+}

@@ -7,20 +7,33 @@ use ractor::{ActorRef, ActorRuntime, SpawnErr};
 use tokio::sync::watch;
 
 use crate::dispatch::actor::DispatchMsg;
+use crate::health::messages::HealthMsg;
 use crate::id::{AgentKey, ChatId, TaskId};
-use crate::links::{Links, ask, ask_actor, tell};
+use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
 use crate::pool::actor::PoolMsg;
 use crate::ports::{Ports, TaskCard};
 use crate::root::{Root, RootArgs, RootMsg};
-use crate::session::actor::SessionMsg;
+use crate::session::actor::{EvictRequest, SessionMsg};
 
+pub use crate::health::messages::{EndCause, HealthView, LastEnd, LastFailure};
 pub use crate::links::TreeError;
 pub use crate::pool::actor::LiveView;
 pub use crate::pool::policy::Refusal;
-pub use crate::session::actor::{Answered, PermissionReply, Remember};
+pub use crate::session::actor::{Answered, PermissionReply, Remember, Unwilling};
 
 /// How long every agent session together may take to be let go.
 const LET_GO_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Why a backend was not started again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRestarted {
+    /// The pool has no place for it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It is busy, or did not come up.
+    #[error(transparent)]
+    Unwilling(#[from] Unwilling),
+}
 
 /// A running tree.
 pub struct Tree {
@@ -88,9 +101,53 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Whether a backend for `key` could be started. If so, a place is promised to it.
-    pub async fn admit(&self, key: AgentKey) -> Result<Result<(), Refusal>, TreeError> {
-        ask("pool", &self.links.pool, |reply| PoolMsg::Admit(key, reply)).await
+    /// Whether a task for `key` may be accepted; with `no_wait`, only if it need not wait.
+    pub async fn admit(&self, key: AgentKey, no_wait: bool) -> Result<Result<(), Refusal>, TreeError> {
+        ask("pool", &self.links.pool, |reply| PoolMsg::Admit { key, no_wait, reply }).await
+    }
+
+    /// Lets a backend go, also a busy one with `force`; resolves when it is gone. Where there is
+    /// none, nothing happens.
+    pub async fn evict(&self, key: AgentKey, force: bool) -> Result<Result<(), Unwilling>, TreeError> {
+        let Some(actor) = self.find(key).await? else { return Ok(Ok(())) };
+        let (gone, is_gone) = ractor::concurrency::oneshot();
+        let evict = |judged| {
+            let why = "evicted by hand".to_owned();
+            SessionMsg::Evict(EvictRequest { force, why, judged, gone: Some(gone.into()) })
+        };
+        let judged = ask_actor("session", &actor, evict, CALL_TIMEOUT).await?;
+        if judged.is_ok() {
+            // An error means that its actor has ended, and its backend with it.
+            tokio::time::timeout(LET_GO_TIMEOUT, is_gone).await.ok();
+        }
+        Ok(judged)
+    }
+
+    /// Starts a backend again, or for the first time; a busy one only with `force`. Closes an open
+    /// circuit. Resolves when it is up, or is not.
+    pub async fn restart(
+        &self,
+        key: AgentKey,
+        force: bool,
+        limit: Duration,
+    ) -> Result<Result<(), NotRestarted>, TreeError> {
+        let acquire = |reply| PoolMsg::Acquire { key, behind: false, reply };
+        let actor = match ask("pool", &self.links.pool, acquire).await? {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(NotRestarted::Refused(refusal))),
+        };
+        let restart = |reply| SessionMsg::Restart(force, reply);
+        let restarted = ask_actor("session", &actor, restart, limit).await?;
+        Ok(restarted.map_err(NotRestarted::Unwilling))
+    }
+
+    /// A person uses an agent session: it goes last now.
+    pub fn touch(&self, key: AgentKey) {
+        tell(&self.links.pool, PoolMsg::Touch(key));
+    }
+
+    async fn find(&self, key: AgentKey) -> Result<Option<ActorRef<SessionMsg>>, TreeError> {
+        ask("pool", &self.links.pool, |reply| PoolMsg::Find(key, reply)).await
     }
 
     /// A durable task has come. Lost if the dispatcher is being restarted: it reads the store then.
@@ -120,16 +177,10 @@ impl Handle {
         key: AgentKey,
         answer: PermissionReply,
     ) -> Result<Answered, TreeError> {
-        let actor = ask("pool", &self.links.pool, |reply| PoolMsg::Find(key, reply)).await?;
-        match actor {
+        self.touch(key.clone());
+        match self.find(key).await? {
             Some(actor) => {
-                ask_actor(
-                    "session",
-                    &actor,
-                    |reply| SessionMsg::Answer(answer, reply),
-                    crate::links::CALL_TIMEOUT,
-                )
-                .await
+                ask_actor("session", &actor, |reply| SessionMsg::Answer(answer, reply), CALL_TIMEOUT).await
             }
             None => Ok(Answered::Late),
         }
@@ -143,6 +194,11 @@ impl Handle {
     /// Every agent session with an actor, the least recently used first.
     pub async fn live(&self) -> Result<Vec<LiveView>, TreeError> {
         ask("pool", &self.links.pool, PoolMsg::Live).await
+    }
+
+    /// How every server process is, and what went wrong with those before it.
+    pub async fn health(&self) -> Result<Vec<HealthView>, TreeError> {
+        ask("health actor", &self.links.health, HealthMsg::List).await
     }
 
     /// What each queued task waits for.

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod down;
 pub mod error;
 pub mod event;
+pub mod evict;
 pub mod find;
 pub mod follow;
 pub mod hold;
@@ -26,6 +27,7 @@ pub mod ps;
 pub mod release;
 pub mod reload;
 pub mod render;
+pub mod restart;
 pub mod rpc;
 pub mod session;
 pub mod start;
@@ -91,6 +93,10 @@ pub enum Command {
     Prompt(prompt::PromptArgs),
     /// Show the live agent sessions
     Ps(ps::PsArgs),
+    /// Let the process of an agent session go; the next prompt brings it back
+    Evict(evict::ActArgs),
+    /// Start the process of an agent session again, and close its circuit
+    Restart(evict::ActArgs),
     /// Tasks: the prompts that were asked to be run
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -179,6 +185,8 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Chat(command) => chat::run(ctx, &command).await,
         Command::Prompt(args) => prompt::run(ctx, &args).await,
         Command::Ps(args) => ps::run(ctx, &args).await,
+        Command::Evict(args) => evict::run(ctx, &args).await,
+        Command::Restart(args) => restart::run(ctx, &args).await,
         Command::Task(command) => task::run(ctx, &command).await,
         Command::Hold(args) => hold::run(ctx, &args).await,
         Command::Release(args) => release::run(ctx, &args).await,

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use hob_actors::id::AgentKey;
 use serde_json::value::RawValue;
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::audience::Pin;
 use super::dispatch;
 use super::error::{Kind, RpcFailure};
 use super::handlers::Call;
@@ -31,6 +33,8 @@ const REQUESTS_MAX: usize = 64;
 const WAITS_MAX: usize = 256;
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 64;
+/// Pins of one connection.
+const PINS_MAX: usize = 1024;
 /// How long a client has to read what was still queued when its connection ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,6 +47,8 @@ pub(super) struct Connection {
     /// What it calls itself.
     name: Mutex<Option<String>>,
     subscriptions: Mutex<BTreeMap<String, JoinHandle<()>>>,
+    /// They end with the connection.
+    pins: Mutex<BTreeMap<AgentKey, Pin>>,
     next_subscription: AtomicU64,
     /// The longest notification so far, in bytes: notifications that wait are not answers.
     pub(super) longest_notification: Arc<AtomicUsize>,
@@ -95,6 +101,26 @@ impl Connection {
         }
     }
 
+    /// Keeps a pin for as long as the connection lives; one for each agent session.
+    pub(super) fn pin(&self, key: AgentKey, pin: impl FnOnce() -> Pin) -> Result<(), RpcFailure> {
+        let mut pins = lock(&self.pins);
+        if pins.len() >= PINS_MAX && !pins.contains_key(&key) {
+            let message = format!("a connection has at most {PINS_MAX} pins");
+            return Err(RpcFailure::overloaded(message).hint("pool/unpin"));
+        }
+        pins.entry(key).or_insert_with(pin);
+        Ok(())
+    }
+
+    /// Gives a pin back.
+    pub(super) fn unpin(&self, key: &AgentKey) {
+        lock(&self.pins).remove(key);
+    }
+
+    fn drop_pins(&self) {
+        lock(&self.pins).clear();
+    }
+
     fn take_subscriptions(&self) -> BTreeMap<String, JoinHandle<()>> {
         std::mem::take(&mut *lock(&self.subscriptions))
     }
@@ -145,6 +171,7 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
         standing,
         name: Mutex::default(),
         subscriptions: Mutex::default(),
+        pins: Mutex::default(),
         next_subscription: AtomicU64::new(1),
         longest_notification: Arc::default(),
         max_frame,
@@ -274,6 +301,7 @@ impl Work {
     }
 
     fn end_subscriptions(&self) {
+        self.connection.drop_pins();
         for served in self.connection.take_subscriptions().into_values() {
             served.abort();
         }

@@ -4,8 +4,9 @@
 
 use std::borrow::Cow;
 
+use hob_actors::event::Wait;
 use hob_actors::ports::{PortError, chain};
-use hob_actors::tree::{Refusal, TreeError};
+use hob_actors::tree::{NotRestarted, Refusal, TreeError, Unwilling};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -287,8 +288,39 @@ impl From<Refusal> for RpcFailure {
     fn from(refusal: Refusal) -> Self {
         match &refusal {
             Refusal::Stopping => Self::shutting_down(),
-            Refusal::Overloaded { .. } => Self::overloaded(refusal.to_string()).hint("hob ps; pool.max_live"),
+            Refusal::NoPlace { wait: Wait::Memory, .. } => {
+                Self::overloaded(refusal.to_string()).hint("hob ps; hob evict CHAT AGENT; pool.min_available")
+            }
+            Refusal::NoPlace { .. } => {
+                Self::overloaded(refusal.to_string()).hint("hob ps; hob evict CHAT AGENT; pool.max_live")
+            }
+            Refusal::CircuitOpen(_) => {
+                Self::unavailable(refusal.to_string()).hint("hob health; hob restart CHAT AGENT")
+            }
             Refusal::FailedTooOften(_) => Self::unavailable(refusal.to_string()),
+        }
+    }
+}
+
+impl From<Unwilling> for RpcFailure {
+    fn from(unwilling: Unwilling) -> Self {
+        let message = unwilling.to_string();
+        match unwilling {
+            Unwilling::Busy(with) => {
+                let refused = Self::refused(message).hint("wait for it, or insist with --force");
+                with.into_iter().fold(refused, Self::reason)
+            }
+            Unwilling::Leaving => Self::conflict(message),
+            Unwilling::Failed(_) => Self::unavailable(message).hint("hob health"),
+        }
+    }
+}
+
+impl From<NotRestarted> for RpcFailure {
+    fn from(error: NotRestarted) -> Self {
+        match error {
+            NotRestarted::Refused(refusal) => refusal.into(),
+            NotRestarted::Unwilling(unwilling) => unwilling.into(),
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct Services {
     pub control: DaemonControl,
     /// When the daemon was started.
     pub started_at: wire::Moment,
+    /// The same by the clock that nobody sets.
+    pub up_since: std::time::Instant,
     /// How well processes are held: `strong` or `weak`.
     pub containment: &'static str,
     /// Whether the socket file is ours to keep in its place: systemd keeps its own.

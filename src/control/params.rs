@@ -279,6 +279,23 @@ params! {
         #[serde(default)]
         all: bool,
     }
+    /// `pool/evict` and `pool/restart`.
+    PoolAct {
+        /// The chat.
+        chat: String,
+        /// The agent in it.
+        agent: String,
+        /// Also if it is busy.
+        #[serde(default)]
+        force: bool,
+    }
+    /// `pool/pin` and `pool/unpin`.
+    PoolPin {
+        /// The chat.
+        chat: String,
+        /// The agent in it.
+        agent: String,
+    }
     /// `events/subscribe`.
     EventsSubscribe {
         /// Of one chat.

@@ -3,7 +3,9 @@
 //! What happens on a connection is in [`super::connection`].
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -114,6 +116,7 @@ pub async fn serve(mut listener: UnixListener, services: Arc<Services>, stop: im
     let server =
         Arc::new(Server { services, closing: CancellationToken::new(), clients: Clients::default() });
     let mut connections = JoinSet::new();
+    let mut shortage = Shortage::prepare();
     let mut looks = tokio::time::interval(PLACE_PERIOD);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(stop);
@@ -121,11 +124,11 @@ pub async fn serve(mut listener: UnixListener, services: Arc<Services>, stop: im
         tokio::select! {
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => { connections.spawn(admit(stream, server.clone())); }
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                Ok((stream, _)) => {
+                    shortage.is_over();
+                    connections.spawn(admit(stream, server.clone()));
                 }
+                Err(error) => shortage.refuse_one(&listener, &error).await,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = looks.tick(), if server.services.owns_socket => put_back(&mut listener, &server).await,
@@ -138,6 +141,55 @@ pub async fn serve(mut listener: UnixListener, services: Arc<Services>, stop: im
         tracing::info!(n_connections = connections.len(), "connections cut off");
     }
     connections.shutdown().await;
+}
+
+/// No descriptor is left for a client: one is held back, so that clients can still be told.
+struct Shortage {
+    spare: Option<File>,
+    is_told: bool,
+}
+
+impl Shortage {
+    fn prepare() -> Self {
+        Self { spare: File::open("/dev/null").ok(), is_told: false }
+    }
+
+    /// After an accept that failed: gives the spare descriptor to the next client, for as long as
+    /// it takes to say why it is not served.
+    async fn refuse_one(&mut self, listener: &UnixListener, error: &io::Error) {
+        // A log on every attempt would grow as long as the shortage lasts.
+        if !self.is_told {
+            tracing::warn!(%error, "clients cannot be let in");
+            self.is_told = true;
+        }
+        if is_shortage(error) && self.spare.take().is_some() {
+            // Somebody else may have been quicker to take what was given free.
+            if let Ok(Ok((stream, _))) = tokio::time::timeout(ACCEPT_RETRY, listener.accept()).await {
+                turn_away(stream, no_descriptor()).await;
+            }
+        } else {
+            tokio::time::sleep(ACCEPT_RETRY).await;
+        }
+        if self.spare.is_none() {
+            self.spare = File::open("/dev/null").ok();
+        }
+    }
+
+    fn is_over(&mut self) {
+        if std::mem::take(&mut self.is_told) {
+            tracing::info!("clients are let in again");
+        }
+    }
+}
+
+/// Whether the system has no descriptor left, for us or at all.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// What a client is told then.
+fn no_descriptor() -> RpcFailure {
+    RpcFailure::overloaded("the daemon has no file descriptor left").hint("prlimit --nofile --pid PID")
 }
 
 /// A daemon whose socket was removed runs on, and nobody could ever reach or stop it.

@@ -44,10 +44,10 @@ impl HomeLock {
             .with_context(|| format!("cannot open {}", lock.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                writeln!(file, "{}\n{}", std::process::id(), socket.display())?;
-                file.flush()?;
+                let holder = format!("{}\n{}\n", std::process::id(), socket.display());
+                let written = file.set_len(0).and_then(|()| file.rewind());
+                let written = written.and_then(|()| file.write_all(holder.as_bytes()));
+                written.with_context(|| format!("cannot write {}", lock.display()))?;
                 Ok(Self { _file: file })
             }
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use hob_actors::ports::Ports;
@@ -14,12 +15,14 @@ use hob_actors::tree::{self, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Agents;
-use crate::backend::process::{KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine};
+use crate::backend::process::{
+    KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors,
+};
 use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths, PathsError};
-use crate::store::Store;
+use crate::store::{OpenError, Store, StoreError};
 use crate::worktree::Worktrees;
 
 mod control_door;
@@ -101,7 +104,23 @@ fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
     if let Some(error) = error.downcast_ref::<control::BindError>() {
         return (FAILED, error.hint());
     }
+    if let Some(NotOpened { database, error }) = error.downcast_ref() {
+        return (FAILED, error.hint(database));
+    }
+    if error.chain().any(is_full) {
+        return (FAILED, Some("df -h".into()));
+    }
+    if let Some(failure) = error.downcast_ref::<wait::Failure>() {
+        return (FAILED, failure.hint());
+    }
     (FAILED, None)
+}
+
+/// Whether that is what a failure comes from: no room on a disk.
+fn is_full(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    let store = cause.downcast_ref::<StoreError>();
+    matches!(io, Some(libc::ENOSPC | libc::EDQUOT)) || matches!(store, Some(StoreError::Full(_)))
 }
 
 fn spoken(error: &anyhow::Error) -> String {
@@ -126,6 +145,7 @@ fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
         nix::unistd::setsid().ok();
     }
     make_dirs(&paths)?;
+    descriptors::raise();
     let background = log::start(args.debug, args.background.then_some(&*paths.logs))?;
     Ok(DaemonOptions {
         paths,
@@ -244,6 +264,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         audience,
         control: door.clone(),
         started_at: Moment::now(),
+        up_since: Instant::now(),
         containment: spawner.containment(),
         owns_socket,
         stopping: stopping.clone(),
@@ -256,7 +277,16 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
 async fn open_store(paths: &Paths) -> anyhow::Result<Store> {
     let database = paths.database.clone();
     let opened = tokio::task::spawn_blocking(move || Store::open(&database)).await?;
-    opened.with_context(|| format!("cannot open {}", paths.database.display()))
+    Ok(opened.map_err(|error| NotOpened { database: paths.database.clone(), error })?)
+}
+
+/// The database is there, and of no use.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {}", database.display())]
+struct NotOpened {
+    database: PathBuf,
+    #[source]
+    error: OpenError,
 }
 
 /// The socket that systemd handed over, else our own; and whether it is our own.
@@ -282,6 +312,7 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
             () = wait::hurried(requests) => now = true,
         }
     }
+    parts.store.begin_to_end();
     {
         let letting_go = parts.tree.stop(now);
         tokio::pin!(letting_go);
@@ -296,11 +327,12 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
     crash_point!("stop.deaf");
     parts.spawner.close().await;
     crash_point!("stop.gone");
-    parts.store.close().await.context("cannot close the database")?;
+    let closed = parts.store.close().await;
     crash_point!("stop.closed");
     tracing::info!("stopped");
     match why.failure {
-        Some(failure) => Err(anyhow::anyhow!(failure)),
-        None => Ok(()),
+        // A database that failed cannot be closed well, and that is not the news.
+        Some(failure) => Err(failure.into()),
+        None => closed.context("cannot close the database"),
     }
 }

@@ -1,5 +1,7 @@
 //! Waits for whatever ends a daemon: a signal, a request, the end of stdin, or a part that failed.
 
+use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -7,6 +9,36 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Parts;
 use super::control_door::{DaemonControl, Requests};
+use crate::store;
+
+/// A part without which the daemon cannot go on has failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// What was written might not be there, or what is read might not be true.
+    #[error("the database {} failed: {why}", path.display())]
+    Database {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Nothing can be started any more.
+    #[error("no agent can be started any more: {0}")]
+    Spawner(String),
+    /// Actors died more often than they may.
+    #[error("the supervision tree failed too often")]
+    Tree,
+}
+
+impl Failure {
+    /// What a person can do about it.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Database { path, .. } => Some(format!("if it is damaged: {}", store::repair_hint(path))),
+            Self::Spawner(_) | Self::Tree => None,
+        }
+    }
+}
 
 /// Why, and how, the daemon ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,12 +47,12 @@ pub(super) struct End {
     pub drain: Option<Duration>,
     /// Skip every grace.
     pub now: bool,
-    /// A part without which the daemon cannot go on has failed.
-    pub failure: Option<String>,
+    /// What failed, if anything did.
+    pub failure: Option<Failure>,
 }
 
 impl End {
-    fn failed(failure: String) -> Self {
+    fn failed(failure: Failure) -> Self {
         Self { now: true, failure: Some(failure), ..Self::default() }
     }
 }
@@ -36,10 +68,12 @@ pub(super) async fn for_the_end(
     tokio::select! {
         Some(request) = requests.recv() => End { drain: request.drain, now: request.now, failure: None },
         () = stdin_ended(), if exit_with_stdin => End { now: true, ..End::default() },
-        () = parts.tree.ended() => End::failed("the supervision tree failed too often".into()),
-        why = parts.store.failed() => End::failed(format!("the database writer ended: {why}")),
-        why = parts.spawner.failed() => End::failed(format!("the spawner ended: {why}")),
-        () = watchdog() => End::failed("the watchdog of systemd cannot be told".into()),
+        () = parts.tree.ended() => End::failed(Failure::Tree),
+        why = parts.store.failed() => {
+            End::failed(Failure::Database { path: parts.store.path().to_owned(), why })
+        }
+        why = parts.spawner.failed() => End::failed(Failure::Spawner(why)),
+        never = watchdog() => match never {},
     }
 }
 
@@ -93,7 +127,7 @@ async fn stdin_ended() {
 }
 
 /// Tells systemd's watchdog that the daemon lives, twice in its period. Never resolves.
-async fn watchdog() {
+async fn watchdog() -> Infallible {
     let Some(period) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
     };

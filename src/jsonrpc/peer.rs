@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +100,8 @@ struct Shared {
     backlog: Arc<Backlog>,
     calls: Arc<Calls>,
     next_id: AtomicU64,
+    /// Whether reading waits for room.
+    held_up: watch::Receiver<bool>,
     outbound_bytes: usize,
     /// Cancelled to stop writing at once, and by the writer when it has ended.
     abort: CancellationToken,
@@ -118,6 +120,7 @@ pub struct Inbox {
     calls: Arc<Calls>,
     /// A message that was read and waits for room.
     waiting: Option<(Message, u32)>,
+    held_up: watch::Sender<bool>,
 }
 
 /// Begins to speak over `read` and `write`. Must be called inside a runtime.
@@ -127,11 +130,13 @@ pub fn start(
     limits: Limits,
 ) -> (Peer, Inbox) {
     let (queue, lines) = mpsc::unbounded_channel();
+    let (tell_held_up, held_up) = watch::channel(false);
     let shared = Shared {
         queue: Mutex::new(Some(queue)),
         backlog: Arc::default(),
         calls: Arc::new(Mutex::new(Some(BTreeMap::new()))),
         next_id: AtomicU64::new(1),
+        held_up,
         outbound_bytes: limits.outbound_bytes,
         abort: CancellationToken::new(),
         ended: CancellationToken::new(),
@@ -143,6 +148,7 @@ pub fn start(
         room_bytes,
         calls: shared.calls.clone(),
         waiting: None,
+        held_up: tell_held_up,
     };
     let (backlog, abort, ended) = (shared.backlog.clone(), shared.abort.clone(), shared.ended.clone());
     tokio::spawn(async move {
@@ -297,6 +303,17 @@ impl Peer {
         }
     }
 
+    /// Resolves when reading waits for room: a missing answer is not the other end's fault then.
+    pub fn held_up(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut held_up = self.0.held_up.clone();
+        async move {
+            let held_up = held_up.wait_for(|held_up| *held_up).await.is_ok();
+            if !held_up {
+                std::future::pending().await
+            }
+        }
+    }
+
     /// Sends what is queued, then shuts the stream. Nothing more can be sent.
     pub fn close(&self) {
         *lock(&self.0.queue) = None;
@@ -319,8 +336,7 @@ impl Inbox {
     pub async fn next(&mut self) -> Option<Delivery> {
         loop {
             if let Some((_, cost)) = self.waiting {
-                // Never closed: the semaphore belongs to this inbox.
-                let permit = self.room.clone().acquire_many_owned(cost).await.ok()?;
+                let permit = self.find_room(cost).await?;
                 let (message, _) = self.waiting.take()?;
                 return Some(Delivery { message, permit });
             }
@@ -332,6 +348,18 @@ impl Inbox {
                 self.waiting = Some((message, self.cost(&frame)));
             }
         }
+    }
+
+    /// Room for a message, as soon as there is any.
+    async fn find_room(&mut self, cost: u32) -> Option<OwnedSemaphorePermit> {
+        let mut permit = self.room.clone().try_acquire_many_owned(cost).ok();
+        if permit.is_none() {
+            self.held_up.send_replace(true);
+            // Never closed: the semaphore belongs to this inbox.
+            permit = self.room.clone().acquire_many_owned(cost).await.ok();
+        }
+        self.held_up.send_if_modified(std::mem::take);
+        permit
     }
 
     fn cost(&self, frame: &Frame) -> u32 {

@@ -143,6 +143,8 @@ pub(super) fn in_savepoint(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<()> {
 fn taken(job: &dyn Job) -> StoreError {
     match job.failure() {
         Some(error) if severity(error) == Severity::Passing => error.for_neighbour(),
+        Some(StoreError::Io(why)) => StoreError::Io(why.clone()),
+        Some(StoreError::Damaged(why)) => StoreError::Damaged(why.clone()),
         Some(error) => StoreError::other("write to the database", chain(error)),
         None => StoreError::Closed,
     }

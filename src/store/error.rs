@@ -2,6 +2,7 @@
 //! does, by [`severity`].
 
 use std::error::Error;
+use std::path::Path;
 
 use rusqlite::ErrorCode;
 
@@ -32,6 +33,12 @@ pub enum StoreError {
     /// The database cannot be written to at present. Nothing was written; it may be tried again.
     #[error("the database is read-only: {0}")]
     ReadOnly(String),
+    /// The system would not read or write the files of the database, and SQLite does not say why.
+    #[error("the files of the database cannot be read or written: {0}")]
+    Io(String),
+    /// What is in the file is no whole database.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
     /// Anything else.
     #[error("could not {action}")]
     Other {
@@ -82,6 +89,8 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
             Some(ErrorCode::ReadOnly) => Self::ReadOnly(error.to_string()),
+            Some(ErrorCode::SystemIoFailure) => Self::Io(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             _ => Self::other("use the database", error),
         }
     }
@@ -108,6 +117,7 @@ pub(super) enum Severity {
 pub(super) fn severity(error: &StoreError) -> Severity {
     match error {
         StoreError::Full(_) | StoreError::Busy(_) | StoreError::ReadOnly(_) => Severity::Passing,
+        StoreError::Io(_) | StoreError::Damaged(_) => Severity::Fatal,
         StoreError::Other { source, .. } => match source.downcast_ref::<rusqlite::Error>() {
             Some(sql) => match sql.sqlite_error_code() {
                 // A broken constraint is a contradiction, and a value too big is a bad request.
@@ -161,13 +171,56 @@ pub enum OpenError {
     /// The file system cannot hold a write-ahead log.
     #[error("the file system of the database cannot hold a write-ahead log; keep the state on a local disk")]
     NoLog,
+    /// What is in the file is no whole database.
+    #[error("the database is damaged: {}", found.join("; "))]
+    Damaged {
+        /// What SQLite found, in its words; at most 5.
+        found: Vec<String>,
+    },
+    /// The disk has no room for what SQLite keeps beside the database, or takes no writes.
+    #[error("{0}")]
+    NoRoom(StoreError),
     /// The file could not be made.
     #[error("could not make the file of the database")]
     Make(#[source] std::io::Error),
     /// The file could not be opened or read.
     #[error("could not open the database")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
     /// A thread could not be started.
     #[error("could not start a thread of the store")]
     Thread(#[from] std::io::Error),
+}
+
+impl OpenError {
+    /// What a person can do about it, `database` being the file.
+    pub fn hint(&self, database: &Path) -> Option<String> {
+        match self {
+            Self::Damaged { .. } => Some(repair_hint(database)),
+            Self::Backup(_) | Self::Migration { .. } | Self::NoRoom(_) => {
+                Some(format!("df -h {}", database.parent().unwrap_or(database).display()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { found: vec![error.to_string()] }
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// What a person can do about a damaged database: what SQLite's own program saves of it, or a new
+/// beginning.
+pub fn repair_hint(database: &Path) -> String {
+    let file = database.display();
+    format!(
+        "sqlite3 {file} .recover | sqlite3 {file}.saved, and put that in its place; \
+         or move it away and begin anew (worktrees and branches stay)"
+    )
 }

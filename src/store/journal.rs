@@ -111,7 +111,7 @@ impl Tx<'_> {
         self.event(scope, event)
     }
 
-    /// Writes an event of the present command.
+    /// Writes an event of the present command. Who knows only the chat need not know its session.
     pub(super) fn event(&mut self, scope: &Scope, event: &Event) -> Result<usize> {
         let seq = self.line.take(self.conn)?;
         payload::write(event, &mut self.line.payload)?;
@@ -120,7 +120,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "INSERT INTO events (seq, at, session_id, chat_id, agent, generation, task_id, turn_id, type, payload)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 VALUES (?1, ?2, COALESCE(?3, (SELECT session_id FROM chats WHERE id = ?4)), ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 seq,

@@ -132,7 +132,11 @@ fn backup(conn: &Connection, database: &Path, schema: usize) -> Result<PathBuf, 
     };
     conn.pragma_update(None, "synchronous", "FULL").map_err(|error| failed(error.into()))?;
     super::make_private(&unfinished).map_err(|error| failed(error.into()))?;
-    conn.execute("VACUUM INTO ?1", [path]).map_err(|error| failed(error.into()))?;
+    if let Err(error) = conn.execute("VACUUM INTO ?1", [path]) {
+        // A part of a copy is of no use, and on a full disk it takes the room that is missing.
+        std::fs::remove_file(&unfinished).ok();
+        return Err(failed(error.into()));
+    }
     std::fs::rename(&unfinished, &target).map_err(|error| failed(error.into()))?;
     tracing::info!(copy = %target.display(), "database copied before its migration");
     Ok(target)

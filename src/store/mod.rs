@@ -14,7 +14,9 @@
 
 mod agents;
 mod chats;
+mod check;
 mod command;
+mod disk;
 mod error;
 mod ids;
 mod journal;
@@ -42,16 +44,16 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
 pub use self::chats::NewChat;
 use self::command::{Call, Command, Tx, Weight};
-pub use self::error::{OpenError, StoreError};
+pub use self::error::{OpenError, StoreError, repair_hint};
 pub use self::ids::fresh_id;
 use self::journal::Line;
 pub use self::journal::{EventFilter, EventPage, PAGE_EVENTS_MAX, StoredEvent};
@@ -75,6 +77,9 @@ const STATEMENTS_KEPT: usize = 128;
 /// How long SQLite waits for another program that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the end of the daemon waits for a disk that takes nothing.
+const ENDING_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Pages of the log after which its content moves into the database.
 const CHECKPOINT_PAGES: i64 = 4000;
 
@@ -95,6 +100,8 @@ struct Inner {
     head: Arc<watch::Sender<i64>>,
     failed: Arc<watch::Sender<Option<String>>>,
     trouble: Arc<watch::Sender<Option<String>>>,
+    /// Since when the daemon has been ending.
+    ending: OnceLock<Instant>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -112,6 +119,14 @@ impl Store {
     /// A newer schema, a migration that failed or would lose something, an unreadable file. The
     /// file is then as it was.
     pub fn open(database: &Path) -> Result<Self, OpenError> {
+        Self::open_files(database).map_err(|error| match error {
+            // SQLite has one word for most of what a disk can say.
+            OpenError::Sqlite(_) => disk::trouble(database).map_or(error, OpenError::NoRoom),
+            error => error,
+        })
+    }
+
+    fn open_files(database: &Path) -> Result<Self, OpenError> {
         if rusqlite::version_number() < SQLITE_MIN {
             return Err(OpenError::OldSqlite { found: rusqlite::version() });
         }
@@ -119,11 +134,12 @@ impl Store {
         migrate::migrate(database)?;
         let conn = connect(database)?;
         prepare(&conn)?;
+        check::state(&conn)?;
         let line = Line::open(&conn).map_err(unreadable)?;
         let readers = (0..READERS).map(|_| connect_reader(database)).collect::<rusqlite::Result<Vec<_>>>()?;
-        let readers = reader::Pool::start(readers)?;
-        let head = Arc::new(watch::Sender::new(line.newest()));
         let failed = Arc::new(watch::Sender::new(None));
+        let readers = reader::Pool::start(readers, Arc::clone(&failed))?;
+        let head = Arc::new(watch::Sender::new(line.newest()));
         let trouble = Arc::new(watch::Sender::new(None));
         let signals =
             Signals { head: Arc::clone(&head), failed: Arc::clone(&failed), trouble: Arc::clone(&trouble) };
@@ -133,7 +149,8 @@ impl Store {
             .spawn(move || writer::run(conn, line, queue, signals))?;
         let writer = Mutex::new(Some(writer));
         let path = database.to_owned();
-        Ok(Self(Arc::new(Inner { path, commands, readers, head, failed, trouble, writer })))
+        let ending = OnceLock::new();
+        Ok(Self(Arc::new(Inner { path, commands, readers, head, failed, trouble, ending, writer })))
     }
 
     /// Writes everything that was called for, moves the log into the database and ends the threads.
@@ -168,7 +185,12 @@ impl Store {
         Err(why.map_or(StoreError::Closed, |why| StoreError::other("write what was left", why)))
     }
 
-    /// Resolves when the writer ended by a failure, with the reason: the daemon must end then.
+    /// The file of the database.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Resolves when the writer ended by a failure, or what is read is damaged, with the reason: the daemon must end then.
     pub async fn failed(&self) -> String {
         let mut failed = self.0.failed.subscribe();
         match failed.wait_for(Option::is_some).await {
@@ -181,6 +203,17 @@ impl Store {
     /// Why nothing can be written at present, if so: a full disk, as a rule.
     pub fn trouble(&self) -> Option<String> {
         self.0.trouble.borrow().clone()
+    }
+
+    /// The daemon is ending: what cannot be written within [`ENDING_PATIENCE`] from now is refused for
+    /// good, or whoever insists on it would hold up the end for as long as the disk is full.
+    pub fn begin_to_end(&self) {
+        self.0.ending.get_or_init(Instant::now);
+    }
+
+    /// Whether it is worth trying again what failed with `error`.
+    fn may_pass(&self, error: &StoreError) -> bool {
+        error.is_passing() && self.0.ending.get().is_none_or(|since| since.elapsed() < ENDING_PATIENCE)
     }
 
     /// The number of the newest committed event.
@@ -230,6 +263,7 @@ impl Store {
 
 fn unreadable(error: StoreError) -> OpenError {
     match error {
+        StoreError::Damaged(why) => OpenError::Damaged { found: vec![why] },
         StoreError::Other { source, .. } => match source.downcast::<rusqlite::Error>() {
             Ok(error) => OpenError::Sqlite(*error),
             Err(source) => OpenError::Migration { name: "none", source },

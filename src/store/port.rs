@@ -12,35 +12,36 @@ use super::permissions::{self, Question};
 use super::reader::Reply;
 use super::{Store, agents, chats, tasks, turns};
 
-/// The answer of a command that is in line already.
-fn answer<T: Send + 'static>(action: &'static str, reply: Reply<T>) -> Answer<T> {
-    Box::pin(async move {
-        reply.await.map_err(|error| {
-            let passing = error.is_passing();
-            PortError::new(action, error).passing(passing)
-        })
-    })
-}
-
 impl Store {
+    /// The answer of a command that is in line already.
+    fn answer<T: Send + 'static>(&self, action: &'static str, reply: Reply<T>) -> Answer<T> {
+        let store = self.clone();
+        Box::pin(async move {
+            reply.await.map_err(|error| {
+                let passing = store.may_pass(&error);
+                PortError::new(action, error).passing(passing)
+            })
+        })
+    }
+
     fn change<T: Send + 'static>(
         &self,
         action: &'static str,
         call: impl FnOnce(&mut super::Tx<'_>) -> super::sql::Result<T> + Send + 'static,
     ) -> Answer<T> {
-        answer(action, self.write(action, call))
+        self.answer(action, self.write(action, call))
     }
 }
 
 impl ports::Store for Store {
     fn open_tasks(&self) -> Answer<Vec<TaskCard>> {
         let action = "list the open tasks";
-        answer(action, self.read_in_line(action, tasks::open_cards))
+        self.answer(action, self.read_in_line(action, tasks::open_cards))
     }
 
     fn task(&self, task: TaskId) -> Answer<Option<TaskCard>> {
         let action = "read the task";
-        answer(action, self.read_in_line(action, move |conn| tasks::card(conn, &task)))
+        self.answer(action, self.read_in_line(action, move |conn| tasks::card(conn, &task)))
     }
 
     fn agent_record(&self, key: AgentKey) -> Answer<AgentRecord> {
@@ -67,7 +68,7 @@ impl ports::Store for Store {
             AgentStatus::Busy | AgentStatus::Idle => Weight::Passing,
             _ => Weight::Durable,
         };
-        answer(action, self.call(action, weight, move |tx| agents::step(tx, &step)))
+        self.answer(action, self.call(action, weight, move |tx| agents::step(tx, &step)))
     }
 
     fn dispatch_task(&self, task: TaskId, generation: Generation) -> Answer<bool> {

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -10,8 +11,9 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::disk;
 use super::error::StoreError;
 use super::sql::Result;
 use crate::sync::lock;
@@ -44,11 +46,16 @@ type Query = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Pool {
     queue: Mutex<Option<Sender<Query>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Told why, when the database turns out to be unreadable.
+    failed: Arc<watch::Sender<Option<String>>>,
 }
 
 impl Pool {
     /// Starts one thread for each connection.
-    pub(super) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connections: Vec<Connection>,
+        failed: Arc<watch::Sender<Option<String>>>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = channel::<Query>();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::with_capacity(connections.len());
@@ -57,7 +64,7 @@ impl Pool {
             let thread = std::thread::Builder::new().name("hob-read".to_owned());
             threads.push(thread.spawn(move || serve(conn, &queue))?);
         }
-        Ok(Self { queue: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+        Ok(Self { queue: Mutex::new(Some(sender)), threads: Mutex::new(threads), failed })
     }
 
     /// Puts a query in line.
@@ -67,12 +74,24 @@ impl Pool {
         query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (sender, reply) = Reply::new();
+        let failed = Arc::clone(&self.failed);
         let job: Query = Box::new(move |conn| {
             // Nobody waits any more: the work is not worth doing.
             if sender.is_closed() {
                 return;
             }
             let answer = consistent(conn, query).map_err(|error| error.while_trying_to(action));
+            if let Err(error) = &answer
+                && is_beyond_help(conn, error)
+            {
+                tracing::error!(%error, action, "the database cannot be read");
+                // What is told first is what it ends of.
+                failed.send_if_modified(|failed| {
+                    let first = failed.is_none();
+                    failed.get_or_insert_with(|| error.to_string());
+                    first
+                });
+            }
             sender.send(answer).ok();
         });
         if let Some(queue) = lock(&self.queue).as_ref() {
@@ -86,6 +105,15 @@ impl Pool {
     pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
         lock(&self.queue).take();
         std::mem::take(&mut *lock(&self.threads))
+    }
+}
+
+/// Whether nothing that is read can be trusted any more, and no better time will come.
+fn is_beyond_help(conn: &Connection, error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged(_) => true,
+        StoreError::Io(_) => conn.path().is_none_or(|path| disk::trouble(Path::new(path)).is_none()),
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@
 //! lives. Any other failure of SQLite, and a panic, ends the thread and is told by `failed`.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -121,7 +122,11 @@ impl Writer {
                 return Ok(());
             }
             if failures >= CLOSING_ATTEMPTS_MAX && self.closing {
-                return Err(StoreError::Full("events could not be written before the end".to_owned()));
+                let n_events = self.backlog.len();
+                let why = self.trouble.borrow().clone().unwrap_or_default();
+                return Err(StoreError::Full(format!(
+                    "{n_events} events were not written before the end: {why}"
+                )));
             }
             match self.batch(failures > 0) {
                 Ok(()) if failures == 0 => {}
@@ -142,9 +147,16 @@ impl Writer {
         }
     }
 
-    /// Checkpoints, so that the file is whole without its log.
+    /// Checkpoints, so that the file is whole without its log. Where the disk has no room for that,
+    /// everything is in the log, and the next start finds it there.
     fn finish(self) -> Result<()> {
-        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let emptied = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = emptied.map_err(|error| self.explained(error.into())) {
+            if severity(&error) != Severity::Passing {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the log of the database stays beside it");
+        }
         self.conn.close().map_err(|(_, error)| error)?;
         for closer in self.closers {
             closer.send(()).ok();
@@ -231,6 +243,7 @@ impl Writer {
             Err(error) => {
                 self.line.rewind(mark);
                 self.undo();
+                let error = self.explained(error);
                 // Before anybody is refused, so that who asks why finds it.
                 if severity(&error) == Severity::Passing {
                     self.trouble.send_replace(Some(error.to_string()));
@@ -279,6 +292,12 @@ impl Writer {
     /// Tells the readers of the journal how far it goes now.
     fn publish(&self) {
         self.head.send_if_modified(|head| std::mem::replace(head, self.line.newest()) != self.line.newest());
+    }
+
+    /// SQLite knows a full disk by one errno, and a file system that was made read-only by none.
+    fn explained(&self, error: StoreError) -> StoreError {
+        let (StoreError::Io(_), Some(path)) = (&error, self.conn.path()) else { return error };
+        super::disk::trouble(Path::new(path)).unwrap_or(error)
     }
 
     /// Ends a transaction that failed. SQLite may have ended it already.

@@ -12,10 +12,18 @@ mod support;
 
 mod bad_input;
 mod cli;
+mod daemon_clients;
+mod daemon_clock;
 mod daemon_crash;
+mod daemon_descriptors;
+mod daemon_parts;
+mod daemon_place;
+mod daemon_signals;
 mod demo;
 mod faults;
 mod real;
 mod scripted_model;
 mod sources;
+mod storage_full;
+mod storage_start;
 mod systemd;

@@ -5,9 +5,11 @@
 
 use std::fs::File;
 use std::ops::Deref;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -28,6 +30,7 @@ const LINES_SHOWN_MAX: usize = 60;
 pub struct TestDaemon {
     home: Home,
     child: Option<Child>,
+    dress: Box<dyn Fn(&mut Command)>,
 }
 
 impl Deref for TestDaemon {
@@ -41,22 +44,23 @@ impl Deref for TestDaemon {
 impl TestDaemon {
     /// Starts one in `home` and waits until it answers.
     pub fn start(home: Home) -> Self {
-        let mut daemon = Self { home, child: None };
+        Self::start_with(home, |_| {})
+    }
+
+    /// The same, with a command that `dress` has changed: the environment, the limits.
+    pub fn start_with(home: Home, dress: impl Fn(&mut Command) + 'static) -> Self {
+        let mut daemon = Self { home, child: None, dress: Box::new(dress) };
         daemon.launch();
         daemon
     }
 
     fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = self
-            .home
-            .command(env!("CARGO_BIN_EXE_hobd"))
-            .arg("--exit-with-stdin")
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut command = self.home.command(env!("CARGO_BIN_EXE_hobd"));
+        command.arg("--exit-with-stdin");
+        (self.dress)(&mut command);
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut child = command.spawn().unwrap();
         let pid = child.id();
         let socket = self.home.socket();
         until("the daemon to answer", || {
@@ -89,6 +93,20 @@ impl TestDaemon {
         let mut child = self.child.take().expect("a running daemon");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits until the daemon has ended by itself, for at most `limit`, and says how.
+    #[track_caller]
+    pub fn wait_end(&mut self, limit: Duration) -> ExitStatus {
+        let child = self.child.as_mut().expect("a running daemon");
+        let status = within(limit, "the daemon to end", || child.try_wait().unwrap());
+        self.child = None;
+        status
     }
 
     /// Asks the daemon to stop and waits until it is gone.
@@ -241,8 +259,7 @@ pub fn is_terminal(task: &Value) -> bool {
 
 /// Sends SIGKILL.
 pub fn kill(pid: u32) {
-    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
 }
 
 impl Drop for TestDaemon {

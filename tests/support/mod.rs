@@ -5,6 +5,8 @@
 //! - [`model`]: the scripted model server that real agents talk to.
 //! - [`agents`]: the real agents, pinned, and how each is started against that server.
 //! - [`fault`]: the agent that misbehaves on demand.
+//! - [`machine`]: another clock, another disk below the daemon.
+//! - [`namespace`]: small disks, each in a mount namespace of its own.
 //! - [`leftovers`]: finds processes that should be gone.
 //!
 //! **Invariant:** everything here waits for a condition under a deadline; nothing sleeps to show
@@ -20,6 +22,8 @@ pub mod fault;
 pub mod growth;
 pub mod home;
 pub mod leftovers;
+pub mod machine;
 pub mod model;
+pub mod namespace;
 pub mod repo;
 pub mod wait;

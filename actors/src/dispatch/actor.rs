@@ -5,23 +5,26 @@
 //! be sent is decided by the store's own `queued` → `dispatched`, so no bug in here sends it twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 
 use super::queue::{Queue, Stage};
-use crate::event::{Outcome, TaskState};
+use crate::event::{AgentStatus, Event, NewEvent, Outcome, Scope, TaskState, Wait};
 use crate::id::{AgentKey, ChatId, TaskId};
-use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor};
+use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, request};
 use crate::persist::insist;
 use crate::pool::actor::{Acquired, PoolMsg};
 use crate::pool::policy::Refusal;
-use crate::ports::{PortError, Ports, TaskCard};
+use crate::ports::{Permit, PortError, Ports, TaskCard};
 use crate::session::actor::SessionMsg;
 use crate::session::state::Denied;
 
 /// Why a task that was cancelled in the queue ended.
 const NOT_BEGUN: &str = "cancelled before it began";
+/// The reason of an `agent_state` event by which a start says that it waits for a place.
+const WAITING_FOR_SLOT: &str = "waiting_for_slot";
 
 /// Runs tasks in order.
 pub struct Dispatcher;
@@ -40,17 +43,19 @@ pub enum DispatchMsg {
     Acquired(TaskId, Acquired),
     /// The session actor took the task, or not.
     Handed(TaskId, Result<(), Denied>),
-    /// The session actor is through with a task: it ended, or comes back as it was.
+    /// The session actor is through with a task.
     Back {
-        /// Whose.
-        key: AgentKey,
         /// Which.
         task: TaskId,
-        /// Whether its end is recorded.
-        ended: bool,
+        /// How.
+        back: Back,
     },
-    /// The store's word on a task that came back.
-    Reread(TaskId, Option<TaskCard>),
+    /// The store's word on a task that came back, and what it has to wait for.
+    Reread(TaskId, Option<TaskCard>, Option<Wait>),
+    /// The wait of an agent session after a failure is over.
+    Ready(AgentKey),
+    /// Which agent sessions have something to run.
+    Wanted(RpcReplyPort<BTreeSet<AgentKey>>),
     /// The session actor of a key ended.
     Lost {
         /// Whose.
@@ -68,6 +73,15 @@ pub enum DispatchMsg {
     Quiesce(RpcReplyPort<()>),
     /// The end of a task was recorded.
     Ended(TaskId),
+}
+
+/// How a session actor is through with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// Its end is recorded.
+    Ended,
+    /// It comes back as it was, and may have to wait.
+    Unrun(Option<Wait>),
 }
 
 /// The memory of the dispatcher.
@@ -122,11 +136,15 @@ impl Actor for Dispatcher {
             DispatchMsg::Held(chat, held) => desk.queue.set_held(&chat, held),
             DispatchMsg::Acquired(task, acquired) => desk.acquired(&me, task, acquired),
             DispatchMsg::Handed(task, result) => desk.handed(&me, task, result),
-            DispatchMsg::Back { task, ended: true, .. } | DispatchMsg::Ended(task) => {
+            DispatchMsg::Back { task, back: Back::Ended } | DispatchMsg::Ended(task) => {
                 desk.queue.remove(&task);
             }
-            DispatchMsg::Back { task, ended: false, .. } => desk.reread(&me, task),
-            DispatchMsg::Reread(task, card) => desk.put_back(&me, task, card),
+            DispatchMsg::Back { task, back: Back::Unrun(wait) } => desk.reread(&me, task, wait),
+            DispatchMsg::Reread(task, card, wait) => desk.put_back(&me, task, card, wait),
+            DispatchMsg::Ready(key) => desk.queue.ready(&key),
+            DispatchMsg::Wanted(reply) => {
+                reply.send(desk.queue.wanted()).ok();
+            }
             DispatchMsg::Lost { key } => desk.lost(&me, |lost| *lost == key),
             DispatchMsg::Living(keys) => desk.lost(&me, |key| !keys.contains(key)),
             DispatchMsg::PlaceFreed => desk.queue.place_freed(),
@@ -191,13 +209,18 @@ impl Desk {
             return;
         }
         for task in self.queue.next(self.ports.settings.limits()) {
-            let Some(entry) = self.queue.get_mut(&task) else { continue };
-            entry.stage = Stage::InFlight;
-            let (key, pool, me) = (entry.card.key.clone(), self.links.pool.clone(), me.clone());
+            let behind = self.queue.is_behind(&task);
+            let Some(entry) = self.queue.begin(&task) else { continue };
+            let (key, me) = (entry.card.key.clone(), me.clone());
+            // Sent now: the pool serves in the order of asking.
+            let asked = request("pool", &self.links.pool, |reply| PoolMsg::Acquire { key, behind, reply });
             self.effects.spawn(async move {
-                let acquired = ask("pool", &pool, |reply| PoolMsg::Acquire(key, reply)).await;
                 // A pool that is being restarted has no place just now; it tells when it has.
-                let acquired = acquired.unwrap_or(Err(Refusal::Overloaded { live: 0, max: 0 }));
+                let acquired = asked.await.unwrap_or(Err(Refusal::NoPlace {
+                    wait: Wait::Slot,
+                    coming: true,
+                    why: "the pool is being restarted".into(),
+                }));
                 me.cast(DispatchMsg::Acquired(task, acquired)).ok();
             });
         }
@@ -224,7 +247,9 @@ impl Desk {
                     me.cast(DispatchMsg::Handed(task, handed.unwrap_or(Err(Denied::Leaving)))).ok();
                 });
             }
-            Err(Refusal::Overloaded { .. }) if !entry.card.no_wait => entry.stage = Stage::WaitingForSlot,
+            Err(Refusal::NoPlace { wait, coming, .. }) if coming || !entry.card.no_wait => {
+                self.park(&task, wait);
+            }
             Err(Refusal::Stopping) => entry.stage = Stage::Waiting,
             Err(refusal) => self.end(me, task, Outcome::Failed, &refusal.to_string()),
         }
@@ -238,8 +263,31 @@ impl Desk {
                     self.pass_cancel_on(key, task);
                 }
             }
-            Err(_) => self.reread(me, task),
+            Err(_) => self.reread(me, task, None),
         }
+    }
+
+    /// A task waits for a place, and says so once.
+    fn park(&mut self, task: &TaskId, wait: Wait) {
+        if !self.queue.park(task, wait) || wait != Wait::Slot {
+            return;
+        }
+        let Some(card) = self.queue.get(task).map(|entry| &entry.card) else { return };
+        let scope = Scope {
+            session: Some(card.session.clone()),
+            chat: Some(card.key.chat.clone()),
+            agent: Some(card.key.agent.clone()),
+            task: Some(card.task.clone()),
+            ..Scope::default()
+        };
+        let event = Event::AgentState {
+            from: None,
+            to: AgentStatus::Starting,
+            reason: Some(WAITING_FOR_SLOT.to_owned()),
+            pid: None,
+            exit: None,
+        };
+        self.ports.store.append(NewEvent { scope: Arc::new(scope), event }, Permit::free());
     }
 
     fn cancel(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, reply: RpcReplyPort<()>) {
@@ -280,7 +328,7 @@ impl Desk {
     }
 
     /// The store says what became of a task that nobody holds any more.
-    fn reread(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId) {
+    fn reread(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, wait: Option<Wait>) {
         let (store, me) = (self.ports.store.clone(), me.clone());
         let first = store.task(task.clone());
         self.effects.spawn(async move {
@@ -288,19 +336,37 @@ impl Desk {
                 tracing::error!(task = %task, error = error.chain(), "a task cannot be read");
                 None
             });
-            me.cast(DispatchMsg::Reread(task, card)).ok();
+            me.cast(DispatchMsg::Reread(task, card, wait)).ok();
         });
     }
 
-    fn put_back(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, card: Option<TaskCard>) {
-        let cancelled = self.queue.remove(&task).is_some_and(|entry| entry.cancelled);
+    fn put_back(
+        &mut self,
+        me: &ActorRef<DispatchMsg>,
+        task: TaskId,
+        card: Option<TaskCard>,
+        wait: Option<Wait>,
+    ) {
+        let before = self.queue.remove(&task);
+        let cancelled = before.as_ref().is_some_and(|entry| entry.cancelled);
         let Some(card) = card.filter(|card| !card.state.is_terminal()) else { return };
         let begun = matches!(card.state, TaskState::Dispatched | TaskState::Running);
+        let no_wait = card.no_wait;
         self.queue.insert(card);
+        if let (Some(entry), Some(before)) = (self.queue.get_mut(&task), before) {
+            (entry.told, entry.came) = (before.told, before.came);
+        }
         if begun {
             self.end(me, task, Outcome::Interrupted, "the supervisor of its agent session failed");
         } else if cancelled {
             self.end(me, task, Outcome::Cancelled, NOT_BEGUN);
+        } else if let Some(wait) = wait {
+            if no_wait {
+                let why = format!("it would have to wait ({}), and was not to", wait.word());
+                self.end(me, task, Outcome::Failed, &why);
+            } else {
+                self.park(&task, wait);
+            }
         }
     }
 
@@ -312,7 +378,7 @@ impl Desk {
             .map(|entry| entry.card.task.clone())
             .collect();
         for task in held {
-            self.reread(me, task);
+            self.reread(me, task, None);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::TaskState;
+use crate::event::{TaskState, Wait};
 use crate::id::{AgentKey, AgentName, ChatId, TaskId};
 use crate::ports::{Limits, TaskCard};
 
@@ -14,8 +14,8 @@ use crate::ports::{Limits, TaskCard};
 pub enum Stage {
     /// It waits for its turn.
     Waiting,
-    /// The pool had no place for its agent session.
-    WaitingForSlot,
+    /// It waits for something else than its turn, and is tried again when that has come.
+    Parked(Wait),
     /// Its session actor is being got, or has it.
     InFlight,
 }
@@ -29,6 +29,10 @@ pub struct Entry {
     pub stage: Stage,
     /// Somebody cancelled it while it was on its way to its actor.
     pub cancelled: bool,
+    /// What it waited for last: it is told once, not at each try.
+    pub told: Option<Wait>,
+    /// What came while it was being asked whether it has to wait for it.
+    pub came: BTreeSet<Wait>,
 }
 
 /// Every task that is not terminal, in order of acceptance.
@@ -46,7 +50,10 @@ impl Queue {
             return;
         }
         self.orders.insert(card.task.clone(), order);
-        self.entries.insert(order, Entry { card, stage: Stage::Waiting, cancelled: false });
+        self.entries.insert(
+            order,
+            Entry { card, stage: Stage::Waiting, cancelled: false, told: None, came: BTreeSet::new() },
+        );
     }
 
     /// Lets a task go.
@@ -81,13 +88,54 @@ impl Queue {
         }
     }
 
-    /// A place was freed: whoever waits for one may try again.
+    /// A place was freed, or memory: whoever waits for one may try again.
     pub fn place_freed(&mut self) {
-        for entry in self.entries.values_mut() {
-            if entry.stage == Stage::WaitingForSlot {
-                entry.stage = Stage::Waiting;
+        self.wake(|_| true, &[Wait::Slot, Wait::Memory]);
+    }
+
+    /// An agent session may be started again.
+    pub fn ready(&mut self, key: &AgentKey) {
+        self.wake(|card| card.key == *key, &[Wait::Backoff, Wait::Circuit]);
+    }
+
+    /// Who is only being told to wait is woken beforehand: the answer is still on its way.
+    fn wake(&mut self, whose: impl Fn(&TaskCard) -> bool, waits: &[Wait]) {
+        for entry in self.entries.values_mut().filter(|entry| whose(&entry.card)) {
+            match entry.stage {
+                Stage::Parked(wait) if waits.contains(&wait) => entry.stage = Stage::Waiting,
+                Stage::InFlight => entry.came.extend(waits),
+                Stage::Parked(_) | Stage::Waiting => {}
             }
         }
+    }
+
+    /// A task is on its way to its session actor.
+    pub fn begin(&mut self, task: &TaskId) -> Option<&Entry> {
+        let entry = self.get_mut(task)?;
+        entry.stage = Stage::InFlight;
+        entry.came.clear();
+        Some(entry)
+    }
+
+    /// Parks a task, unless what it waits for has come; whether that is news.
+    pub fn park(&mut self, task: &TaskId, wait: Wait) -> bool {
+        let Some(entry) = self.get_mut(task) else { return false };
+        entry.stage = if entry.came.contains(&wait) { Stage::Waiting } else { Stage::Parked(wait) };
+        entry.told.replace(wait) != Some(wait)
+    }
+
+    /// Whether somebody older waits for a place: then this one may take none before it.
+    pub fn is_behind(&self, task: &TaskId) -> bool {
+        let Some(order) = self.orders.get(task) else { return false };
+        self.entries
+            .range(..order)
+            .any(|(_, entry)| matches!(entry.stage, Stage::Parked(Wait::Slot | Wait::Memory)))
+    }
+
+    /// The agent sessions that have a task to run, now or later; what is held does not count.
+    pub fn wanted(&self) -> BTreeSet<AgentKey> {
+        let queued = self.iter().filter(|entry| entry.card.state != TaskState::Held);
+        queued.map(|entry| entry.card.key.clone()).collect()
     }
 
     /// The tasks to start now, in order.
@@ -129,7 +177,7 @@ impl Queue {
             }
             let why = match (head, entry.stage) {
                 (false, _) => "turn",
-                (true, Stage::WaitingForSlot) => "slot",
+                (true, Stage::Parked(wait)) => wait.word(),
                 (true, Stage::InFlight) => "starting",
                 (true, Stage::Waiting) => "dispatch_limit",
             };
@@ -200,7 +248,7 @@ mod tests {
     #[test]
     fn who_waits_for_a_place_tries_again_when_one_is_freed() {
         let mut queue = queue(&[(1, 1, "a"), (2, 1, "a")]);
-        queue.get_mut(&"t-1".into()).expect("queued").stage = Stage::WaitingForSlot;
+        queue.get_mut(&"t-1".into()).expect("queued").stage = Stage::Parked(Wait::Slot);
         assert_eq!(names(&queue.next(limits(8, 0))), Vec::<&str>::new());
         queue.place_freed();
         assert_eq!(names(&queue.next(limits(8, 0))), ["t-1"]);
@@ -210,9 +258,52 @@ mod tests {
     fn each_waiting_task_says_what_it_waits_for() {
         let mut queue = queue(&[(1, 1, "a"), (2, 1, "a"), (3, 2, "a"), (4, 3, "a")]);
         queue.get_mut(&"t-1".into()).expect("queued").stage = Stage::InFlight;
-        queue.get_mut(&"t-3".into()).expect("queued").stage = Stage::WaitingForSlot;
+        queue.get_mut(&"t-3".into()).expect("queued").stage = Stage::Parked(Wait::Slot);
         let words: Vec<_> = queue.waiting().into_values().map(|(_, why)| why).collect();
         assert_eq!(words, ["starting", "turn", "slot", "dispatch_limit"]);
+    }
+
+    #[test]
+    fn what_comes_before_the_word_that_it_is_waited_for_is_not_lost() {
+        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a")]);
+        for (task, wait) in [("t-1", Wait::Backoff), ("t-2", Wait::Slot)] {
+            let task = TaskId::from(task);
+            queue.begin(&task);
+            match wait {
+                Wait::Backoff => queue.ready(&AgentKey::new("c-1", "a")),
+                _ => queue.place_freed(),
+            }
+            assert!(queue.park(&task, wait));
+            assert_eq!(queue.get(&task).map(|entry| entry.stage), Some(Stage::Waiting));
+            queue.begin(&task);
+            assert!(!queue.park(&task, wait), "told once");
+            assert_eq!(queue.get(&task).map(|entry| entry.stage), Some(Stage::Parked(wait)));
+        }
+    }
+
+    #[test]
+    fn only_what_it_waits_for_wakes_a_task() {
+        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a")]);
+        for (task, wait) in [("t-1", Wait::Circuit), ("t-2", Wait::Memory)] {
+            queue.begin(&task.into());
+            queue.park(&task.into(), wait);
+        }
+        assert!(!queue.is_behind(&"t-2".into()) && names(&queue.next(limits(8, 0))).is_empty());
+        queue.ready(&AgentKey::new("c-2", "a"));
+        assert!(names(&queue.next(limits(8, 0))).is_empty());
+        queue.place_freed();
+        assert_eq!(names(&queue.next(limits(8, 0))), ["t-2"]);
+        queue.ready(&AgentKey::new("c-1", "a"));
+        assert_eq!(names(&queue.next(limits(8, 0))), ["t-1", "t-2"]);
+    }
+
+    #[test]
+    fn who_comes_later_is_behind_one_that_waits_for_a_place() {
+        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a"), (3, 3, "a")]);
+        queue.begin(&"t-2".into());
+        queue.park(&"t-2".into(), Wait::Slot);
+        let behind = |task: &str| queue.is_behind(&task.into());
+        assert_eq!((behind("t-1"), behind("t-2"), behind("t-3")), (false, false, true));
     }
 
     proptest! {

@@ -58,6 +58,8 @@ pub struct Remembered {
     pub alive: BTreeSet<(AgentKey, Generation)>,
     /// Open turns.
     pub open_turns: BTreeMap<TurnId, TaskId>,
+    /// Starts so far; the n-th has the pid n.
+    pub n_starts: u32,
     n_turns: u64,
     refusals: usize,
 }
@@ -77,6 +79,8 @@ pub struct Script {
     pub start: Duration,
     /// Starts fail with this.
     pub start_fails: Option<String>,
+    /// And would again, whatever happens.
+    pub fails_for_good: bool,
     /// How long a turn takes; `None`: it never ends by itself.
     pub turn: Option<Duration>,
     /// Whether a cancel ends the turn.
@@ -106,6 +110,8 @@ pub struct Script {
     pub trees: BTreeMap<u32, ProcessTree>,
     /// How agents answer a probe; `None`: not at all.
     pub ping: Option<Result<(), ProbeFailed>>,
+    /// So many of the next probes panic.
+    pub pings_panic: usize,
 }
 
 impl Default for Script {
@@ -113,6 +119,7 @@ impl Default for Script {
         Self {
             start: Duration::from_millis(10),
             start_fails: None,
+            fails_for_good: false,
             turn: Some(Duration::from_millis(100)),
             obeys_cancel: true,
             asks: None,
@@ -127,6 +134,7 @@ impl Default for Script {
             available_bytes: None,
             trees: BTreeMap::new(),
             ping: Some(Ok(())),
+            pings_panic: 0,
         }
     }
 }
@@ -399,15 +407,10 @@ impl Store for World {
 
 impl Settings for World {
     fn agent(&self, _: &AgentName) -> AgentSettings {
-        AgentSettings {
-            permissions: PermissionRules {
-                default: self.script().policy,
-                by_kind: BTreeMap::new(),
-                unattended: PermissionPolicy::Reject,
-                deadline: Duration::from_secs(1800),
-            },
-            ..self.script().agent.clone()
-        }
+        let script = self.script();
+        let mut settings = script.agent.clone();
+        settings.permissions.default = script.policy;
+        settings
     }
 
     fn limits(&self) -> Limits {
@@ -434,6 +437,11 @@ impl Audience for World {
 impl Machine for World {
     fn available_bytes(&self) -> Option<u64> {
         self.script().available_bytes
+    }
+
+    /// Always the longest wait.
+    fn roll(&self) -> f64 {
+        1.0
     }
 
     fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>> {

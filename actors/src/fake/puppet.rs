@@ -21,15 +21,20 @@ impl Backend for World {
         let world = self.clone();
         Box::pin(async move {
             let script = world.script().clone();
+            let pid = {
+                let mut memory = world.memory();
+                memory.n_starts += 1;
+                memory.n_starts
+            };
             let puppet = Puppet::new(&world, &launch, sink.clone());
             tokio::time::sleep(script.start).await;
             if let Some(message) = script.start_fails {
-                return Err(StartFailed { permanent: false, message, exit: None });
+                return Err(StartFailed { permanent: script.fails_for_good, message, exit: None });
             }
             lock(&world.sinks).insert(launch.key, sink);
             Ok(Launched {
                 agent: Arc::new(puppet),
-                pid: Some(4242),
+                pid: Some(pid),
                 backend_session: BackendSessionId::from("b-1"),
                 context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
                 reset: None,
@@ -106,7 +111,13 @@ impl Agent for Puppet {
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {
-        let answer = self.world.script().ping.clone();
+        let (answer, panics) = {
+            let mut script = self.world.script();
+            let panics = script.pings_panic > 0;
+            script.pings_panic = script.pings_panic.saturating_sub(1);
+            (script.ping.clone(), panics)
+        };
+        assert!(!panics, "a bug that the test made");
         Box::pin(async move {
             tokio::task::yield_now().await;
             match answer {

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use ractor::ActorRef;
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::time::Instant;
 
-use crate::event::Exit;
+use crate::event::{Exit, HealthState};
 use crate::id::{AgentKey, Generation};
-use crate::ports::Agent;
+use crate::ports::{Agent, FailureClass, ProbeFailed};
 use crate::session::actor::SessionMsg;
 
 /// Counts what an agent says in running turns. Shared rather than told: it changes with every
@@ -57,6 +58,65 @@ pub enum EndCause {
     Ill,
 }
 
+/// What came of a probe.
+pub enum Sign {
+    /// It answered.
+    Alive,
+    /// It did not.
+    Failed(ProbeFailed),
+    /// There is nobody to ask any more.
+    Gone,
+}
+
+/// The last probe that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFailure {
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// What was seen, in words.
+    pub message: String,
+    /// When.
+    pub at: Instant,
+}
+
+/// The last end of a process, or of a start, that was not on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastEnd {
+    /// Why it ended.
+    pub cause: EndCause,
+    /// How, if there was a process.
+    pub exit: Option<Exit>,
+    /// In words.
+    pub why: String,
+    /// When.
+    pub at: Instant,
+}
+
+/// How one server process is, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthView {
+    /// Whose it is.
+    pub key: AgentKey,
+    /// Which one of those it had.
+    pub generation: Generation,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// How it is; `None` if there is none.
+    pub state: Option<HealthState>,
+    /// Since when.
+    pub since: Instant,
+    /// Failed probes in a row.
+    pub failures: u32,
+    /// The last probe that failed, of this process or one before it.
+    pub last_failure: Option<LastFailure>,
+    /// How often it was ended because it was ill, since the daemon started.
+    pub restarts: u64,
+    /// The last end that was not on purpose.
+    pub last_end: Option<LastEnd>,
+    /// The end of what it complained; of the one before it, if it did not.
+    pub stderr_tail: String,
+}
+
 /// What the health actor is told.
 pub enum HealthMsg {
     /// A server process is up.
@@ -94,4 +154,19 @@ pub enum HealthMsg {
     },
     /// The chat was closed: there is nothing to tell of it any more.
     Forget(AgentKey),
+    /// A probe came through, or did not.
+    Probed {
+        /// Whose process was asked.
+        key: AgentKey,
+        /// Which one.
+        generation: Generation,
+        /// When it was asked.
+        asked: Instant,
+        /// What came of it.
+        sign: Sign,
+    },
+    /// How is everybody?
+    List(RpcReplyPort<Vec<HealthView>>),
+    /// An effect panicked.
+    EffectPanicked,
 }

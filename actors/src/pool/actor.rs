@@ -3,17 +3,18 @@
 //! **Invariant:** it holds references only. Session actors belong to [`crate::sessions`], so
 //! nothing of an agent's dies with a bug in here; a restarted pool asks who lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::entry::Entry;
 pub use super::messages::{Acquired, LiveView, PoolMsg};
-use super::policy::{self, Facts, Lru, Refusal};
+use super::policy::{self, Admission, Decision, Facts, Refusal, Standing};
 use crate::dispatch::actor::DispatchMsg;
-use crate::event::AgentStatus;
+use crate::event::{AgentStatus, Wait};
 use crate::id::{AgentKey, ChatId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
 use crate::persist::insist;
@@ -27,8 +28,6 @@ use crate::sessions::SessionsMsg;
 const ACTOR_RESTARTS_MAX: usize = 5;
 /// The sliding period of [`ACTOR_RESTARTS_MAX`].
 const ACTOR_PERIOD: Duration = Duration::from_secs(60);
-/// How long a promise to a client holds a place before its task has come to start.
-const PROMISE: Duration = Duration::from_secs(60);
 /// How long an ordered stop of one agent session may take: its stop grace and its records.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same without any grace: nobody who is in a hurry waits for a disk that takes nothing.
@@ -37,24 +36,21 @@ const LEAVE_NOW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Keeps the agent sessions.
 pub struct Pool;
 
-struct Entry {
-    actor: Option<ActorRef<SessionMsg>>,
-    waiters: Vec<RpcReplyPort<Acquired>>,
-    view: Option<View>,
-    since: Instant,
-}
-
 /// The memory of the pool.
 pub struct Kept {
-    ports: Ports,
-    links: Links,
-    entries: BTreeMap<AgentKey, Entry>,
-    promised: BTreeMap<AgentKey, Instant>,
+    pub(super) ports: Ports,
+    pub(super) links: Links,
+    pub(super) entries: BTreeMap<AgentKey, Entry>,
+    /// Who was told to wait for a place since one was freed last.
+    pub(super) waiting: BTreeSet<AgentKey>,
+    pub(super) waits_for_memory: bool,
+    pub(super) is_ticking: bool,
+    pub(super) stopping: bool,
+    pub(super) effects: JoinSet<()>,
     budgets: BTreeMap<AgentKey, RestartBudget>,
     left_alone: BTreeMap<AgentKey, Instant>,
-    lru: Lru,
-    stopping: bool,
-    effects: JoinSet<()>,
+    /// Counts uses.
+    clock: u64,
 }
 
 impl Actor for Pool {
@@ -71,12 +67,14 @@ impl Actor for Pool {
             ports,
             links,
             entries: BTreeMap::new(),
-            promised: BTreeMap::new(),
-            budgets: BTreeMap::new(),
-            left_alone: BTreeMap::new(),
-            lru: Lru::default(),
+            waiting: BTreeSet::new(),
+            waits_for_memory: false,
+            is_ticking: false,
             stopping: false,
             effects: JoinSet::new(),
+            budgets: BTreeMap::new(),
+            left_alone: BTreeMap::new(),
+            clock: 0,
         })
     }
 
@@ -93,15 +91,20 @@ impl Actor for Pool {
     ) -> Result<(), ActorProcessingErr> {
         while kept.effects.try_join_next().is_some() {}
         match message {
-            PoolMsg::Admit(key, reply) => {
-                reply.send(kept.admit(&key)).ok();
+            PoolMsg::Admit { key, no_wait, reply } => {
+                reply.send(kept.admit(&key, no_wait)).ok();
             }
-            PoolMsg::Acquire(key, reply) => kept.acquire(&me, key, reply),
+            PoolMsg::Acquire { key, behind, reply } => kept.acquire(&me, key, behind, reply),
             PoolMsg::Find(key, reply) => {
                 reply.send(kept.entries.get(&key).and_then(|entry| entry.actor.clone())).ok();
             }
+            PoolMsg::Touch(key) => kept.touch(&key),
+            PoolMsg::Judged(key, actor, willing) => kept.judged(&key, actor, willing),
+            PoolMsg::Expired(keys) => kept.let_expired_go(&me, &keys),
+            PoolMsg::Weighed(weights) => kept.weighed(&me, weights),
+            PoolMsg::Tick => kept.tick(&me),
             PoolMsg::Created(key, result) => kept.created(key, result),
-            PoolMsg::Moved(key, view) => kept.moved(key, view),
+            PoolMsg::Moved(key, view) => kept.moved(&key, view),
             PoolMsg::Passed { key, actor, failure } => kept.passed(key, actor, failure),
             PoolMsg::Readopt => kept.adopt(&me),
             PoolMsg::Adopted(live) => kept.adopted(live),
@@ -115,56 +118,104 @@ impl Actor for Pool {
                 kept.let_go(|_| true, Leave::DaemonStops, now, reply);
             }
         }
+        kept.keep_ticking(&me);
         Ok(())
     }
 }
 
 impl Kept {
-    fn admit(&mut self, key: &AgentKey) -> Result<(), Refusal> {
-        self.judge(key)?;
-        if !self.entries.contains_key(key) {
-            self.promised.insert(key.clone(), Instant::now());
+    fn admit(&mut self, key: &AgentKey, no_wait: bool) -> Result<(), Refusal> {
+        self.check(key)?;
+        self.touch(key);
+        if !no_wait {
+            return Ok(());
         }
-        Ok(())
+        let view = self.entries.get(key).and_then(|entry| entry.view.as_ref());
+        if let Some(view) = view.filter(|view| view.status == AgentStatus::CircuitOpen) {
+            let why = view.reason.as_deref().unwrap_or("it failed too often");
+            return Err(Refusal::CircuitOpen(format!("no start of {} for now: {why}", key.agent)));
+        }
+        let facts = self.facts(Instant::now());
+        let decision = policy::admit(&facts, key, false);
+        match refusal(&facts, &decision) {
+            Some(Refusal::NoPlace { coming: true, .. }) | None => Ok(()),
+            Some(refusal) => Err(refusal),
+        }
     }
 
-    fn judge(&mut self, key: &AgentKey) -> Result<(), Refusal> {
+    /// Whether anything at all may be started for a key.
+    fn check(&mut self, key: &AgentKey) -> Result<(), Refusal> {
         if self.stopping {
             return Err(Refusal::Stopping);
         }
         let now = Instant::now();
-        self.promised.retain(|_, since| now.duration_since(*since) < PROMISE);
         self.left_alone.retain(|_, since| now.duration_since(*since) < ACTOR_PERIOD);
         if self.left_alone.contains_key(key) {
             return Err(Refusal::FailedTooOften("again and again".into()));
         }
-        let facts = Facts {
-            live: self.entries.iter().filter(|(_, entry)| entry.may_live()).map(|(key, _)| key).collect(),
-            promised: self.promised.keys().collect(),
-            max_live: self.ports.settings.limits().max_live,
-        };
-        policy::admit(&facts, key)
+        Ok(())
     }
 
-    fn acquire(&mut self, me: &ActorRef<PoolMsg>, key: AgentKey, reply: RpcReplyPort<Acquired>) {
-        if let Err(refusal) = self.judge(&key) {
+    /// It was used now.
+    fn touch(&mut self, key: &AgentKey) {
+        self.clock += 1;
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.used = self.clock;
+            entry.used_at = Instant::now();
+        }
+    }
+
+    fn acquire(
+        &mut self,
+        me: &ActorRef<PoolMsg>,
+        key: AgentKey,
+        behind: bool,
+        reply: RpcReplyPort<Acquired>,
+    ) {
+        if let Err(refusal) = self.check(&key).and_then(|()| self.find_place(me, &key, behind)) {
             reply.send(Err(refusal)).ok();
             return;
         }
-        self.promised.remove(&key);
-        self.lru.touch(&key);
+        let now = Instant::now();
         match self.entries.get_mut(&key) {
-            Some(Entry { actor: Some(actor), .. }) => {
-                reply.send(Ok(actor.clone())).ok();
+            Some(entry @ Entry { actor: Some(_), .. }) => {
+                entry.hand_out(now);
+                if let Some(actor) = &entry.actor {
+                    reply.send(Ok(actor.clone())).ok();
+                }
             }
             // Single flight: the start that is under way serves everybody who asks.
             Some(entry) => entry.waiters.push(reply),
             None => {
-                let entry = Entry { actor: None, waiters: vec![reply], view: None, since: Instant::now() };
+                let mut entry = Entry::new(None, None, now);
+                entry.waiters.push(reply);
                 self.entries.insert(key.clone(), entry);
-                self.create(me, key);
+                self.create(me, key.clone());
             }
         }
+        self.touch(&key);
+    }
+
+    /// Finds a place, or says what to wait for and asks somebody to go.
+    fn find_place(&mut self, me: &ActorRef<PoolMsg>, key: &AgentKey, behind: bool) -> Result<(), Refusal> {
+        self.waiting.remove(key);
+        let facts = self.facts(Instant::now());
+        let decision = policy::admit(&facts, key, behind);
+        let refusal = refusal(&facts, &decision);
+        if let Some(evicted) = &decision.evict {
+            self.ask_to_go(me, evicted, format!("to make room for {key}"));
+        }
+        let Some(refusal) = refusal else { return Ok(()) };
+        match decision.admission {
+            Admission::Wait(Wait::Memory) => {
+                self.waits_for_memory = true;
+                self.weigh(me);
+            }
+            _ => {
+                self.waiting.insert(key.clone());
+            }
+        }
+        Err(refusal)
     }
 
     fn create(&mut self, me: &ActorRef<PoolMsg>, key: AgentKey) {
@@ -191,22 +242,26 @@ impl Kept {
             waiter.send(answer.clone()).ok();
         }
         if result.is_err() {
-            self.forget(&key);
+            self.entries.remove(&key);
+        } else {
+            entry.hand_out(Instant::now());
         }
     }
 
-    fn moved(&mut self, key: AgentKey, view: View) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        if entry.view.as_ref().is_none_or(|old| old.status != view.status) {
-            entry.since = Instant::now();
+    fn moved(&mut self, key: &AgentKey, view: View) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let (pinned, now) = (self.ports.audience.pinned(key), Instant::now());
+        let before = entry.standing(pinned, now);
+        let is_used = entry.moved(view, now);
+        let after = entry.standing(pinned, now);
+        if is_used {
+            self.touch(key);
         }
-        let held_place = entry.may_live();
-        if entry.view.as_ref().map(|old| &old.turn) != Some(&view.turn) {
-            self.lru.touch(&key);
-        }
-        entry.view = Some(view);
-        if held_place && !entry.may_live() {
-            tell(&self.links.dispatcher, DispatchMsg::PlaceFreed);
+        match (before, after) {
+            (Standing::Busy | Standing::Free | Standing::Leaving, Standing::Down) => self.place_freed(),
+            // It may go now for somebody who waits.
+            (Standing::Busy, Standing::Free) => self.retry_waiting(),
+            _ => {}
         }
     }
 
@@ -216,12 +271,11 @@ impl Kept {
             return;
         }
         let entry = self.entries.remove(&key);
-        self.lru.forget(&key);
         if let Some(failure) = failure {
             self.record_failure(&key, entry.and_then(|entry| entry.view), failure);
         }
         tell(&self.links.dispatcher, DispatchMsg::Lost { key });
-        tell(&self.links.dispatcher, DispatchMsg::PlaceFreed);
+        self.place_freed();
     }
 
     /// The actor died by a bug: its guard ended its process; the record must say so.
@@ -248,11 +302,6 @@ impl Kept {
                 tracing::error!(error = error.chain(), "the end of an agent session cannot be recorded");
             }
         });
-    }
-
-    fn forget(&mut self, key: &AgentKey) {
-        self.entries.remove(key);
-        self.lru.forget(key);
     }
 
     fn adopt(&mut self, me: &ActorRef<PoolMsg>) {
@@ -283,36 +332,21 @@ impl Kept {
             self.passed(key, actor, Some("its supervisor was replaced".into()));
         }
         for (key, actor, view) in live {
-            self.lru.touch(&key);
-            let entry = Entry { actor: Some(actor), waiters: Vec::new(), view, since: Instant::now() };
-            self.entries.entry(key).or_insert(entry);
+            let entry = Entry::new(Some(actor), view, Instant::now());
+            self.entries.entry(key.clone()).or_insert(entry);
+            self.touch(&key);
         }
         // Deaths that nobody told while there was no pool.
         tell(&self.links.dispatcher, DispatchMsg::Living(self.entries.keys().cloned().collect()));
-        tell(&self.links.dispatcher, DispatchMsg::PlaceFreed);
+        self.place_freed();
     }
 
     fn live(&self) -> Vec<LiveView> {
         let now = Instant::now();
-        self.lru
-            .order()
-            .into_iter()
-            .filter_map(|key| {
-                let entry = self.entries.get(&key)?;
-                let view = entry.view.as_ref()?;
-                let idle = now.duration_since(entry.since).as_millis();
-                Some(LiveView {
-                    status: view.status,
-                    generation: view.generation,
-                    pid: view.pid,
-                    idle_ms: (view.status == AgentStatus::Idle)
-                        .then(|| u64::try_from(idle).unwrap_or(u64::MAX)),
-                    turn: view.turn.clone(),
-                    restarts: view.restarts,
-                    context: view.context,
-                    key,
-                })
-            })
+        let mut live: Vec<_> = self.entries.iter().collect();
+        live.sort_by_key(|(_, entry)| entry.used);
+        live.into_iter()
+            .filter_map(|(key, entry)| entry.live_view(key.clone(), self.ports.audience.pinned(key), now))
             .collect()
     }
 
@@ -321,7 +355,6 @@ impl Kept {
     }
 
     fn let_go(&mut self, which: impl Fn(&AgentKey) -> bool, why: Leave, now: bool, reply: RpcReplyPort<()>) {
-        self.promised.retain(|key, _| !which(key));
         let actors: Vec<_> =
             self.entries.iter().filter(|(key, _)| which(key)).filter_map(|(_, e)| e.actor.clone()).collect();
         let limit = if now { LEAVE_NOW_TIMEOUT } else { LEAVE_TIMEOUT };
@@ -349,9 +382,21 @@ impl Kept {
     }
 }
 
-impl Entry {
-    /// Whether a backend of it may be alive: also while its actor is only being made.
-    fn may_live(&self) -> bool {
-        self.view.as_ref().is_none_or(|view| view.live || view.task.is_some())
-    }
+/// The decision as the one who asked hears it; `None` if there is a place.
+fn refusal(facts: &Facts<'_>, decision: &Decision) -> Option<Refusal> {
+    let Admission::Wait(wait) = decision.admission else { return None };
+    let leaves = |resident: &policy::Resident<'_>| resident.standing == Standing::Leaving;
+    let coming = decision.evict.is_some() || facts.residents.iter().any(leaves);
+    let why = match wait {
+        Wait::Memory => format!(
+            "{} bytes of memory are available and pool.min_available is {}",
+            facts.memory.available.unwrap_or_default(),
+            facts.memory.min
+        ),
+        _ => {
+            let n_taken = facts.residents.iter().filter(|own| own.standing != Standing::Down).count();
+            format!("{n_taken} agent sessions are live and busy, and pool.max_live is {}", facts.max_live)
+        }
+    };
+    Some(Refusal::NoPlace { wait, coming, why })
 }

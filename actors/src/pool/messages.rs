@@ -6,6 +6,7 @@ use super::policy::Refusal;
 use crate::event::{AgentStatus, Context};
 use crate::id::{AgentKey, ChatId, Generation, TurnId};
 use crate::session::actor::{SessionMsg, View};
+use crate::session::busy::Busy;
 
 /// How one live agent session looks, for lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,14 @@ pub struct LiveView {
     pub restarts: u64,
     /// What the agent remembers.
     pub context: Option<Context>,
+    /// What keeps it from being evicted.
+    pub busy: Busy,
+    /// Why it stands where it stands, after a failure.
+    pub reason: Option<String>,
+    /// Until the next start may be made, in milliseconds, where it waits.
+    pub retry_in_ms: Option<u64>,
+    /// Crashes and failed starts since its actor lives.
+    pub failures: (u64, u64),
 }
 
 /// What became of a request for an actor.
@@ -33,16 +42,40 @@ pub type Acquired = Result<ActorRef<SessionMsg>, Refusal>;
 
 /// What the pool is told.
 pub enum PoolMsg {
-    /// Would a start be refused? If not, a place is promised.
-    Admit(AgentKey, RpcReplyPort<Result<(), Refusal>>),
-    /// The dispatcher wants the actor of a key.
-    Acquire(AgentKey, RpcReplyPort<Acquired>),
+    /// A task for this key is about to be accepted; with `no_wait`, only if it need not wait.
+    Admit {
+        /// Whose.
+        key: AgentKey,
+        /// It is to be refused rather than kept waiting.
+        no_wait: bool,
+        /// The answer.
+        reply: RpcReplyPort<Result<(), Refusal>>,
+    },
+    /// The dispatcher wants the actor of a key, and a place for it.
+    Acquire {
+        /// Whose.
+        key: AgentKey,
+        /// Somebody older waits for a place.
+        behind: bool,
+        /// The answer.
+        reply: RpcReplyPort<Acquired>,
+    },
     /// The actor of a key, if there is one.
     Find(AgentKey, RpcReplyPort<Option<ActorRef<SessionMsg>>>),
+    /// A person uses a key: it goes last now.
+    Touch(AgentKey),
     /// An actor was started.
     Created(AgentKey, Result<ActorRef<SessionMsg>, String>),
     /// A session actor moved.
     Moved(AgentKey, View),
+    /// A session actor was asked to let go, and is willing or not.
+    Judged(AgentKey, ActorId, bool),
+    /// These have been idle for long enough, and nothing is queued for them.
+    Expired(Vec<AgentKey>),
+    /// What the process trees hold, in bytes.
+    Weighed(Vec<(AgentKey, Option<u64>)>),
+    /// Time to look at who is idle, and at the memory that is left.
+    Tick,
     /// A session actor ended; `failure` says how, unless it ended in order.
     Passed {
         /// Whose it was.

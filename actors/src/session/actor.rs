@@ -5,18 +5,23 @@
 //! die with it, and come back as messages; one that panics takes the actor down instead of
 //! leaving it waiting for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::busy::Busy;
+pub use super::comeback::{EvictRequest, Unwilling};
 use super::lifecycle;
 pub use super::permission::{Answered, PermissionReply, Remember};
 use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
 use super::turn::Turn;
+use crate::backoff::Failures;
+use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
+use crate::health::messages::{EndCause, Pulse};
 use crate::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
 use crate::links::{Links, tell};
 use crate::pool::actor::PoolMsg;
@@ -55,6 +60,16 @@ pub struct View {
     pub context: Option<Context>,
     /// Backends begun by this actor after its first.
     pub restarts: u64,
+    /// It is on its way out: nothing can be handed to it any more.
+    pub leaving: bool,
+    /// What keeps it from being evicted.
+    pub busy: Busy,
+    /// Why it stands where it stands, after a failure.
+    pub reason: Option<String>,
+    /// When the next start may be made, where it waits.
+    pub retry_at: Option<Instant>,
+    /// Crashes and failed starts of this actor's backends.
+    pub failures: (u64, u64),
 }
 
 /// Everything that a session actor is told, by sender.
@@ -65,6 +80,27 @@ pub enum SessionMsg {
     Cancel(TaskId),
     /// The pool lets it go; answered when its backend is gone.
     Leave(Leave, bool, RpcReplyPort<()>),
+    /// The backend is to be let go.
+    Evict(EvictRequest),
+    /// The same, now that it is known what runs below it.
+    Looked(BTreeSet<u32>, EvictRequest),
+    /// The processes that the agent of a generation always has.
+    Helpers(Generation, BTreeSet<u32>),
+    /// A person wants the backend started again, busy or not; answered when it is up.
+    Restart(bool, RpcReplyPort<Result<(), Unwilling>>),
+    /// The health actor wants the backend of a generation started again.
+    Ill {
+        /// Which one.
+        generation: Generation,
+        /// Why, in words.
+        why: String,
+        /// Also if it is busy.
+        interrupt: bool,
+    },
+    /// The health actor is new: tell it what runs here.
+    Present,
+    /// The wait after a failure is over.
+    Rested,
     /// Somebody answers a question.
     Answer(PermissionReply, RpcReplyPort<Answered>),
     /// The last connection that answers permissions has left the chat.
@@ -111,6 +147,7 @@ pub struct Memory {
     pub(super) prompts: u64,
     pub(super) cost_total: f64,
     pub(super) resting: AgentStatus,
+    pub(super) recorded: AgentStatus,
     pub(super) last_exit: Option<Exit>,
     pub(super) after_stop: Option<(AgentStatus, String)>,
     pub(super) remembered: BTreeMap<String, String>,
@@ -123,6 +160,15 @@ pub struct Memory {
     pub(super) asking: usize,
     pub(super) early: Vec<(PermissionReply, RpcReplyPort<Answered>)>,
     pub(super) settled_usage: Option<crate::event::Usage>,
+    pub(super) failures: Failures,
+    /// The last failure, in words, and the configuration that could not work.
+    pub(super) failure: String,
+    pub(super) failed_hash: Option<String>,
+    pub(super) retry: Option<AbortHandle>,
+    pub(super) restarters: Vec<RpcReplyPort<Result<(), Unwilling>>>,
+    pub(super) helpers: BTreeSet<u32>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) end_cause: EndCause,
     reported: Option<View>,
 }
 
@@ -146,12 +192,35 @@ impl Actor for SessionActor {
         memory: &mut Memory,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SessionMsg::Run(card, reply) => memory.run(&me, card, reply),
-            SessionMsg::Cancel(task) => memory.ask(&me, Request::Cancel(task)),
+            SessionMsg::Run(card, reply) => {
+                // What becomes of it is told, even if that is nothing: a place is kept for it.
+                memory.reported = None;
+                memory.run(&me, card, reply);
+            }
+            SessionMsg::Cancel(task) => {
+                memory.reported = None;
+                memory.ask(&me, Request::Cancel(task));
+            }
             SessionMsg::Leave(why, now, reply) => {
                 memory.leavers.push(reply);
                 memory.ask(&me, Request::Leave { why, now });
             }
+            SessionMsg::Evict(request) => memory.evict(&me, request),
+            SessionMsg::Looked(below, request) => {
+                let n_background = below.difference(&memory.helpers).count();
+                memory.let_go(&me, n_background, request);
+            }
+            SessionMsg::Helpers(generation, helpers) if generation == memory.generation => {
+                memory.helpers = helpers;
+            }
+            SessionMsg::Helpers(..) => {}
+            SessionMsg::Restart(force, reply) => memory.restart(&me, force, reply),
+            SessionMsg::Ill { generation, why, interrupt } if generation == memory.generation => {
+                memory.ill(&me, why, interrupt);
+            }
+            SessionMsg::Ill { .. } => {}
+            SessionMsg::Present => memory.present(&me),
+            SessionMsg::Rested => memory.rested(&me),
             SessionMsg::Answer(answer, reply) => memory.answer(&me, answer, reply),
             SessionMsg::AudienceLeft => memory.audience_left(&me),
             SessionMsg::Inspect(reply) => {
@@ -199,6 +268,7 @@ impl Memory {
             prompts: 0,
             cost_total: 0.0,
             resting: AgentStatus::Evicted,
+            recorded: AgentStatus::Evicted,
             last_exit: None,
             after_stop: None,
             remembered: BTreeMap::new(),
@@ -210,6 +280,14 @@ impl Memory {
             asking: 0,
             early: Vec::new(),
             settled_usage: None,
+            failures: Failures::default(),
+            failure: String::new(),
+            failed_hash: None,
+            retry: None,
+            restarters: Vec::new(),
+            helpers: BTreeSet::new(),
+            pulse: Arc::default(),
+            end_cause: EndCause::Ordered,
             reported: None,
         }
     }
@@ -221,7 +299,8 @@ impl Memory {
             return;
         }
         let recycle = self.machine.backend == Backend::Up && self.config_changed(&card);
-        let request = Request::Run { task: card.task.clone(), recycle };
+        let wait = if self.machine.backend == Backend::Down { self.start_waits() } else { None };
+        let request = Request::Run { task: card.task.clone(), recycle, wait };
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => {
                 self.card = Some(card);
@@ -239,7 +318,7 @@ impl Memory {
         self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd) != self.config_hash
     }
 
-    fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {
+    pub(super) fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => self.apply(me, decision),
             Err(denied) => tracing::debug!(key = %self.args.key, %denied, "request denied"),
@@ -251,7 +330,7 @@ impl Memory {
         self.apply(me, decision);
     }
 
-    fn apply(&mut self, me: &ActorRef<SessionMsg>, decision: Decision) {
+    pub(super) fn apply(&mut self, me: &ActorRef<SessionMsg>, decision: Decision) {
         if decision.next != self.machine {
             tracing::debug!(key = %self.args.key, from = ?self.machine, to = ?decision.next, "session moved");
         }
@@ -273,8 +352,9 @@ impl Memory {
                 self.end_turn(me, turn, (outcome, stop_reason, error));
             }
             Effect::EndTask { task, outcome, reason } => self.end_task(me, task, outcome, reason),
-            Effect::ReturnJob(task) => self.hand_back(task, false),
-            Effect::ReportDone(task) => self.hand_back(task, true),
+            Effect::ReturnJob(task, waits) => self.hand_back(task, Back::Unrun(waits)),
+            Effect::ReportDone(task) => self.hand_back(task, Back::Ended),
+            Effect::Rest(wait) => self.rest(me, wait),
             Effect::StopBackend { now, to, why } => self.stop_backend(me, now, (to, why)),
             Effect::RecordCrash { how } => self.record_crash(me, how),
             Effect::Finish(why) => self.finish(me, why),
@@ -299,25 +379,30 @@ impl Memory {
             return;
         }
         self.start = None;
+        let died = self.machine.backend == Backend::Starting { died: true };
         match result {
             Ok(launched) => {
-                self.agent = Some(launched.agent);
-                self.pid = launched.pid;
-                self.config_hash = launched.config_hash;
-                self.context = Some(launched.context);
-                self.cost_total = 0.0;
-                self.resting = AgentStatus::Idle;
-                self.saw(me, Observation::Launched);
+                self.up(me, launched);
+                let seen = if died {
+                    let exit = self.last_exit.clone();
+                    Observation::LaunchedDead(
+                        self.crashed(exit.as_ref(), "the agent ended right after its start"),
+                    )
+                } else {
+                    Observation::Launched
+                };
+                self.saw(me, seen);
             }
             Err(failed) => {
-                self.resting = AgentStatus::Crashed;
-                self.saw(me, Observation::LaunchFailed { message: failed.message });
+                let after = self.not_up(&failed);
+                let StartFailed { permanent, message, .. } = failed;
+                self.saw(me, Observation::LaunchFailed { message, permanent, after });
             }
         }
     }
 
     fn stopped(&mut self, me: &ActorRef<SessionMsg>, generation: Generation, exit: Exit) {
-        if generation != self.generation || self.machine.backend != Backend::Stopping {
+        if generation != self.generation || !matches!(self.machine.backend, Backend::Stopping { .. }) {
             return;
         }
         self.agent = None;
@@ -332,7 +417,7 @@ impl Memory {
             (Backend::Down, _) => self.resting,
             (Backend::Starting { .. }, _) => AgentStatus::Starting,
             (Backend::Up, Job::None) => AgentStatus::Idle,
-            (Backend::Up | Backend::Stopping, _) => AgentStatus::Busy,
+            (Backend::Up | Backend::Stopping { .. }, _) => AgentStatus::Busy,
         };
         View {
             status,
@@ -343,6 +428,12 @@ impl Memory {
             turn: self.machine.job.running_turn().cloned(),
             context: self.context,
             restarts: self.begun.saturating_sub(1),
+            leaving: self.machine.leaving.is_some(),
+            busy: self.busy(),
+            reason: (self.machine.backend == Backend::Down && !self.failure.is_empty())
+                .then(|| self.failure.clone()),
+            retry_at: self.retry_at(),
+            failures: self.failures.totals(),
         }
     }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use ractor::ActorRef;
 
-use super::actor::{Memory, SessionArgs, SessionMsg};
+use super::actor::{Memory, SessionArgs, SessionMsg, Unwilling};
 use super::state::{Leave, Observation};
 use super::turn::Turn;
-use crate::dispatch::actor::DispatchMsg;
-use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage};
+use crate::dispatch::actor::{Back, DispatchMsg};
+
+use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage, Wait};
+use crate::health::messages::EndCause;
 use crate::id::{Generation, TaskId, TurnId};
 use crate::links::tell;
 use crate::persist::insist;
@@ -130,6 +132,7 @@ impl Memory {
         scope.task = Some(card.task.clone());
         scope.turn = Some(turn.clone());
         agent.prompt(self.prompts, &card.prompt);
+        self.tell_busy(true);
         self.turn =
             Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
         // The next turn on this backend finds it warm.
@@ -178,6 +181,7 @@ impl Memory {
             first_token_ms: None,
             text: String::new(),
         };
+        self.tell_busy(false);
         if let Some(mut open) = self.turn.take() {
             let told = self.settled_usage.take();
             end.usage = open.usage(told);
@@ -209,9 +213,9 @@ impl Memory {
     }
 
     /// Gives the task back to the dispatcher: ended, or as it was.
-    pub(super) fn hand_back(&mut self, task: TaskId, ended: bool) {
+    pub(super) fn hand_back(&mut self, task: TaskId, back: Back) {
         self.card = None;
-        tell(&self.args.links.dispatcher, DispatchMsg::Back { key: self.args.key.clone(), task, ended });
+        tell(&self.args.links.dispatcher, DispatchMsg::Back { task, back });
     }
 
     pub(super) fn stop_backend(
@@ -238,16 +242,28 @@ impl Memory {
         self.pid = None;
         self.resting = AgentStatus::Crashed;
         let exit = self.last_exit.take();
+        self.tell_ended(exit.clone().unwrap_or_default(), EndCause::Crashed, &how);
         self.record_move(me, AgentStatus::Crashed, Some(how), exit);
     }
 
     pub(super) fn record_stopped(&mut self, me: &ActorRef<SessionMsg>, exit: Exit) {
         let Some((to, why)) = self.after_stop.take() else { return };
         self.resting = to;
+        let cause = std::mem::replace(&mut self.end_cause, EndCause::Ordered);
+        self.tell_ended(exit.clone(), cause, &why);
         self.record_move(me, to, Some(why), Some(exit));
+        if to == AgentStatus::CircuitOpen {
+            self.rest(me, Wait::Circuit);
+        }
     }
 
     pub(super) fn finish(&mut self, me: &ActorRef<SessionMsg>, why: Leave) {
+        for restarter in self.restarters.drain(..) {
+            restarter.send(Err(Unwilling::Leaving)).ok();
+        }
+        if self.resting == AgentStatus::Crashed && self.recorded == AgentStatus::Backoff {
+            self.record_move(me, AgentStatus::Crashed, Some("nothing waits for it".into()), None);
+        }
         if matches!(self.resting, AgentStatus::Starting | AgentStatus::Idle) {
             self.resting = AgentStatus::Evicted;
             self.record_move(me, AgentStatus::Evicted, Some(why.reason().into()), None);
@@ -273,6 +289,7 @@ impl Memory {
             pid: self.pid,
             exit,
         };
+        self.recorded = to;
         let store = self.args.ports.store.clone();
         self.persist(me, move || store.move_agent(step.clone()), |()| None);
     }

@@ -1,12 +1,11 @@
 //! An agent session: the pair (chat, agent), from the prompt it is given to the end of the turn.
 
 pub mod actor;
+pub mod busy;
+pub mod comeback;
 pub mod effects;
 pub mod lifecycle;
 pub mod news;
 pub mod permission;
 pub mod state;
 pub mod turn;
-
-#[cfg(test)]
-mod lifecycle_tests;

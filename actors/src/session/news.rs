@@ -44,18 +44,14 @@ impl Memory {
             }
             News::Settled(settled) => self.settled(me, settled),
             News::Hung(how) => {
-                let produced = self.produced();
-                self.saw(me, Observation::Hung { produced, how });
+                let (produced, after) = (self.produced(), self.crashed_if_up(None, &how));
+                self.saw(me, Observation::Hung { produced, how, after });
             }
-            News::Exited(exit) => {
-                let seen = Observation::Exited { produced: self.produced(), how: describe(&exit) };
-                self.last_exit = Some(exit);
-                self.saw(me, seen);
-            }
+            News::Exited(exit) => self.exited(me, exit),
         }
     }
 
-    fn produced(&self) -> bool {
+    pub(super) fn produced(&self) -> bool {
         self.turn.as_ref().is_some_and(super::turn::Turn::produced)
     }
 
@@ -63,6 +59,7 @@ impl Memory {
         let scope = match &mut self.turn {
             Some(turn) => {
                 turn.note(&event, Self::now());
+                self.pulse.beat();
                 turn.scope.clone()
             }
             None if belongs_to_turn(&event) => {

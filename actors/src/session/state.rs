@@ -1,7 +1,7 @@
 //! The vocabulary of an agent session's life: where it can stand, what can be asked of it, what can
 //! be seen to happen, and what may have to be done. The rules are in [`super::lifecycle`].
 
-use crate::event::{AgentStatus, Outcome};
+use crate::event::{AgentStatus, Outcome, Wait};
 use crate::id::{TaskId, TurnId};
 
 /// Whether a backend process may exist.
@@ -17,7 +17,19 @@ pub enum Backend {
     /// One is ready.
     Up,
     /// One is being ended in order.
-    Stopping,
+    Stopping {
+        /// Another is to be started when it is gone.
+        again: bool,
+    },
+}
+
+/// Why the open turn was told to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// The watchdog gave it up, for this reason.
+    Stuck(String),
 }
 
 /// How far the one job has come.
@@ -47,8 +59,8 @@ pub enum Job {
         task: TaskId,
         /// Its turn.
         turn: TurnId,
-        /// A cancel was sent.
-        cancelled: bool,
+        /// A cancel was sent, and why.
+        ending: Option<Ending>,
     },
     /// Its end is being committed.
     Ending(TaskId),
@@ -82,6 +94,8 @@ pub enum Leave {
     Closed,
     /// The daemon stops; a waiting job stays queued.
     DaemonStops,
+    /// The pool, or a person, lets its backend go; a waiting job stays queued.
+    Evicted,
 }
 
 /// Both machines, and whether they are on their way out.
@@ -98,15 +112,40 @@ pub struct Machine {
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Run this task. `recycle`: the live backend was started with another configuration.
+    /// Run this task.
     Run {
         /// The task.
         task: TaskId,
-        /// Whether the backend must be started anew first.
+        /// The live backend was started with another configuration.
         recycle: bool,
+        /// A start has to wait, if one is needed.
+        wait: Option<Wait>,
     },
     /// Cancel this task, if it is the job.
     Cancel(TaskId),
+    /// The turn makes no progress: end it.
+    GiveUp {
+        /// The turn.
+        turn: TurnId,
+        /// What is wrong with it, in words.
+        why: String,
+    },
+    /// Start the backend again.
+    Restart {
+        /// Also if it has a job, which ends as interrupted.
+        interrupt: bool,
+        /// Also if there is none.
+        revive: bool,
+        /// Why, in words.
+        why: String,
+    },
+    /// Let the backend go if it has nothing to do.
+    Evict {
+        /// Whatever it has to do.
+        force: bool,
+        /// Why, in words.
+        why: String,
+    },
     /// End everything. `now` skips every grace.
     Leave {
         /// Why.
@@ -121,10 +160,16 @@ pub enum Request {
 pub enum Observation {
     /// The backend is ready.
     Launched,
+    /// It was ready, and its end was seen before.
+    LaunchedDead(After),
     /// It could not be started.
     LaunchFailed {
         /// Why, in words.
         message: String,
+        /// Another start with this configuration will fail the same way.
+        permanent: bool,
+        /// What follows.
+        after: After,
     },
     /// `dispatched` is committed, or was refused because the task was not queued any more.
     Dispatched(bool),
@@ -138,6 +183,8 @@ pub enum Observation {
         produced: bool,
         /// How, in words.
         how: String,
+        /// What follows.
+        after: After,
     },
     /// The agent closed its output but may live on.
     Hung {
@@ -145,6 +192,8 @@ pub enum Observation {
         produced: bool,
         /// What was seen, in words.
         how: String,
+        /// What follows.
+        after: After,
     },
     /// The cancel was not answered in time.
     CancelGraceOver,
@@ -152,6 +201,15 @@ pub enum Observation {
     Gone,
     /// The end of the job is committed.
     Ended,
+}
+
+/// What follows a failure of the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After {
+    /// What the next start waits for.
+    pub wait: Wait,
+    /// It is started again though nothing waits for it.
+    pub keep_warm: bool,
 }
 
 /// Something for the actor to do.
@@ -189,8 +247,11 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
-    /// Hand the job back unrun; it is for the dispatcher to see what became of it.
-    ReturnJob(TaskId),
+    /// Hand the job back unrun, with what it has to wait for; it is for the dispatcher to see what
+    /// became of it.
+    ReturnJob(TaskId, Option<Wait>),
+    /// Record that the next start waits, and tell when it may be made.
+    Rest(Wait),
     /// End the backend in order.
     StopBackend {
         /// Without grace.
@@ -214,7 +275,7 @@ pub enum Effect {
 /// Why a request was denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It has a job already.
+    /// It has a job already, or a start under way.
     #[error("the agent session already has a task")]
     Busy,
     /// It is being let go.
@@ -259,6 +320,7 @@ impl Leave {
         match self {
             Self::Closed => "the chat was closed",
             Self::DaemonStops => "the daemon is stopping",
+            Self::Evicted => "evicted",
         }
     }
 }

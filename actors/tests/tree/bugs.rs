@@ -36,7 +36,7 @@ async fn a_session_that_fails_again_and_again_is_left_alone_and_told_so() {
         let task = submit(&world, &tree, "c-1", "demo");
         assert_eq!(ended(&world, &task).await, TaskState::Interrupted);
     }
-    let refused = tree.handle().admit(AgentKey::new("c-1", "demo")).await.expect("the pool answers");
+    let refused = tree.handle().admit(AgentKey::new("c-1", "demo"), false).await.expect("the pool answers");
     assert!(matches!(refused, Err(Refusal::FailedTooOften(_))), "{refused:?}");
     let other = submit(&world, &tree, "c-2", "demo");
     assert_eq!(ended(&world, &other).await, TaskState::Completed);
@@ -57,7 +57,7 @@ async fn a_bug_in_a_coordinator_costs_no_running_turn_and_no_queued_task() {
     until("the dispatcher is back", || world.state(&dispatcher_dies) == Some(TaskState::Running)).await;
     world.script().limits_panic = 1;
     // Whoever of the two asks first dies; an answer may be lost with it.
-    tree.handle().admit(AgentKey::new("c-3", "demo")).await.ok();
+    tree.handle().admit(AgentKey::new("c-3", "demo"), true).await.ok();
     let pool_dies = submit(&world, &tree, "c-3", "demo");
     for task in [&running, &dispatcher_dies, &pool_dies] {
         assert_eq!(ended(&world, task).await, TaskState::Completed, "{task}");

@@ -1,6 +1,9 @@
 //! The whole tree over fake ports and a paused clock: order, limits, cancels, deaths.
 
 mod bugs;
+mod comeback;
+mod health;
+mod pool;
 mod questions;
 mod stage;
 
@@ -10,7 +13,6 @@ use hob_actors::event::{AgentStatus, Event, Exit, Outcome, TaskState};
 use hob_actors::fake::Script;
 use hob_actors::id::AgentKey;
 use hob_actors::ports::{Limits, News};
-use hob_actors::tree::Refusal;
 
 use stage::{ended, stage, submit, until};
 
@@ -41,28 +43,14 @@ async fn no_more_turns_run_at_once_than_allowed_and_all_run_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_pool_refuses_new_starts_and_serves_the_living() {
-    let limits = Limits { max_live: 2, min_available: 0, max_running: 100, max_running_per_agent: 0 };
-    let (world, tree) = stage(Script { limits, ..Script::default() }).await;
-    for chat in ["c-1", "c-2"] {
-        let task = submit(&world, &tree, chat, "demo");
-        assert_eq!(ended(&world, &task).await, TaskState::Completed);
-    }
-    let refused = tree.handle().admit(AgentKey::new("c-3", "demo")).await.expect("the pool answers");
-    assert_eq!(refused, Err(Refusal::Overloaded { live: 2, max: 2 }));
-    assert_eq!(tree.handle().admit(AgentKey::new("c-1", "demo")).await.expect("the pool answers"), Ok(()));
-    // A place that is freed is a place.
-    tree.handle().close_chat("c-2".into()).await.expect("closed");
-    let task = submit(&world, &tree, "c-3", "demo");
-    assert_eq!(ended(&world, &task).await, TaskState::Completed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_backend_that_keeps_no_limit_of_its_own_is_given_up() {
+async fn a_backend_that_keeps_no_limit_of_its_own_is_given_up_and_tried_again() {
     let (world, tree) = stage(Script { start: Duration::from_secs(86_400), ..Script::default() }).await;
     let task = submit(&world, &tree, "c-1", "demo");
-    assert_eq!(ended(&world, &task).await, TaskState::Failed);
+    until("the start is given up", || world.memory().moves.iter().any(|(_, to)| *to == AgentStatus::Backoff))
+        .await;
     assert!(world.memory().alive.is_empty());
+    world.script().start = Duration::from_millis(10);
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,27 +77,6 @@ async fn a_task_that_is_cancelled_on_its_way_gives_its_place_back() {
         ended(&world, &second).await;
         tree.handle().close_chat("c-last".into()).await.expect("closed");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_task_without_a_place_waits_and_says_so() {
-    let limits = Limits { max_live: 1, min_available: 0, max_running: 100, max_running_per_agent: 0 };
-    let (world, tree) = stage(Script { limits, ..Script::default() }).await;
-    let first = submit(&world, &tree, "c-1", "demo");
-    ended(&world, &first).await;
-    let second = submit(&world, &tree, "c-2", "demo");
-    let mut waited = None;
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        waited =
-            tree.handle().waiting().await.expect("the dispatcher answers").get(&second).map(|(_, why)| *why);
-        if waited == Some("slot") {
-            break;
-        }
-    }
-    assert_eq!(waited, Some("slot"));
-    tree.handle().close_chat("c-1".into()).await.expect("closed");
-    assert_eq!(ended(&world, &second).await, TaskState::Completed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,19 +132,6 @@ async fn a_crash_mid_turn_interrupts_it_and_the_next_prompt_finds_the_agent_back
     let second = submit(&world, &tree, "c-1", "demo");
     assert_eq!(ended(&world, &second).await, TaskState::Completed);
     assert!(world.memory().moves.contains(&(key, AgentStatus::Crashed)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failed_start_fails_its_task_and_disturbs_nobody() {
-    let (world, tree) = stage(Script::default()).await;
-    let good = submit(&world, &tree, "c-1", "demo");
-    ended(&world, &good).await;
-    world.script().start_fails = Some("it exits with code 1".into());
-    let bad = submit(&world, &tree, "c-2", "demo");
-    let again = submit(&world, &tree, "c-1", "demo");
-    assert_eq!(ended(&world, &bad).await, TaskState::Failed);
-    assert_eq!(ended(&world, &again).await, TaskState::Completed);
-    assert_eq!(world.memory().task_ends[0].2, "it exits with code 1");
 }
 
 #[tokio::test(start_paused = true)]

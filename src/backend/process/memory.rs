@@ -19,6 +19,10 @@ impl Machine for ThisMachine {
         available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
     }
 
+    fn roll(&self) -> f64 {
+        fastrand::f64()
+    }
+
     fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>> {
         Box::pin(async move {
             let n = pids.len();

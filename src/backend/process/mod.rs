@@ -11,6 +11,7 @@
 //!
 //! Reading order: `mark`, `talk`, `keeper`, `spawner`, `supervise`, `sweep`.
 
+pub mod descriptors;
 mod environment;
 mod error;
 mod handle;

@@ -25,6 +25,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::descriptors;
 use super::error::SpawnError;
 use super::handle::{Process, ProcessHandle, RawExit, SpawnRequest, Wish, Wishes};
 use super::ledger::NewAttempt;
@@ -199,6 +200,7 @@ async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(R
         attempt,
         stop_grace: request.stop_grace,
         orphan_grace: inner.orphan_grace,
+        descriptors: descriptors::for_agents().unwrap_or(0),
         cwd: request.cwd.as_os_str().as_bytes().to_vec(),
         program: request.program.as_os_str().as_bytes().to_vec(),
         args: request.argv(),

@@ -34,6 +34,8 @@ pub(super) struct Go {
     pub(super) stop_grace: Duration,
     /// From TERM to KILL when the daemon is gone.
     pub(super) orphan_grace: Duration,
+    /// How many descriptors it may have; 0 leaves that as it is.
+    pub(super) descriptors: u64,
     /// The directory that it starts in.
     pub(super) cwd: Vec<u8>,
     /// The program: a path.
@@ -82,6 +84,7 @@ impl Order {
             Self::Go(go) => {
                 frame.kind(b'g').number(go.installation).number(go.attempt);
                 frame.number(go.stop_grace.as_millis()).number(go.orphan_grace.as_millis());
+                frame.number(go.descriptors);
                 frame.bytes(&go.cwd).bytes(&go.program);
                 frame.list(&go.args).list(&go.env)
             }
@@ -98,6 +101,7 @@ impl Order {
                 attempt: fields.number()?,
                 stop_grace: Duration::from_millis(fields.number()?),
                 orphan_grace: Duration::from_millis(fields.number()?),
+                descriptors: fields.number()?,
                 cwd: fields.bytes()?,
                 program: fields.bytes()?,
                 args: fields.list()?,
@@ -304,6 +308,7 @@ mod tests {
             attempt: 9,
             stop_grace: Duration::from_millis(5000),
             orphan_grace: Duration::from_millis(300),
+            descriptors: 1024,
             cwd: b"/".to_vec(),
             program: b"/bin/\xff".to_vec(),
             args,

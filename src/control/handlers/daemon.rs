@@ -10,9 +10,7 @@ use crate::control::PROTOCOL;
 use crate::control::dispatch::METHODS;
 use crate::control::error::RpcFailure;
 use crate::control::params::{FindId, Hello, IdKind, Nothing, Shutdown, TITLE_BYTES_MAX};
-use crate::control::wire::{
-    Counts, DatabaseRow, Empty, HelloReply, LimitsRow, Moment, ReloadReply, StatusReply,
-};
+use crate::control::wire::{Counts, DatabaseRow, Empty, HelloReply, LimitsRow, ReloadReply, StatusReply};
 use crate::daemon::ShutdownRequest;
 use crate::store;
 
@@ -44,11 +42,10 @@ pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
     let database = services.store.status().await?;
     let live = services.tree.live().await.unwrap_or_default();
     let config = services.config.current();
-    let uptime_ms = Moment::now().0 - services.started_at.0;
     Ok(StatusReply {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        uptime_s: u64::try_from(uptime_ms).unwrap_or(0) / 1000,
+        uptime_s: services.up_since.elapsed().as_secs(),
         home: home(call),
         socket: services.paths.socket.display().to_string(),
         containment: services.containment.to_owned(),

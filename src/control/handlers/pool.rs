@@ -11,14 +11,18 @@ use hob_actors::ports::{Machine as _, ProcessTree};
 use hob_actors::tree::LiveView;
 use tokio::time::Instant;
 
-use super::{Call, Done};
+use super::{Call, Done, chats, submit};
 use crate::backend::process;
-use crate::control::params::PoolList;
+use crate::control::audience::Pin;
+use crate::control::error::RpcFailure;
+use crate::control::params::{PoolAct, PoolList, PoolPin};
 use crate::control::wire::{AgentSessionRow, TaskRow};
 use crate::store::words;
 
 /// How long a list waits for the record of what the tree knows already.
 const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
+/// What a restart may take beyond the stop and the start: the records in between.
+const RESTART_MARGIN: Duration = Duration::from_secs(30);
 
 /// `pool/list`
 pub(crate) async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSessionRow>> {
@@ -28,6 +32,70 @@ pub(crate) async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSession
     }
     weigh(&mut rows).await;
     Ok(rows)
+}
+
+/// `pool/evict`: resolves when the process is gone.
+pub(crate) async fn evict(call: &Call, params: PoolAct) -> Done<AgentSessionRow> {
+    let key = known(call, &params.chat, &params.agent).await?;
+    call.services().tree.evict(key.clone(), params.force).await??;
+    one(call, &key).await
+}
+
+/// `pool/restart`: resolves when the new process is up, or could not be brought up.
+pub(crate) async fn restart(call: &Call, params: PoolAct) -> Done<AgentSessionRow> {
+    call.check_open()?;
+    let PoolAct { chat, agent, force } = params;
+    let session = chats::find(call, &chat).await?.session;
+    submit::check_agent(call, &agent).await?;
+    let services = call.services();
+    let alone = services.flights.session(&session).await;
+    submit::open_chat(call, &chat).await?;
+    drop(alone);
+    let config = services.config.current();
+    let process = config.agent(&agent).map_or(&config.process, |agent| &agent.process);
+    let limit = process.start_timeout + process.stop_grace + RESTART_MARGIN;
+    let key = AgentKey::new(chat, agent);
+    services.tree.restart(key.clone(), force, limit).await??;
+    one(call, &key).await
+}
+
+/// `pool/pin`: starts nothing.
+pub(crate) async fn pin(call: &Call, params: PoolPin) -> Done<AgentSessionRow> {
+    let key = known(call, &params.chat, &params.agent).await?;
+    let audience = call.services().audience.clone();
+    call.connection.pin(key.clone(), || Pin::take(audience, key.clone()))?;
+    call.services().tree.touch(key.clone());
+    one(call, &key).await
+}
+
+/// `pool/unpin`: gives the pin of this connection back, if it holds one.
+pub(crate) async fn unpin(call: &Call, params: PoolPin) -> Done<AgentSessionRow> {
+    let key = known(call, &params.chat, &params.agent).await?;
+    call.connection.unpin(&key);
+    one(call, &key).await
+}
+
+/// An agent session that has had a process.
+async fn known(call: &Call, chat: &str, agent: &str) -> Done<AgentKey> {
+    chats::find(call, chat).await?;
+    match call.services().store.agent_session(chat, agent).await? {
+        Some(_) => Ok(AgentKey::new(chat, agent)),
+        None => {
+            let failure = RpcFailure::not_found("agent session", &format!("{chat} {agent}"));
+            Err(failure.hint(format!("hob chat show {chat}")))
+        }
+    }
+}
+
+/// One agent session as it is now.
+async fn one(call: &Call, key: &AgentKey) -> Done<AgentSessionRow> {
+    let row = call.services().store.agent_session(key.chat.as_str(), key.agent.as_str()).await?;
+    let row = row.ok_or_else(|| RpcFailure::not_found("agent session", &key.to_string()))?;
+    let mut rows = [row];
+    Now::look(call).await.merge(&mut rows);
+    weigh(&mut rows).await;
+    let [row] = rows;
+    Ok(row)
 }
 
 /// What is recorded and what the tree knows, once the record has caught up: how a process ended is
@@ -110,6 +178,9 @@ fn take(row: &mut AgentSessionRow, view: &LiveView) {
     row.idle_ms = view.idle_ms;
     row.turn = view.turn.as_ref().map(ToString::to_string);
     row.restarts = view.restarts;
+    row.retry_in_ms = view.retry_in_ms;
+    row.busy = view.busy.words().into_iter().map(str::to_owned).collect();
+    row.reason.clone_from(&view.reason);
     if let Some(context) = view.context {
         row.context = Some(words::context(context).to_owned());
     }
@@ -136,6 +207,7 @@ mod tests {
     use super::*;
     use hob_actors::event::Context;
     use hob_actors::id::Generation;
+    use hob_actors::session::busy::Busy;
 
     fn row(chat: &str, agent: &str) -> AgentSessionRow {
         AgentSessionRow {
@@ -174,6 +246,10 @@ mod tests {
             turn: None,
             restarts: 0,
             context: None,
+            busy: Busy::default(),
+            reason: None,
+            retry_in_ms: None,
+            failures: (0, 0),
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     };
     let spot = find_spot(call, target).await?;
     check_self(caller.as_ref(), &spot, &agent)?;
-    admit(call, &spot, &agent).await?;
+    admit(call, &spot, &agent, params.no_wait).await?;
     let chat = settle(call, spot).await?;
     accept(call, new_task(params, chat.id.clone(), agent)).await
 }
@@ -74,7 +74,8 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
     check_agent(call, &old.agent).await?;
     let _alone = services.flights.session(&old.session).await;
     open_chat(call, &old.chat).await?;
-    services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str())).await??;
+    let no_wait = card.as_ref().is_some_and(|card| card.no_wait);
+    services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str()), no_wait).await??;
     let new = NewTask {
         request_id: None,
         chat: old.chat,
@@ -82,7 +83,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
         prompt: old.prompt,
         source: old.source,
         permissions: card.as_ref().and_then(|card| card.permissions),
-        no_wait: card.as_ref().is_some_and(|card| card.no_wait),
+        no_wait,
         hold: false,
         parent: Some(old.id),
         backend: old.backend,
@@ -120,7 +121,7 @@ async fn choose_agent(call: &Call, named: Option<&str>) -> Done<String> {
 }
 
 /// An agent must be known, and be there. Looks for its program on disk, so not on this thread.
-async fn check_agent(call: &Call, name: &str) -> Done<()> {
+pub(super) async fn check_agent(call: &Call, name: &str) -> Done<()> {
     let (agents, asked) = (call.services().agents.clone(), name.to_owned());
     let availability = tokio::task::spawn_blocking(move || agents.availability(&asked)).await;
     match availability.map_err(|_| RpcFailure::internal("the agent could not be looked up"))? {
@@ -190,7 +191,7 @@ async fn find_in_repo(call: &Call, located: Located, fresh: bool) -> Done<Spot> 
     Ok(Spot::new(place, Some(located), alone))
 }
 
-async fn open_chat(call: &Call, chat: &str) -> Done<()> {
+pub(super) async fn open_chat(call: &Call, chat: &str) -> Done<()> {
     let row = chats::find(call, chat).await?;
     if row.state == "open" {
         return Ok(());
@@ -210,8 +211,8 @@ fn check_self(caller: Option<&Caller>, spot: &Spot, agent: &str) -> Done<()> {
 }
 
 /// Asks whether the agent could be started at all, before anything is made for it.
-async fn admit(call: &Call, spot: &Spot, agent: &str) -> Done<()> {
-    Ok(call.services().tree.admit(AgentKey::new(spot.chat.as_str(), agent)).await??)
+async fn admit(call: &Call, spot: &Spot, agent: &str, no_wait: bool) -> Done<()> {
+    Ok(call.services().tree.admit(AgentKey::new(spot.chat.as_str(), agent), no_wait).await??)
 }
 
 /// A chat that is there, and what keeps others out of it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 use super::*;
@@ -76,6 +77,39 @@ async fn a_bad_line_does_not_end_the_connection() {
     use crate::jsonrpc::Problem;
     assert_eq!(seen, [Problem::Parse, Problem::NotUtf8, Problem::Batch]);
     assert!(matches!(inbox.next().await.unwrap().message, Message::Notification { .. }));
+}
+
+#[tokio::test]
+async fn reading_that_waits_for_room_says_so_and_says_when_it_goes_on() {
+    let limits = Limits { inbound_bytes: 600, ..LIMITS };
+    let (peer, mut inbox, mut them) = ends(limits, 4096);
+    for _ in 0..3 {
+        them.write_all(b"{\"method\":\"u\"}\n").await.unwrap();
+    }
+    let held = [inbox.next().await.unwrap(), inbox.next().await.unwrap()];
+    assert!(peer.held_up().now_or_never().is_none(), "there was room for two");
+    let reading = tokio::spawn(async move { (inbox.next().await.is_some(), inbox) });
+    peer.held_up().await;
+    drop(held);
+    let (read, inbox) = reading.await.unwrap();
+    assert!(read && peer.held_up().now_or_never().is_none());
+    drop(inbox);
+    assert!(peer.held_up().now_or_never().is_none(), "nobody waits any more");
+}
+
+#[tokio::test]
+async fn who_gave_up_waiting_for_room_and_finds_some_later_is_held_up_no_more() {
+    let limits = Limits { inbound_bytes: 600, ..LIMITS };
+    let (peer, mut inbox, mut them) = ends(limits, 4096);
+    for _ in 0..3 {
+        them.write_all(b"{\"method\":\"u\"}\n").await.unwrap();
+    }
+    let held = [inbox.next().await.unwrap(), inbox.next().await.unwrap()];
+    tokio::time::timeout(Duration::from_millis(1), inbox.next()).await.unwrap_err();
+    assert!(peer.held_up().now_or_never().is_some(), "nothing is read meanwhile");
+    drop(held);
+    inbox.next().await.unwrap();
+    assert!(peer.held_up().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -192,7 +192,7 @@ fn something_that_is_no_database_is_refused() {
     let path = dir.path().join("hob.db");
     std::fs::write(&path, "not a database, and long enough that nobody could take it for an empty one")
         .unwrap();
-    assert!(matches!(Store::open(&path), Err(OpenError::Sqlite(_))));
+    assert!(matches!(Store::open(&path), Err(OpenError::Damaged { .. })));
 }
 
 #[tokio::test]

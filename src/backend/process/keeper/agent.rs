@@ -1,7 +1,8 @@
 //! Starts the agent from within the keeper.
 //!
 //! **Invariant:** the agent has the descriptors 0, 1 and 2 and no other, its own process group,
-//! default signal dispositions, nothing blocked, no core files, and the mark.
+//! default signal dispositions, nothing blocked, no core files, the limit of descriptors that the
+//! daemon was started with, and the mark.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -15,6 +16,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, chdir};
 
+use super::super::descriptors;
 use super::super::mark;
 use super::super::procfs::Stat;
 use super::super::talk::{Go, Report, Stage};
@@ -54,6 +56,9 @@ impl NotStarted {
 /// Starts what `go` says, with the three descriptors as its stdin, stdout and stderr.
 pub(super) fn start(go: Go, stdio: &[OwnedFd; 3]) -> Result<Agent, NotStarted> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(NotStarted::at(Stage::Setup))?;
+    if go.descriptors > 0 {
+        descriptors::limit(go.descriptors);
+    }
     let marked = mark::set_own(go.installation, go.attempt).is_some();
     let mut env = go.env;
     if !marked {

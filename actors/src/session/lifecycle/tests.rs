@@ -1,11 +1,13 @@
-//! The rules of an agent session's life: named cases, and what holds in every history.
+//! The rules of an agent session's life: named cases.
 
-use proptest::prelude::*;
+mod histories;
 
-use super::lifecycle::{AGENT_CRASHED, judge, observe, request};
-use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
-use crate::event::{AgentStatus, Outcome};
+use super::{AGENT_CRASHED, judge, observe, request};
+use crate::event::{AgentStatus, Outcome, Wait};
 use crate::id::{TaskId, TurnId};
+use crate::session::state::{
+    After, Backend, Decision, Denied, Effect, Ending, Job, Leave, Machine, Observation, Request,
+};
 
 fn task() -> TaskId {
     "t-1".into()
@@ -20,19 +22,23 @@ fn machine(backend: Backend, job: Job) -> Machine {
 }
 
 fn running(cancelled: bool) -> Job {
-    Job::Running { task: task(), turn: turn(), cancelled }
+    Job::Running { task: task(), turn: turn(), ending: cancelled.then_some(Ending::Cancelled) }
 }
 
 fn run(recycle: bool) -> Request {
-    Request::Run { task: task(), recycle }
+    Request::Run { task: task(), recycle, wait: None }
 }
 
 fn granted(state: &Machine, asked: Request) -> Decision {
     request(state, asked).expect("granted")
 }
 
+const LATER: After = After { wait: Wait::Backoff, keep_warm: false };
+const NEVER: After = After { wait: Wait::Circuit, keep_warm: false };
+const WARM: After = After { wait: Wait::Backoff, keep_warm: true };
+
 fn exited(produced: bool) -> Observation {
-    Observation::Exited { produced, how: "killed by SIGKILL".into() }
+    Observation::Exited { produced, how: "killed by SIGKILL".into(), after: LATER }
 }
 
 fn turn_end(effects: &[Effect]) -> (Outcome, Option<&str>) {
@@ -60,7 +66,10 @@ fn a_first_prompt_starts_the_backend_and_a_second_is_refused() {
     let first = granted(&Machine::default(), run(false));
     assert_eq!(first.effects, [Effect::Start]);
     assert_eq!(first.next, machine(STARTING, Job::Waiting(task())));
-    assert_eq!(request(&first.next, Request::Run { task: "t-2".into(), recycle: false }), Err(Denied::Busy));
+    assert_eq!(
+        request(&first.next, Request::Run { task: "t-2".into(), recycle: false, wait: None }),
+        Err(Denied::Busy)
+    );
 }
 
 #[test]
@@ -87,7 +96,7 @@ fn another_configuration_retires_the_idle_backend_before_the_turn() {
 fn a_task_that_was_held_meanwhile_goes_back_unrun() {
     let state = machine(Backend::Up, Job::Dispatching { task: task(), cancelled: false });
     let back = observe(&state, Observation::Dispatched(false));
-    assert_eq!(back.effects, [Effect::ReturnJob(task())]);
+    assert_eq!(back.effects, [Effect::ReturnJob(task(), None)]);
     assert_eq!(back.next, machine(Backend::Up, Job::None));
 }
 
@@ -123,7 +132,7 @@ fn after_our_cancel_every_answer_is_the_cancel() {
     for answer in
         [Ok("end_turn".to_owned()), Ok("cancelled".into()), Err("-32603 Request was aborted.".into())]
     {
-        assert_eq!(judge(true, answer).0, Outcome::Cancelled);
+        assert_eq!(judge(Some(&Ending::Cancelled), answer).0, Outcome::Cancelled);
     }
 }
 
@@ -139,7 +148,7 @@ fn answers_without_a_cancel_mean_what_they_say() {
     ];
     for (answer, expected) in cases {
         let answer: Result<String, String> = answer.map(str::to_owned).map_err(str::to_owned);
-        assert_eq!(judge(false, answer.clone()).0, expected, "{answer:?}");
+        assert_eq!(judge(None, answer.clone()).0, expected, "{answer:?}");
     }
 }
 
@@ -148,7 +157,7 @@ fn a_cancel_that_is_never_answered_costs_the_backend() {
     let over = observe(&machine(Backend::Up, running(true)), Observation::CancelGraceOver);
     assert_eq!(turn_end(&over.effects).0, Outcome::Cancelled);
     assert_eq!(stops(&over.effects), Some(AgentStatus::Evicted));
-    assert_eq!(over.next.backend, Backend::Stopping);
+    assert_eq!(over.next.backend, Backend::Stopping { again: false });
     let late = observe(&over.next, Observation::Settled(Ok("end_turn".into())));
     assert_eq!(late.effects, [], "the answer of a turn that ended is late");
 }
@@ -172,16 +181,18 @@ fn a_crash_interrupts_a_turn_that_had_output_and_fails_one_that_had_none() {
 #[test]
 fn an_end_that_is_seen_before_the_start_is_not_lost() {
     let died = observe(&machine(STARTING, Job::Waiting(task())), exited(false));
-    let launched = observe(&died.next, Observation::Launched);
-    assert_eq!(launched.next.backend, Backend::Down);
-    assert!(matches!(launched.next.job, Job::Ending(_)));
+    assert_eq!(died.next.backend, Backend::Starting { died: true });
+    let launched = observe(&died.next, Observation::LaunchedDead(LATER));
+    assert_eq!(launched.next, Machine::default());
+    assert!(launched.effects.contains(&Effect::ReturnJob(task(), Some(Wait::Backoff))), "it was never sent");
+    assert!(launched.effects.contains(&Effect::Rest(Wait::Backoff)));
 }
 
 #[test]
 fn an_agent_that_closes_its_output_is_ended() {
     let hung = observe(
         &machine(Backend::Up, running(false)),
-        Observation::Hung { produced: true, how: "closed its output".into() },
+        Observation::Hung { produced: true, how: "closed its output".into(), after: LATER },
     );
     assert_eq!(turn_end(&hung.effects).0, Outcome::Interrupted);
     assert_eq!(stops(&hung.effects), Some(AgentStatus::Crashed));
@@ -193,7 +204,7 @@ fn a_daemon_that_stops_leaves_waiting_tasks_queued_and_cancels_running_ones() {
     let waiting = granted(&machine(STARTING, Job::Waiting(task())), leave.clone());
     assert_eq!(
         waiting.effects,
-        [Effect::ReturnJob(task()), Effect::AbortStart, Effect::Finish(Leave::DaemonStops)]
+        [Effect::ReturnJob(task(), None), Effect::AbortStart, Effect::Finish(Leave::DaemonStops)]
     );
     let running = granted(&machine(Backend::Up, running(false)), leave);
     assert_eq!(turn_end(&running.effects).0, Outcome::Cancelled);
@@ -206,168 +217,108 @@ fn a_daemon_that_stops_leaves_waiting_tasks_queued_and_cancels_running_ones() {
 #[test]
 fn a_closed_chat_ends_its_waiting_task() {
     let leave = Request::Leave { why: Leave::Closed, now: false };
-    let closed = granted(&machine(Backend::Stopping, Job::Waiting(task())), leave);
+    let closed = granted(&machine(Backend::Stopping { again: true }, Job::Waiting(task())), leave);
     assert!(matches!(closed.effects[0], Effect::EndTask { outcome: Outcome::Cancelled, .. }));
     assert_eq!(request(&closed.next, run(false)), Err(Denied::Leaving));
 }
 
-/// What a history does next.
-#[derive(Debug, Clone)]
-enum Step {
-    Run(bool),
-    Cancel,
-    Leave(Leave),
-    /// The n-th outstanding effect comes back, well or badly.
-    Return(usize, bool),
-    Exit,
-    Hang,
-    Settle,
+#[test]
+fn a_start_that_has_to_wait_gives_its_task_back() {
+    let run = Request::Run { task: task(), recycle: false, wait: Some(Wait::Circuit) };
+    let waits = granted(&Machine::default(), run.clone());
+    assert_eq!(waits.effects, [Effect::ReturnJob(task(), Some(Wait::Circuit)), Effect::Rest(Wait::Circuit)]);
+    assert_eq!(waits.next, Machine::default());
+    let lives = granted(&machine(Backend::Up, Job::None), run);
+    assert_eq!(lives.effects, [Effect::Dispatch(task())], "who lives needs no start");
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => any::<bool>().prop_map(Step::Run),
-        2 => Just(Step::Cancel),
-        1 => prop_oneof![Just(Leave::Closed), Just(Leave::DaemonStops)].prop_map(Step::Leave),
-        12 => (0usize..8, prop::bool::weighted(0.8)).prop_map(|(n, well)| Step::Return(n, well)),
-        2 => Just(Step::Exit),
-        1 => Just(Step::Hang),
-        4 => Just(Step::Settle),
-    ]
+#[test]
+fn a_failed_start_ends_its_task_only_where_another_cannot_help() {
+    let state = machine(STARTING, Job::Waiting(task()));
+    let failed = |permanent, after| {
+        observe(&state, Observation::LaunchFailed { message: "no".into(), permanent, after })
+    };
+    let passing = failed(false, LATER);
+    assert_eq!(
+        passing.effects,
+        [Effect::ReturnJob(task(), Some(Wait::Backoff)), Effect::Rest(Wait::Backoff)]
+    );
+    let spent = failed(false, NEVER);
+    assert_eq!(spent.effects, [Effect::ReturnJob(task(), Some(Wait::Circuit)), Effect::Rest(Wait::Circuit)]);
+    let permanent = failed(true, NEVER);
+    assert!(matches!(
+        &permanent.effects[..],
+        [Effect::EndTask { outcome: Outcome::Failed, .. }, Effect::Rest(Wait::Circuit)]
+    ));
 }
 
-/// A world that does what the effects ask, in any order, and counts.
-#[derive(Default)]
-struct World {
-    machine: Machine,
-    outstanding: Vec<Effect>,
-    process: bool,
-    tasks: u32,
-    open: Option<TaskId>,
-    sent: Vec<TaskId>,
-    finished: bool,
+#[test]
+fn a_crash_of_an_idle_backend_rests_only_where_somebody_wants_it() {
+    let idle = machine(Backend::Up, Job::None);
+    let crash =
+        |after| observe(&idle, Observation::Exited { produced: false, how: "x".into(), after }).effects;
+    let rests = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Rest(_)));
+    assert!(!rests(&crash(LATER)));
+    assert!(rests(&crash(WARM)) && rests(&crash(NEVER)));
 }
 
-impl World {
-    fn apply(&mut self, decision: Decision) -> Result<(), TestCaseError> {
-        self.machine = decision.next;
-        for effect in decision.effects {
-            match &effect {
-                Effect::Start => prop_assert!(!self.process, "two processes"),
-                Effect::SendPrompt => {
-                    let task = self.machine.job.task().expect("a job").clone();
-                    prop_assert!(!self.sent.contains(&task), "a prompt was sent twice");
-                    prop_assert!(self.process, "a prompt was sent to nobody");
-                    self.sent.push(task);
-                }
-                Effect::ReturnJob(task) | Effect::ReportDone(task) => {
-                    let open = self.open.take();
-                    prop_assert_eq!(open.as_ref(), Some(task), "a job ended twice, or never began");
-                }
-                Effect::AbortStart => {
-                    self.outstanding.retain(|effect| *effect != Effect::Start);
-                    self.process = false;
-                }
-                Effect::RecordCrash { .. } => self.process = false,
-                Effect::Finish(_) => {
-                    prop_assert!(!self.process && self.open.is_none(), "finished with something left");
-                    self.finished = true;
-                }
-                _ => {}
-            }
-            if effect == Effect::Start {
-                self.process = true;
-            }
-            if !matches!(
-                effect,
-                Effect::ReturnJob(_) | Effect::ReportDone(_) | Effect::AbortStart | Effect::SendPrompt
-            ) {
-                self.outstanding.push(effect);
-            }
-        }
-        Ok(())
-    }
+#[test]
+fn a_restart_spares_a_job_unless_it_is_to_interrupt_it() {
+    let restart = |interrupt, revive| Request::Restart { interrupt, revive, why: "ill".into() };
+    let busy = machine(Backend::Up, running(false));
+    assert_eq!(request(&busy, restart(false, false)), Err(Denied::Busy));
+    let interrupted = granted(&busy, restart(true, false));
+    assert_eq!(turn_end(&interrupted.effects), (Outcome::Interrupted, Some("ill")));
+    let gone = observe(&interrupted.next, Observation::Gone);
+    assert_eq!(gone.effects, [Effect::Start]);
 
-    fn see(&mut self, seen: Observation) -> Result<(), TestCaseError> {
-        let decision = observe(&self.machine, seen);
-        self.apply(decision)
-    }
+    let idle = granted(&machine(Backend::Up, Job::None), restart(false, false));
+    assert_eq!(stops(&idle.effects), Some(AgentStatus::Crashed));
+    let gone = observe(&idle.next, Observation::Gone);
+    assert_eq!((gone.next.backend, &gone.effects[..]), (STARTING, &[Effect::Start][..]));
 
-    fn come_back(&mut self, n: usize, well: bool) -> Result<(), TestCaseError> {
-        if self.outstanding.is_empty() {
-            return Ok(());
-        }
-        match self.outstanding.remove(n % self.outstanding.len()) {
-            Effect::Start if well => self.see(Observation::Launched),
-            Effect::Start => {
-                self.process = false;
-                self.see(Observation::LaunchFailed { message: "no".into() })
-            }
-            Effect::Dispatch(_) => self.see(Observation::Dispatched(well)),
-            Effect::OpenTurn(_) => self.see(Observation::Opened(turn())),
-            Effect::SendCancel if !well => self.see(Observation::CancelGraceOver),
-            Effect::EndTurn { .. } | Effect::EndTask { .. } => self.see(Observation::Ended),
-            Effect::StopBackend { .. } => {
-                self.process = false;
-                self.see(Observation::Gone)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
-        match step {
-            Step::Run(recycle) => {
-                let task = TaskId::from(format!("t-{}", self.tasks));
-                if let Ok(decision) = request(&self.machine, Request::Run { task: task.clone(), recycle }) {
-                    self.tasks += 1;
-                    self.open = Some(task);
-                    self.apply(decision)?;
-                }
-                Ok(())
-            }
-            Step::Cancel => match self.machine.job.task().cloned() {
-                Some(task) => {
-                    let decision =
-                        request(&self.machine, Request::Cancel(task)).expect("a cancel is never denied");
-                    self.apply(decision)
-                }
-                None => Ok(()),
-            },
-            Step::Leave(why) => {
-                let leave = Request::Leave { why, now: false };
-                let decision = request(&self.machine, leave).expect("leaving is never denied");
-                self.apply(decision)
-            }
-            Step::Return(n, well) => self.come_back(n, well),
-            Step::Exit if self.process => self.see(exited(true)),
-            Step::Hang if self.process => self.see(Observation::Hung { produced: false, how: "x".into() }),
-            Step::Settle => self.see(Observation::Settled(Ok("end_turn".into()))),
-            Step::Exit | Step::Hang => Ok(()),
-        }
-    }
+    assert_eq!(granted(&Machine::default(), restart(false, false)).effects, []);
+    assert_eq!(granted(&Machine::default(), restart(false, true)).effects, [Effect::Start]);
+    assert_eq!(granted(&machine(STARTING, Job::None), restart(false, true)).effects, [], "joined");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn no_history_sends_twice_loses_a_process_or_leaves_a_job_open(steps in prop::collection::vec(step(), 1..60)) {
-        let mut world = World::default();
-        for step in steps {
-            if world.finished {
-                break;
-            }
-            world.take(step)?;
-        }
-        // Whatever is outstanding comes back in the end, and then a leave must finish it all.
-        if !world.finished {
-            world.take(Step::Leave(Leave::Closed))?;
-        }
-        for _ in 0..40 {
-            world.come_back(0, true)?;
-        }
-        prop_assert!(world.finished, "never finished: {:?}", world.machine);
-        prop_assert!(world.open.is_none());
+#[test]
+fn an_eviction_is_denied_by_whatever_is_under_way() {
+    let evict = |force| Request::Evict { force, why: "idle".into() };
+    for busy in [
+        machine(Backend::Up, running(false)),
+        machine(Backend::Up, Job::Ending(task())),
+        machine(STARTING, Job::None),
+        machine(Backend::Stopping { again: true }, Job::None),
+        machine(STARTING, Job::Waiting(task())),
+    ] {
+        assert_eq!(request(&busy, evict(false)), Err(Denied::Busy), "{busy:?}");
     }
+    let idle = granted(&machine(Backend::Up, Job::None), evict(false));
+    assert_eq!(stops(&idle.effects), Some(AgentStatus::Evicted));
+    let gone = observe(&idle.next, Observation::Gone);
+    assert_eq!(gone.effects, [Effect::Finish(Leave::Evicted)]);
+    assert_eq!(request(&idle.next, run(false)), Err(Denied::Leaving));
+    let forced = granted(&machine(STARTING, Job::Waiting(task())), evict(true));
+    assert!(forced.effects.contains(&Effect::ReturnJob(task(), None)), "it was never sent");
+    assert!(granted(&Machine::default(), evict(false)).effects.contains(&Effect::Finish(Leave::Evicted)));
+}
+
+#[test]
+fn a_stuck_turn_is_interrupted_whatever_its_agent_says() {
+    let give_up = |turn: &str| Request::GiveUp { turn: turn.into(), why: "silent".into() };
+    let busy = machine(Backend::Up, running(false));
+    assert_eq!(granted(&busy, give_up("u-other")).effects, []);
+    let cancelled = granted(&busy, give_up("u-1"));
+    assert_eq!(cancelled.effects, [Effect::SendCancel]);
+    let obeyed = observe(&cancelled.next, Observation::Settled(Ok("cancelled".into())));
+    assert_eq!(turn_end(&obeyed.effects), (Outcome::Interrupted, Some("silent")));
+    assert_eq!(obeyed.next.backend, Backend::Up, "it listens, so it stays");
+    let ignored = observe(&cancelled.next, Observation::CancelGraceOver);
+    assert_eq!(turn_end(&ignored.effects).0, Outcome::Interrupted);
+    assert_eq!(ignored.next.backend, Backend::Stopping { again: true });
+    let by_hand = granted(&cancelled.next, Request::Cancel(task()));
+    assert_eq!(by_hand.effects, [], "a cancel is on its way already");
+    let settled = observe(&by_hand.next, Observation::Settled(Ok("cancelled".into())));
+    assert_eq!(turn_end(&settled.effects).0, Outcome::Cancelled);
 }

@@ -1,0 +1,119 @@
+//! What the pool remembers of one agent session.
+
+use std::time::Duration;
+
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::time::Instant;
+
+use super::messages::{Acquired, LiveView};
+use super::policy::Standing;
+use crate::event::AgentStatus;
+use crate::id::AgentKey;
+use crate::session::actor::{SessionMsg, View};
+use crate::session::busy::Busy;
+
+/// From handing out an actor to hearing of its task; past it, the task did not come.
+const HANDED_OUT: Duration = Duration::from_secs(10);
+/// Who was asked to go and is busy is not asked again for so long.
+const UNWILLING: Duration = Duration::from_secs(5);
+
+/// One agent session.
+pub(super) struct Entry {
+    pub(super) actor: Option<ActorRef<SessionMsg>>,
+    pub(super) waiters: Vec<RpcReplyPort<Acquired>>,
+    pub(super) view: Option<View>,
+    /// When it was used last, by the pool's counter and by the clock.
+    pub(super) used: u64,
+    pub(super) used_at: Instant,
+    pub(super) bytes: Option<u64>,
+    /// Since when it has its status.
+    since: Instant,
+    handed_out: Option<Instant>,
+    asked_to_go: bool,
+    unwilling: Option<Instant>,
+}
+
+impl Entry {
+    pub(super) fn new(actor: Option<ActorRef<SessionMsg>>, view: Option<View>, now: Instant) -> Self {
+        Self {
+            actor,
+            waiters: Vec::new(),
+            view,
+            used: 0,
+            used_at: now,
+            bytes: None,
+            since: now,
+            handed_out: None,
+            asked_to_go: false,
+            unwilling: None,
+        }
+    }
+
+    /// Its actor was given to somebody who has a task for it.
+    pub(super) fn hand_out(&mut self, now: Instant) {
+        self.handed_out = Some(now);
+    }
+
+    /// It was asked to let its backend go.
+    pub(super) fn ask_to_go(&mut self) {
+        self.asked_to_go = true;
+    }
+
+    /// It would not.
+    pub(super) fn stays(&mut self, now: Instant) {
+        self.asked_to_go = false;
+        self.unwilling = Some(now);
+    }
+
+    /// Takes note of how it looks now; whether it was used.
+    pub(super) fn moved(&mut self, view: View, now: Instant) -> bool {
+        if self.view.as_ref().is_none_or(|old| old.status != view.status) {
+            self.since = now;
+        }
+        let is_used = self.view.as_ref().map(|old| &old.turn) != Some(&view.turn);
+        self.handed_out = None;
+        self.view = Some(view);
+        is_used
+    }
+
+    /// What stands in its place. `pinned`: a connection holds a pin on it.
+    pub(super) fn standing(&self, pinned: bool, now: Instant) -> Standing {
+        let within = |since: Option<Instant>, limit| since.is_some_and(|at| now.duration_since(at) < limit);
+        let Some(view) = &self.view else { return Standing::Busy };
+        if view.leaving || self.asked_to_go {
+            return Standing::Leaving;
+        }
+        if within(self.handed_out, HANDED_OUT) {
+            return Standing::Busy;
+        }
+        if !view.live && view.task.is_none() {
+            return Standing::Down;
+        }
+        let is_busy = view.busy.any() || pinned || within(self.unwilling, UNWILLING);
+        if is_busy { Standing::Busy } else { Standing::Free }
+    }
+
+    /// How it looks, for lists; `None` before its actor said anything.
+    pub(super) fn live_view(&self, key: AgentKey, pinned: bool, now: Instant) -> Option<LiveView> {
+        let view = self.view.as_ref()?;
+        let idle = now.duration_since(self.since);
+        Some(LiveView {
+            status: view.status,
+            generation: view.generation,
+            pid: view.pid,
+            idle_ms: (view.status == AgentStatus::Idle).then(|| millis(idle)),
+            turn: view.turn.clone(),
+            restarts: view.restarts,
+            context: view.context,
+            busy: Busy { pinned, ..view.busy },
+            reason: view.reason.clone(),
+            retry_in_ms: view.retry_at.map(|at| millis(at.saturating_duration_since(now))),
+            failures: view.failures,
+            key,
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

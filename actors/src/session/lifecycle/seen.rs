@@ -1,0 +1,204 @@
+//! What follows from what is seen to happen to an agent session.
+
+use super::{dispatch, end, end_task, stop};
+use crate::event::{AgentStatus, Outcome, Wait};
+use crate::id::TurnId;
+use crate::session::state::{After, Backend, Decision, Effect, Ending, Job, Machine, Observation};
+
+/// What is said of a turn whose agent ended before it had said anything.
+pub const AGENT_CRASHED: &str = "agent_crashed";
+
+/// Takes note of what happened.
+pub fn observe(state: &Machine, seen: Observation) -> Decision {
+    match seen {
+        Observation::Launched => launched(state),
+        Observation::LaunchedDead(after) => {
+            // It ended between its last answer and now.
+            let up = Machine { backend: Backend::Up, ..state.clone() };
+            exited(&up, false, "the agent ended right after its start".into(), after)
+        }
+        Observation::LaunchFailed { message, permanent, after } => {
+            launch_failed(state, &message, permanent, after)
+        }
+        Observation::Dispatched(granted) => dispatched(state, granted),
+        Observation::Opened(turn) => opened(state, turn),
+        Observation::Settled(result) => settled(state, result),
+        Observation::Exited { produced, how, after } => exited(state, produced, how, after),
+        Observation::Hung { produced, how, after } => hung(state, produced, &how, after),
+        Observation::CancelGraceOver => cancel_grace_over(state),
+        Observation::Gone => gone(state),
+        Observation::Ended => match state.job.clone() {
+            Job::Ending(task) => state.go(state.backend, Job::None, vec![Effect::ReportDone(task)]),
+            _ => state.stay(),
+        },
+    }
+}
+
+fn launched(state: &Machine) -> Decision {
+    match (state.backend, state.job.clone()) {
+        (Backend::Starting { .. }, Job::Waiting(task)) => dispatch(state, task),
+        (Backend::Starting { .. }, job) => state.go(Backend::Up, job, vec![]),
+        // The start was given up; dropping the handle has ended it.
+        _ => state.stay(),
+    }
+}
+
+fn launch_failed(state: &Machine, message: &str, permanent: bool, after: After) -> Decision {
+    match (state.backend, state.job.clone()) {
+        (Backend::Starting { .. }, Job::Waiting(task)) if permanent => {
+            let mut decision = end_task(state, Backend::Down, task, Outcome::Failed, message);
+            decision.effects.push(Effect::Rest(after.wait));
+            decision
+        }
+        (Backend::Starting { .. }, job) => {
+            let (job, mut effects) = give_back(job, after.wait);
+            effects.push(Effect::Rest(after.wait));
+            state.go(Backend::Down, job, effects)
+        }
+        _ => state.stay(),
+    }
+}
+
+/// A job that was not begun goes back to the queue, where it waits.
+fn give_back(job: Job, wait: Wait) -> (Job, Vec<Effect>) {
+    match job {
+        Job::Waiting(task) => (Job::None, vec![Effect::ReturnJob(task, Some(wait))]),
+        job => (job, vec![]),
+    }
+}
+
+fn dispatched(state: &Machine, granted: bool) -> Decision {
+    let Job::Dispatching { task, cancelled } = state.job.clone() else { return state.stay() };
+    match (granted, cancelled, state.backend) {
+        // Held or cancelled by the store meanwhile.
+        (false, _, backend) => state.go(backend, Job::None, vec![Effect::ReturnJob(task, None)]),
+        (true, true, backend) => {
+            end_task(state, backend, task, Outcome::Cancelled, "cancelled before it began")
+        }
+        (true, false, Backend::Up) => {
+            let job = Job::Opening { task: task.clone(), cancelled: false };
+            state.go(Backend::Up, job, vec![Effect::OpenTurn(task)])
+        }
+        (true, false, backend) => end_task(state, backend, task, Outcome::Failed, AGENT_CRASHED),
+    }
+}
+
+fn opened(state: &Machine, turn: TurnId) -> Decision {
+    let Job::Opening { task, cancelled } = state.job.clone() else { return state.stay() };
+    match (cancelled, state.backend) {
+        (true, backend) => {
+            state.go(backend, Job::Ending(task), vec![end(turn, Outcome::Cancelled, None, None)])
+        }
+        (false, Backend::Up) => {
+            state.go(Backend::Up, Job::Running { task, turn, ending: None }, vec![Effect::SendPrompt])
+        }
+        (false, backend) => {
+            let end = end(turn, Outcome::Failed, None, Some(AGENT_CRASHED.into()));
+            state.go(backend, Job::Ending(task), vec![end])
+        }
+    }
+}
+
+fn settled(state: &Machine, result: Result<String, String>) -> Decision {
+    let Job::Running { task, turn, ending } = state.job.clone() else { return state.stay() };
+    let (outcome, stop_reason, error) = judge(ending.as_ref(), result);
+    state.go(state.backend, Job::Ending(task), vec![end(turn, outcome, stop_reason, error)])
+}
+
+/// What the agent's answer to a prompt means. After our cancel any answer is the cancel's: goose
+/// says `end_turn` then, and qwen an error.
+pub fn judge(
+    ending: Option<&Ending>,
+    result: Result<String, String>,
+) -> (Outcome, Option<String>, Option<String>) {
+    match (ending, result) {
+        (Some(Ending::Cancelled), Ok(reason)) => (Outcome::Cancelled, Some(reason), None),
+        (Some(Ending::Cancelled), Err(error)) => (Outcome::Cancelled, None, Some(error)),
+        (Some(Ending::Stuck(why)), answer) => (Outcome::Interrupted, answer.ok(), Some(why.clone())),
+        (None, Err(error)) => (Outcome::Failed, None, Some(error)),
+        (None, Ok(reason)) => match reason.as_str() {
+            "cancelled" => (Outcome::Cancelled, Some(reason), None),
+            "refusal" => (Outcome::Failed, Some(reason), Some("the agent refused to go on".into())),
+            _ => (Outcome::Completed, Some(reason), None),
+        },
+    }
+}
+
+/// Ends the open turn because its backend is lost; nothing else about it is decided here.
+fn lose(job: Job, produced: bool, how: &str) -> (Job, Vec<Effect>) {
+    match job {
+        Job::Running { task, turn, ending } => {
+            let (outcome, error) = match (ending, produced) {
+                (Some(Ending::Cancelled), _) => (Outcome::Cancelled, how.to_owned()),
+                (Some(Ending::Stuck(why)), _) => (Outcome::Interrupted, why),
+                (None, true) => (Outcome::Interrupted, how.to_owned()),
+                (None, false) => (Outcome::Failed, format!("{AGENT_CRASHED}: {how}")),
+            };
+            (Job::Ending(task), vec![end(turn, outcome, None, Some(error))])
+        }
+        // Committing: what follows meets a backend that is not up, and ends the job.
+        job => (job, vec![]),
+    }
+}
+
+fn exited(state: &Machine, produced: bool, how: String, after: After) -> Decision {
+    match state.backend {
+        Backend::Starting { .. } => state.go(Backend::Starting { died: true }, state.job.clone(), vec![]),
+        Backend::Up => {
+            let (job, mut effects) = lose(state.job.clone(), produced, &how);
+            effects.push(Effect::RecordCrash { how });
+            let is_wanted = after.keep_warm || matches!(job, Job::Waiting(_));
+            let (job, given_back) = give_back(job, after.wait);
+            effects.extend(given_back);
+            if is_wanted || after.wait == Wait::Circuit {
+                effects.push(Effect::Rest(after.wait));
+            }
+            state.go(Backend::Down, job, effects)
+        }
+        // The ordered stop reports the same end as `Gone`; the second report of one end is late.
+        Backend::Stopping { .. } | Backend::Down => state.stay(),
+    }
+}
+
+fn hung(state: &Machine, produced: bool, how: &str, after: After) -> Decision {
+    match state.backend {
+        Backend::Up => {
+            let (job, mut effects) = lose(state.job.clone(), produced, how);
+            let is_open = after.wait == Wait::Circuit;
+            effects.push(stop(if is_open { AgentStatus::CircuitOpen } else { AgentStatus::Crashed }, how));
+            state.go(Backend::Stopping { again: after.keep_warm && !is_open }, job, effects)
+        }
+        _ => state.stay(),
+    }
+}
+
+fn cancel_grace_over(state: &Machine) -> Decision {
+    let Job::Running { task, turn, ending: Some(ending) } = state.job.clone() else { return state.stay() };
+    let late = "the agent did not answer the cancel in time";
+    // A slot that never came back cannot be trusted with the next prompt. After a person's cancel
+    // that one starts another; what was stuck is started again now.
+    let (outcome, why, to, again) = match ending {
+        Ending::Cancelled => (Outcome::Cancelled, late.to_owned(), AgentStatus::Evicted, false),
+        Ending::Stuck(why) => {
+            (Outcome::Interrupted, format!("{why}, and {late}"), AgentStatus::Crashed, true)
+        }
+    };
+    let mut effects = vec![end(turn, outcome, None, Some(why.clone()))];
+    let backend = match state.backend {
+        Backend::Up => {
+            effects.push(stop(to, &why));
+            Backend::Stopping { again }
+        }
+        other => other,
+    };
+    state.go(backend, Job::Ending(task), effects)
+}
+
+fn gone(state: &Machine) -> Decision {
+    let Backend::Stopping { again } = state.backend else { return state.stay() };
+    let waits = matches!(state.job, Job::Waiting(_));
+    if state.leaving.is_none() && (again || waits) {
+        return state.go(Backend::Starting { died: false }, state.job.clone(), vec![Effect::Start]);
+    }
+    state.go(Backend::Down, state.job.clone(), vec![])
+}
