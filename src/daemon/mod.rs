@@ -186,7 +186,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let paths = options.paths.clone();
     make_dirs(&paths)?;
     // Taken before anything is opened or swept: one daemon per state directory.
-    let lock = HomeLock::take(&paths.lock, &paths.socket)?;
+    let lock = HomeLock::take_over(&paths.lock, &paths.socket).await?;
     if !options.debug {
         crate::sys::set_undumpable();
     }
