@@ -33,9 +33,12 @@ struct Scene {
 }
 
 impl Scene {
-    /// A daemon of the mutant, or of none.
+    /// A daemon of the mutant, or of none. The stage itself was set by one that is well.
     fn set(mutant: Option<&str>) -> Self {
-        let stage = Stage::set(mutant.map(|name| ("HOB_MUTANT", name.to_owned())).into_iter().collect());
+        let mut stage = Stage::set();
+        stage.kill(false);
+        stage.always = mutant.map(|name| ("HOB_MUTANT", name.to_owned())).into_iter().collect();
+        stage.start(&[]).expect("a daemon that starts");
         let load = Load::begin(stage.socket(), &[], &mut Rng::with_seed(0));
         let client = load.client(&stage.chats[0]);
         Self { stage, load, client, left: Vec::new(), done: Done::default() }

@@ -40,7 +40,7 @@ pub struct Plan {
 pub fn run(plan: &Plan) -> Tally {
     let mut tally = Tally::default();
     let mut rng = Rng::with_seed(plan.seed);
-    let mut stage = Stage::set(Vec::new());
+    let mut stage = Stage::set();
     let load = Load::begin(stage.socket(), &stage.chats, &mut rng);
     let mut killer =
         Killer { stage: &mut stage, keepers: plan.keepers, rng, tally: &mut tally, left: Vec::new() };

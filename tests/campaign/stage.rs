@@ -49,8 +49,8 @@ pub struct Stage {
     home: Home,
     /// The chats of the load.
     pub chats: Vec<String>,
-    /// What is set for every daemon.
-    always: Vec<(&'static str, String)>,
+    /// What is set for every daemon from the next on.
+    pub always: Vec<(&'static str, String)>,
     child: Option<Child>,
     /// When the daemon of the moment was started, by the clock of the database.
     started_ms: i64,
@@ -58,18 +58,17 @@ pub struct Stage {
 
 impl Stage {
     /// Makes a home, starts a daemon in it, and makes the chats, in two sessions.
-    pub fn set(always: Vec<(&'static str, String)>) -> Self {
+    pub fn set() -> Self {
         let home = Setup::new().home();
         home.write_config(&config(&home));
-        let mut stage = Self { home, chats: Vec::new(), always, child: None, started_ms: 0 };
+        let mut stage = Self { home, chats: Vec::new(), always: Vec::new(), child: None, started_ms: 0 };
         stage.start(&[]).expect("the first start");
         let repo = Repo::create(stage.home.root().join("repo"));
+        let mut session = Value::Null;
         for n in 0..CHATS {
-            let session = if n % (CHATS / 2) == 0 {
-                stage.home.rpc("session/create", json!({"repo": repo.str()}))["id"].clone()
-            } else {
-                stage.home.rpc("chat/list", json!({}))[0]["session"].clone()
-            };
+            if n % (CHATS / 2) == 0 {
+                session = stage.home.rpc("session/create", json!({"repo": repo.str()}))["id"].clone();
+            }
             let chat = stage.home.rpc("chat/create", json!({ "session": session }));
             stage.chats.push(chat["id"].as_str().unwrap().to_owned());
         }
