@@ -17,6 +17,8 @@ pub enum Cause {
     Crash,
     /// It did not come up, for a reason that may pass.
     StartFailure,
+    /// The machine had no room for it just now: descriptors, processes, memory.
+    NoRoom,
     /// It cannot come up with this configuration: not found, not executable, not logged in, a
     /// protocol that hob does not speak, or an exit with EX_CONFIG.
     Configuration,
@@ -67,7 +69,7 @@ impl Failures {
         }
         match cause {
             Cause::Crash => self.crashes += 1,
-            Cause::StartFailure | Cause::Configuration => {
+            Cause::StartFailure | Cause::Configuration | Cause::NoRoom => {
                 self.start_failures += 1;
                 self.in_row += 1;
             }
@@ -78,7 +80,9 @@ impl Failures {
         }
         // Starts that fail slowly would never fill the window: what counts then is their row.
         let n_failures = self.recent.len().max(self.in_row);
-        let gate = if cause == Cause::Configuration || n_failures > rules.max {
+        // What is no fault of the agent's is waited out.
+        let is_spent = n_failures > rules.max && cause != Cause::NoRoom;
+        let gate = if cause == Cause::Configuration || is_spent {
             Gate::Circuit { until: now + rules.cooldown }
         } else {
             Gate::Backoff { until: now + ceiling(rules, n_failures).mul_f64(roll.clamp(0.0, 1.0)) }
@@ -164,10 +168,10 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use Cause::{Configuration, Crash, StartFailure};
+        use Cause::{Configuration, Crash, NoRoom, StartFailure};
         let ms = Duration::from_millis;
         type Case = (&'static str, &'static [(u64, Cause)], f64, (Duration, bool));
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             ("a first crash waits the least", &[(0, Crash)], 1.0, (ms(250), false)),
             ("full jitter may wait nothing", &[(0, Crash)], 0.0, (ms(0), false)),
             ("the wait doubles", &[(0, Crash), (1, Crash), (1, Crash)], 1.0, (ms(1000), false)),
@@ -181,6 +185,7 @@ mod tests {
             ),
             ("slow failures count as a row", &[(61, StartFailure); 4], 1.0, (secs(300), true)),
             ("slow crashes do not", &[(61, Crash); 40], 1.0, (ms(250), false)),
+            ("a machine without room opens none", &[(0, NoRoom); 20], 1.0, (secs(30), false)),
             ("what cannot be helped opens it at once", &[(0, Configuration)], 0.0, (secs(300), true)),
         ];
         for (name, failures, roll, expected) in cases {

@@ -16,6 +16,7 @@ pub mod fake;
 pub mod health;
 pub mod id;
 pub mod links;
+pub mod machine;
 pub mod mutant;
 mod persist;
 pub mod pool;

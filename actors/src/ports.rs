@@ -5,7 +5,6 @@
 //! is first polled. So an actor may call [`Store::append`] and then [`Store::end_turn`], and the
 //! end is written behind everything before it, whatever the runtime does with the futures.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -13,12 +12,14 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backoff::Cause;
 use crate::event::{
     AgentStatus, Context, Event, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage,
 };
 use crate::id::{
     AgentKey, AgentName, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId,
 };
+pub use crate::machine::{Machine, ProcessTree};
 pub use crate::port_error::{PortError, chain};
 pub use crate::settings::{
     AgentSettings, Audience, HealthRules, Limits, PermissionPolicy, PermissionRules, RestartRules, Settings,
@@ -295,8 +296,9 @@ pub struct Launched {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StartFailed {
-    /// A start with the same configuration will fail the same way.
-    pub permanent: bool,
+    /// What kind of failure: only of [`Cause::Configuration`] it is known that another start with
+    /// the same configuration fails the same way.
+    pub cause: Cause,
     /// What happened, in words: with the program, the exit and the end of stderr where known.
     pub message: String,
     /// How the process ended, if it did.
@@ -389,29 +391,4 @@ pub struct ProbeFailed {
     pub class: FailureClass,
     /// What was seen, in words.
     pub message: String,
-}
-
-// ---------------------------------------------------------------------------------------------
-// Machine
-
-/// A process and everything below it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProcessTree {
-    /// Resident memory of all of it, in bytes; what two processes share is counted twice.
-    pub rss_bytes: u64,
-    /// The processes below the agent's own, by pid.
-    pub descendants: BTreeSet<u32>,
-}
-
-/// The machine that all of this runs on.
-pub trait Machine: Send + Sync + 'static {
-    /// Memory that could be had without swapping, in bytes (`MemAvailable`); `None` where the
-    /// machine does not tell. Cheap.
-    fn available_bytes(&self) -> Option<u64>;
-
-    /// A number from 0 to 1, another each time: for waits that must not all end together.
-    fn roll(&self) -> f64;
-
-    /// Looks at the trees of agents, in one look; `None` for a process that is gone.
-    fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>>;
 }

@@ -168,7 +168,10 @@ impl Handle {
     /// Lets every agent session of a chat go; resolves when their backends are gone.
     pub async fn close_chat(&self, chat: ChatId) -> Result<(), TreeError> {
         let pool = self.links.pool.borrow().clone().ok_or(TreeError::Absent("pool"))?;
-        ask_actor("pool", &pool, |reply| PoolMsg::CloseChat(chat, reply), LET_GO_TIMEOUT).await
+        let closed = chat.clone();
+        ask_actor("pool", &pool, |reply| PoolMsg::CloseChat(closed, reply), LET_GO_TIMEOUT).await?;
+        tell(&self.links.health, HealthMsg::Forget(chat));
+        Ok(())
     }
 
     /// Answers a question of an agent. The first answer wins.

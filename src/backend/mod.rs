@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use hob_actors::backoff::Cause;
 use hob_actors::id::AgentName;
 use hob_actors::ports::{Backend, Launch, Launched, NewsSink, StartFailed};
 
@@ -125,7 +126,7 @@ impl Agents {
     fn spec(&self, launch: &Launch) -> Result<acp::Spec, StartFailed> {
         let name = launch.key.agent.as_str();
         let config = self.config.current();
-        let permanent = |message: String| StartFailed { permanent: true, message, exit: None };
+        let permanent = |message: String| StartFailed { cause: Cause::Configuration, message, exit: None };
         let agent = config.agent(name).ok_or_else(|| permanent(format!("there is no agent `{name}`")))?;
         let program = self.program(agent).map_err(|why| permanent(format!("{name}: {why}")))?;
         let (arg0, args) = match agent.command.split_first() {
@@ -168,7 +169,7 @@ impl Backend for Agents {
             let spawner = agents.spawner.clone();
             let looked = tokio::task::spawn_blocking(move || (agents.spec(&launch), launch)).await;
             let (spec, launch) = looked.map_err(|error| StartFailed {
-                permanent: false,
+                cause: Cause::StartFailure,
                 message: format!("the agent could not be looked up: {error}"),
                 exit: None,
             })?;

@@ -116,7 +116,7 @@ pub fn words(event: &EventRow) -> String {
         "task_state" => format!("task {}", event.moved()),
         "agent_state" => agent_state(event),
         "context_reset" => format!("the agent forgot what was said before: {}", event.cut("reason")),
-        "health" => format!("health {}", event.moved()),
+        "health" => health(event),
         "worktree_state" => format!("worktree {} {}", event.text("worktree"), event.moved()),
         "notice" => format!("{}: {}", event.text("level"), event.cut("text")),
         "gap" => format!("events {} to {} are no longer kept", value(event, "from"), value(event, "to")),
@@ -190,6 +190,13 @@ fn turn_ended(event: &EventRow) -> String {
     text
 }
 
+fn health(event: &EventRow) -> String {
+    match event.cut("failure") {
+        failure if failure.is_empty() => format!("health {}", event.moved()),
+        failure => format!("health {}: {failure}", event.moved()),
+    }
+}
+
 fn agent_state(event: &EventRow) -> String {
     let pid = event.number("pid").map(|pid| format!(", pid {pid}")).unwrap_or_default();
     let detail = event.fields.get("exit").and_then(|exit| exit.get("detail")).and_then(Value::as_str);
@@ -246,7 +253,8 @@ pub(super) mod tests {
                 json!({"from": "busy", "to": "crashed", "reason": "exited", "pid": 42, "exit": {"detail": "killed by SIGKILL"}}),
             ),
             ("context_reset", json!({"reason": "the agent cannot load"})),
-            ("health", json!({"from": "healthy", "to": "suspect"})),
+            ("health", json!({"from": "healthy", "to": "suspect", "failure": "no answer within 5s"})),
+            ("health", json!({"from": "suspect", "to": "healthy", "failure": null})),
             ("worktree_state", json!({"worktree": "w-1", "from": "active", "to": "orphaned"})),
             ("notice", json!({"level": "warning", "text": "submodules are not initialised"})),
             ("gap", json!({"from": 0, "to": 99})),
@@ -271,7 +279,8 @@ pub(super) mod tests {
         task queued
         agent busy → crashed: exited, pid 42, killed by SIGKILL
         the agent forgot what was said before: the agent cannot load
-        health healthy → suspect
+        health healthy → suspect: no answer within 5s
+        health suspect → healthy
         worktree w-1 active → orphaned
         warning: submodules are not initialised
         events 0 to 99 are no longer kept

@@ -18,6 +18,7 @@ pub mod event;
 pub mod evict;
 pub mod find;
 pub mod follow;
+pub mod health;
 pub mod hold;
 pub mod link;
 pub mod log;
@@ -93,6 +94,8 @@ pub enum Command {
     Prompt(prompt::PromptArgs),
     /// Show the live agent sessions
     Ps(ps::PsArgs),
+    /// Show how the processes of agents are, and what went wrong
+    Health(health::HealthArgs),
     /// Let the process of an agent session go; the next prompt brings it back
     Evict(evict::ActArgs),
     /// Start the process of an agent session again, and close its circuit
@@ -185,6 +188,7 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Chat(command) => chat::run(ctx, &command).await,
         Command::Prompt(args) => prompt::run(ctx, &args).await,
         Command::Ps(args) => ps::run(ctx, &args).await,
+        Command::Health(args) => health::run(ctx, &args).await,
         Command::Evict(args) => evict::run(ctx, &args).await,
         Command::Restart(args) => restart::run(ctx, &args).await,
         Command::Task(command) => task::run(ctx, &command).await,

@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::{Kind, RpcFailure, shorten};
-use super::handlers::{Call, agents, chats, daemon, events, permissions, pool, sessions, submit, tasks};
+use super::handlers::{
+    Call, agents, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
+};
 use super::params::read;
 use super::peer_check::Standing;
 
@@ -63,6 +65,7 @@ methods! {
     "task/hold" => tasks::hold,
     "task/release" => tasks::release,
     "pool/list" => pool::list,
+    "health/list" => health::list,
     "pool/evict" => pool::evict,
     "pool/restart" => pool::restart,
     "pool/pin" => pool::pin,

@@ -6,8 +6,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod health;
 mod reply;
 
+pub use health::{FailureRow, HealthRow};
 pub use reply::{
     Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, StatusReply,
     SubscribeReply,

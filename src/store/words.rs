@@ -1,7 +1,7 @@
 //! The contract's words for the values of the core, both ways. Pure.
 
 use hob_actors::event::{AgentStatus, Context, Exit, HealthState, Level, Outcome, TaskState};
-use hob_actors::ports::PermissionPolicy;
+use hob_actors::ports::{FailureClass, PermissionPolicy};
 use nix::sys::signal::Signal;
 
 use crate::control::wire::{ExitRow, Moment};
@@ -54,6 +54,11 @@ words! {
         Suspect = "suspect",
         StaleBusy = "stale_busy",
         Restarting = "restarting",
+    }
+    /// `class` of a failed probe.
+    failure / parse_failure: FailureClass {
+        TimedOut = "timed_out",
+        Refused = "refused",
     }
     /// `outcome` of a turn.
     outcome / parse_outcome: Outcome {

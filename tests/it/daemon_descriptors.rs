@@ -102,12 +102,14 @@ fn without_a_descriptor_what_is_new_is_refused_and_what_runs_goes_on() {
     assert_eq!(refused["error"]["data"]["retryable"], true, "{refused:#}");
     assert!(refused["error"]["message"].as_str().unwrap().contains("descriptor"), "{refused:#}");
 
-    // An agent cannot be started now; whoever asks for it is told why.
+    // An agent cannot be started now: its task waits, and why is told.
     let params = json!({"chat": fresh, "agent": DEMO, "prompt": say("hello")});
-    let task = there.call("task/submit", params).unwrap();
-    let row = there.call("task/wait", json!({"task": task["id"], "timeout_ms": 60_000})).unwrap();
-    assert_eq!(row["state"], "failed", "{row:#}");
-    assert!(row["outcome"]["error"].as_str().unwrap().contains("open files"), "{row:#}");
+    let waiting = there.call("task/submit", params).unwrap();
+    let row = until("the start to back off", || {
+        let rows = there.call("pool/list", json!({"all": true})).unwrap();
+        rows.as_array().unwrap().iter().find(|row| row["status"] == "backoff").cloned()
+    });
+    assert!(row["reason"].as_str().unwrap().contains("open files"), "{row:#}");
     let row = there.call("task/show", json!({"task": running})).unwrap();
     assert_eq!(row["state"], "running", "{row:#}");
 
@@ -115,6 +117,7 @@ fn without_a_descriptor_what_is_new_is_refused_and_what_runs_goes_on() {
     let end = daemon.wait_task(&running);
     assert_eq!(end["state"], "completed", "{end:#}");
     assert!(end["text"].as_str().unwrap().ends_with("tok600 "), "{end:#}");
-    assert_eq!(daemon.ask(&fresh, DEMO, &say("hello again")), "hello again");
+    let end = daemon.wait_task(waiting["id"].as_str().unwrap());
+    assert_eq!((end["state"].as_str(), end["text"].as_str()), (Some("completed"), Some("hello")), "{end:#}");
     drop(clients);
 }

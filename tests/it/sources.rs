@@ -135,17 +135,30 @@ fn a_retry_is_a_new_task_that_names_the_old_one() {
 }
 
 #[test]
-fn a_start_past_max_live_is_refused_and_leaves_no_task() {
+fn a_start_past_max_live_takes_the_place_of_the_idle_and_waits_for_the_busy() {
     let daemon = Setup::new().config("[pool]\nmax_live = 1").start();
     let (first, second) = (daemon.lone_chat(), daemon.lone_chat());
     daemon.ask(&first, DEMO, &say("here"));
-    let error =
-        daemon.try_rpc("task/submit", json!({"chat": second, "agent": DEMO, "prompt": "x"})).unwrap_err();
-    assert_eq!((error.code, error.kind.as_str()), (-32001, "overloaded"), "{error}");
-    assert_eq!(error.data["retryable"], true, "{error}");
-    assert_eq!(daemon.rpc("task/list", json!({"chat": second})), json!([]));
-    assert_eq!(daemon.ask(&first, DEMO, &say("still")), "still");
-    daemon.hob(&["prompt", "-c", &second, "-a", DEMO, "x"]).exit(75);
+    assert_eq!(daemon.ask(&second, DEMO, &say("there")), "there");
+    assert_eq!(daemon.agent_session(&first, DEMO)["status"], "evicted");
+
+    let running = daemon.submit(&second, DEMO, &long());
+    daemon.wait_event(&running, "text");
+    let waiting = daemon.submit(&first, DEMO, &say("my turn"));
+    until("the task to say what it waits for", || {
+        (daemon.rpc("task/show", json!({"task": waiting}))["waiting"] == "slot").then_some(())
+    });
+    let told = daemon.events(json!({"task": waiting, "types": ["agent_state"]}));
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0]["reason"], "waiting_for_slot");
+    daemon.hob(&["prompt", "-c", &first, "-a", DEMO, "--no-wait", "x"]).exit(75);
+    daemon.rpc("task/cancel", json!({"task": running}));
+    let row = daemon.wait_task(&waiting);
+    assert_eq!(
+        (row["state"].as_str(), row["text"].as_str()),
+        (Some("completed"), Some("my turn")),
+        "{row:#}"
+    );
 }
 
 /// Two chats under a limit of one turn at a time: the second waits, says so, and comes on.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hob::backend::process::RawExit;
+use hob_actors::backoff::Cause;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
@@ -139,6 +140,6 @@ async fn a_spawner_that_closes_leaves_nothing_and_starts_nothing() {
     assert!(!is_alive(process.pid) && !is_alive(escapee));
     assert_eq!(stage.ledger.end_of(1).as_deref(), Some("ended"));
     let late = stage.spawner.spawn(sh("true", stage.dir.path())).await.expect_err("is too late");
-    assert!(!late.permanent(), "{late:?}");
+    assert_ne!(late.cause(), Cause::Configuration, "{late:?}");
     assert!(stage.ledger.end_of(2).is_some_and(|detail| detail.starts_with("not started")));
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hob::backend::process::{RawExit, SpawnError, SpawnRequest};
+use hob_actors::backoff::Cause;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::stage::*;
@@ -88,7 +89,7 @@ async fn an_environment_past_the_limit_of_the_system_is_refused_by_name() {
     let mut request = sh("true", stage.dir.path());
     request.env.insert("BIG".to_owned(), "x".repeat(8 << 20));
     let error = stage.spawner.spawn(request).await.expect_err("is too much");
-    assert!(matches!(error, SpawnError::Limit(_)) && error.permanent(), "{error:?}");
+    assert!(matches!(error, SpawnError::Limit(_)) && error.cause() == Cause::Configuration, "{error:?}");
     assert_eq!(marked(stage.installation), BTreeSet::new());
 }
 
@@ -124,7 +125,11 @@ async fn every_way_a_program_cannot_be_started_has_its_own_error() {
     assert!(matches!(attempt(&garbage, &cwd).await, SpawnError::WrongFormat(path) if path == garbage));
     assert!(matches!(attempt(&orphan, &cwd).await, SpawnError::NoInterpreter(path) if path == orphan));
     let error = attempt(Path::new("/bin/sh"), &missing).await;
-    assert!(matches!(&error, SpawnError::Cwd(path, _) if *path == missing) && error.permanent(), "{error:?}");
+    assert!(
+        matches!(&error, SpawnError::Cwd(path, _) if *path == missing)
+            && error.cause() == Cause::Configuration,
+        "{error:?}"
+    );
     assert_eq!(marked(stage.installation), BTreeSet::new());
     for attempt in 1..=6 {
         let detail = stage.ledger.end_of(attempt).expect("is settled");

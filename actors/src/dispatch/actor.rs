@@ -4,15 +4,15 @@
 //! anew. **Invariant:** a task is handed over only while the store says `queued`; whether it may
 //! be sent is decided by the store's own `queued` → `dispatched`, so no bug in here sends it twice.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 
+pub use super::messages::{Back, DispatchMsg};
 use super::queue::{Queue, Stage};
 use crate::event::{AgentStatus, Event, NewEvent, Outcome, Scope, TaskState, Wait};
-use crate::id::{AgentKey, ChatId, TaskId};
+use crate::id::{AgentKey, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, request};
 use crate::persist::insist;
 use crate::pool::actor::{Acquired, PoolMsg};
@@ -25,64 +25,11 @@ use crate::session::state::Denied;
 const NOT_BEGUN: &str = "cancelled before it began";
 /// The reason of an `agent_state` event by which a start says that it waits for a place.
 const WAITING_FOR_SLOT: &str = "waiting_for_slot";
+/// The same for memory.
+const WAITING_FOR_MEMORY: &str = "waiting_for_memory";
 
 /// Runs tasks in order.
 pub struct Dispatcher;
-
-/// What the dispatcher is told.
-pub enum DispatchMsg {
-    /// The open tasks of the store, and which of them live session actors hold.
-    Loaded(Vec<TaskCard>, Vec<TaskId>),
-    /// A durable task has come.
-    Submitted(TaskCard),
-    /// Somebody cancels a task; answered when that has begun.
-    Cancel(TaskId, RpcReplyPort<()>),
-    /// The chat was held, or released, in the store.
-    Held(ChatId, bool),
-    /// The pool answered.
-    Acquired(TaskId, Acquired),
-    /// The session actor took the task, or not.
-    Handed(TaskId, Result<(), Denied>),
-    /// The session actor is through with a task.
-    Back {
-        /// Which.
-        task: TaskId,
-        /// How.
-        back: Back,
-    },
-    /// The store's word on a task that came back, and what it has to wait for.
-    Reread(TaskId, Option<TaskCard>, Option<Wait>),
-    /// The wait of an agent session after a failure is over.
-    Ready(AgentKey),
-    /// Which agent sessions have something to run.
-    Wanted(RpcReplyPort<BTreeSet<AgentKey>>),
-    /// The session actor of a key ended.
-    Lost {
-        /// Whose.
-        key: AgentKey,
-    },
-    /// Which session actors live, told by a new pool: what others had in flight is lost.
-    Living(BTreeSet<AgentKey>),
-    /// A backend ended: there may be a place now.
-    PlaceFreed,
-    /// What each queued task waits for.
-    Waiting(RpcReplyPort<BTreeMap<TaskId, (AgentKey, &'static str)>>),
-    /// How many tasks are in flight.
-    InFlight(RpcReplyPort<usize>),
-    /// Start nothing any more.
-    Quiesce(RpcReplyPort<()>),
-    /// The end of a task was recorded.
-    Ended(TaskId),
-}
-
-/// How a session actor is through with a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Back {
-    /// Its end is recorded.
-    Ended,
-    /// It comes back as it was, and may have to wait.
-    Unrun(Option<Wait>),
-}
 
 /// The memory of the dispatcher.
 pub struct Desk {
@@ -269,7 +216,13 @@ impl Desk {
 
     /// A task waits for a place, and says so once.
     fn park(&mut self, task: &TaskId, wait: Wait) {
-        if !self.queue.park(task, wait) || wait != Wait::Slot {
+        let reason = match wait {
+            Wait::Slot => WAITING_FOR_SLOT,
+            Wait::Memory => WAITING_FOR_MEMORY,
+            // The session actor says that, which knows why.
+            Wait::Backoff | Wait::Circuit => "",
+        };
+        if !self.queue.park(task, wait) || reason.is_empty() {
             return;
         }
         let Some(card) = self.queue.get(task).map(|entry| &entry.card) else { return };
@@ -283,7 +236,7 @@ impl Desk {
         let event = Event::AgentState {
             from: None,
             to: AgentStatus::Starting,
-            reason: Some(WAITING_FOR_SLOT.to_owned()),
+            reason: Some(reason.to_owned()),
             pid: None,
             exit: None,
         };

@@ -1,4 +1,5 @@
 //! The dispatcher: which task runs next.
 
 pub mod actor;
+pub mod messages;
 pub mod queue;

@@ -2,18 +2,19 @@
 //! ordering bugs. For tests only. The agents are in [`puppet`].
 
 mod puppet;
+mod script;
+
+pub use script::Script;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, HealthRules, Limits, Machine,
-    News, NewsSink, PermissionAsk, PermissionPolicy, PermissionRules, Permit, PortError, Ports, ProbeFailed,
-    ProcessTree, RestartRules, Settings, Store, TaskCard, TurnEnd, TurnRef, WatchdogRules,
+    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Limits, Machine, News, NewsSink,
+    PermissionAsk, Permit, PortError, Ports, ProcessTree, Settings, Store, TaskCard, TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,108 +71,6 @@ pub struct World {
     memory: Arc<Mutex<Remembered>>,
     script: Arc<Mutex<Script>>,
     sinks: Arc<Mutex<BTreeMap<AgentKey, NewsSink>>>,
-}
-
-/// What the fake agents do.
-#[derive(Clone)]
-pub struct Script {
-    /// How long a start takes.
-    pub start: Duration,
-    /// Starts fail with this.
-    pub start_fails: Option<String>,
-    /// And would again, whatever happens.
-    pub fails_for_good: bool,
-    /// How long a turn takes; `None`: it never ends by itself.
-    pub turn: Option<Duration>,
-    /// Whether a cancel ends the turn.
-    pub obeys_cancel: bool,
-    /// What a turn asks first.
-    pub asks: Option<PermissionAsk>,
-    /// Limits.
-    pub limits: Limits,
-    /// Whether somebody watches.
-    pub watched: bool,
-    /// The agent's permission rule.
-    pub policy: PermissionPolicy,
-    /// How long the word of the store takes after it has recorded a question.
-    pub recorded_after: std::time::Duration,
-    /// How many of the next questions for the limits are answered by a panic: a bug in the pool or
-    /// the dispatcher, whoever asks first.
-    pub limits_panic: usize,
-    /// A prompt with this text panics in the actor that sends it.
-    pub poison: Option<String>,
-    /// The settings of every agent, but for its permission rules.
-    pub agent: AgentSettings,
-    /// Agent sessions that somebody pins.
-    pub pinned: BTreeSet<AgentKey>,
-    /// What the machine has left.
-    pub available_bytes: Option<u64>,
-    /// What the trees of agents hold, by the agent's pid.
-    pub trees: BTreeMap<u32, ProcessTree>,
-    /// How agents answer a probe; `None`: not at all.
-    pub ping: Option<Result<(), ProbeFailed>>,
-    /// So many of the next probes panic.
-    pub pings_panic: usize,
-}
-
-impl Default for Script {
-    fn default() -> Self {
-        Self {
-            start: Duration::from_millis(10),
-            start_fails: None,
-            fails_for_good: false,
-            turn: Some(Duration::from_millis(100)),
-            obeys_cancel: true,
-            asks: None,
-            limits: Limits { max_live: 100, min_available: 0, max_running: 100, max_running_per_agent: 0 },
-            watched: false,
-            policy: PermissionPolicy::Ask,
-            recorded_after: std::time::Duration::ZERO,
-            limits_panic: 0,
-            poison: None,
-            agent: plain_settings(),
-            pinned: BTreeSet::new(),
-            available_bytes: None,
-            trees: BTreeMap::new(),
-            ping: Some(Ok(())),
-            pings_panic: 0,
-        }
-    }
-}
-
-/// The defaults of the contract.
-fn plain_settings() -> AgentSettings {
-    const fn secs(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-    AgentSettings {
-        start_timeout: secs(60),
-        cancel_grace: secs(10),
-        permissions: PermissionRules {
-            default: PermissionPolicy::Ask,
-            by_kind: BTreeMap::new(),
-            unattended: PermissionPolicy::Reject,
-            deadline: secs(1800),
-        },
-        idle_ttl: secs(1800),
-        keep_warm: false,
-        count_background: false,
-        restart: RestartRules {
-            max: 5,
-            period: secs(60),
-            backoff_min: Duration::from_millis(250),
-            backoff_max: secs(30),
-            cooldown: secs(300),
-        },
-        health: HealthRules {
-            interval: secs(15),
-            timeout: secs(5),
-            failures_max: 8,
-            refused_max: 3,
-            stale_grace: secs(120),
-        },
-        watchdog: WatchdogRules { silence: Some(secs(900)), tool: Some(secs(7200)), permission: None },
-    }
 }
 
 impl World {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{World, lock};
+use crate::backoff::Cause;
 use crate::event::{Context, Event, Exit};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation};
 use crate::ports::{
@@ -29,7 +30,9 @@ impl Backend for World {
             let puppet = Puppet::new(&world, &launch, sink.clone());
             tokio::time::sleep(script.start).await;
             if let Some(message) = script.start_fails {
-                return Err(StartFailed { permanent: script.fails_for_good, message, exit: None });
+                let for_good = script.fails_for_good;
+                let cause = if for_good { Cause::Configuration } else { Cause::StartFailure };
+                return Err(StartFailed { cause, message, exit: None });
             }
             lock(&world.sinks).insert(launch.key, sink);
             Ok(Launched {

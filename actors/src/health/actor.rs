@@ -17,7 +17,7 @@ use super::messages::{EndCause, HealthMsg, Patient, Sign};
 use super::policy::{Decision, Machine, Seen};
 use super::records::{self, Record};
 use crate::event::{Event, Exit, HealthState, NewEvent, Scope};
-use crate::id::{AgentKey, Generation};
+use crate::id::{AgentKey, ChatId, Generation};
 use crate::links::{Links, ask};
 use crate::ports::{FailureClass, HealthRules, Permit, Ports, ProbeFailed};
 use crate::session::actor::SessionMsg;
@@ -75,7 +75,7 @@ impl Actor for HealthActor {
                 watched.ended(key, generation, (exit, cause, why));
             }
             HealthMsg::StartFailed { key, message, exit } => watched.start_failed(key, message, exit),
-            HealthMsg::Forget(key) => watched.forget(&key),
+            HealthMsg::Forget(chat) => watched.forget(&chat),
             HealthMsg::Probed { key, generation, asked, sign } => {
                 watched.probed(&me, key, generation, (asked, sign));
             }
@@ -193,10 +193,15 @@ impl Watched {
         records::forget_oldest(&mut self.records);
     }
 
-    fn forget(&mut self, key: &AgentKey) {
-        if let Some(mut record) = self.records.remove(key) {
-            record.lose(Instant::now());
-        }
+    fn forget(&mut self, chat: &ChatId) {
+        let now = Instant::now();
+        self.records.retain(|key, record| {
+            let stays = key.chat != *chat;
+            if !stays {
+                record.lose(now);
+            }
+            stays
+        });
     }
 
     fn probed(

@@ -7,7 +7,7 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use crate::event::{Exit, HealthState};
-use crate::id::{AgentKey, Generation};
+use crate::id::{AgentKey, ChatId, Generation};
 use crate::ports::{Agent, FailureClass, ProbeFailed};
 use crate::session::actor::SessionMsg;
 
@@ -153,7 +153,7 @@ pub enum HealthMsg {
         exit: Option<Exit>,
     },
     /// The chat was closed: there is nothing to tell of it any more.
-    Forget(AgentKey),
+    Forget(ChatId),
     /// A probe came through, or did not.
     Probed {
         /// Whose process was asked.

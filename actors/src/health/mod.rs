@@ -6,3 +6,5 @@ pub mod messages;
 pub mod policy;
 mod records;
 pub mod watchdog;
+
+pub use records::shown;

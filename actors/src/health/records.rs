@@ -105,9 +105,14 @@ impl Record {
             last_failure: self.last_failure.clone(),
             restarts: self.restarts,
             last_end: self.last_end.clone(),
-            stderr_tail: last_bytes(&complaints, STDERR_SHOWN_BYTES).to_owned(),
+            stderr_tail: shown(&complaints).to_owned(),
         }
     }
+}
+
+/// The end of complaints, as long as a list shows it.
+pub fn shown(complaints: &str) -> &str {
+    last_bytes(complaints, STDERR_SHOWN_BYTES)
 }
 
 /// The end of a text, from a whole line if there is one.

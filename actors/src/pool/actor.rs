@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 pub use super::messages::{Acquired, LiveView, PoolMsg};
-use super::policy::{self, Admission, Decision, Facts, Refusal, Standing};
+use super::policy::{self, Admission, Refusal, Standing};
 use crate::dispatch::actor::DispatchMsg;
 use crate::event::{AgentStatus, Wait};
 use crate::id::{AgentKey, ChatId};
@@ -137,7 +137,7 @@ impl Kept {
         }
         let facts = self.facts(Instant::now());
         let decision = policy::admit(&facts, key, false);
-        match refusal(&facts, &decision) {
+        match policy::refusal(&facts, &decision) {
             Some(Refusal::NoPlace { coming: true, .. }) | None => Ok(()),
             Some(refusal) => Err(refusal),
         }
@@ -201,7 +201,7 @@ impl Kept {
         self.waiting.remove(key);
         let facts = self.facts(Instant::now());
         let decision = policy::admit(&facts, key, behind);
-        let refusal = refusal(&facts, &decision);
+        let refusal = policy::refusal(&facts, &decision);
         if let Some(evicted) = &decision.evict {
             self.ask_to_go(me, evicted, format!("to make room for {key}"));
         }
@@ -380,23 +380,4 @@ impl Kept {
             }
         }
     }
-}
-
-/// The decision as the one who asked hears it; `None` if there is a place.
-fn refusal(facts: &Facts<'_>, decision: &Decision) -> Option<Refusal> {
-    let Admission::Wait(wait) = decision.admission else { return None };
-    let leaves = |resident: &policy::Resident<'_>| resident.standing == Standing::Leaving;
-    let coming = decision.evict.is_some() || facts.residents.iter().any(leaves);
-    let why = match wait {
-        Wait::Memory => format!(
-            "{} bytes of memory are available and pool.min_available is {}",
-            facts.memory.available.unwrap_or_default(),
-            facts.memory.min
-        ),
-        _ => {
-            let n_taken = facts.residents.iter().filter(|own| own.standing != Standing::Down).count();
-            format!("{n_taken} agent sessions are live and busy, and pool.max_live is {}", facts.max_live)
-        }
-    };
-    Some(Refusal::NoPlace { wait, coming, why })
 }

@@ -162,6 +162,23 @@ pub fn admit(facts: &Facts<'_>, key: &AgentKey, behind: bool) -> Decision {
     wait(Wait::Slot, if is_enough { None } else { facts.least_recent() })
 }
 
+/// The decision as the one who asked hears it; `None` if there is a place.
+pub fn refusal(facts: &Facts<'_>, decision: &Decision) -> Option<Refusal> {
+    let Admission::Wait(wait) = decision.admission else { return None };
+    let why = match wait {
+        Wait::Memory => format!(
+            "{} bytes of memory are available and pool.min_available is {}",
+            facts.memory.available.unwrap_or_default(),
+            facts.memory.min
+        ),
+        _ => {
+            let n_taken = facts.taken().count();
+            format!("{n_taken} agent sessions are live, and pool.max_live is {}", facts.max_live)
+        }
+    };
+    Some(Refusal::NoPlace { wait, coming: decision.evict.is_some() || facts.n_leaving() > 0, why })
+}
+
 /// Who is to go though nobody asks for a place: the largest of the idle while memory is low, one at
 /// a time.
 pub fn relieve(facts: &Facts<'_>) -> Option<AgentKey> {

@@ -12,124 +12,21 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::busy::Busy;
 pub use super::comeback::{EvictRequest, Unwilling};
 use super::lifecycle;
+pub use super::messages::{SessionArgs, SessionMsg, View};
 pub use super::permission::{Answered, PermissionReply, Remember};
-use super::state::{Backend, Decision, Denied, Effect, Job, Leave, Machine, Observation, Request};
+use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Machine, Observation, Request};
 use super::turn::Turn;
-use crate::backoff::Failures;
+use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
-use crate::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
-use crate::links::{Links, tell};
-use crate::pool::actor::PoolMsg;
-use crate::ports::{Agent, AgentRecord, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
+use crate::id::Generation;
+use crate::ports::{Agent, AgentRecord, Launched, StartFailed, TaskCard};
 
 /// Drives one agent session.
 pub struct SessionActor;
-
-/// What a session actor is started with.
-#[derive(Clone)]
-pub struct SessionArgs {
-    /// Which agent session.
-    pub key: AgentKey,
-    /// The world.
-    pub ports: Ports,
-    /// The tree.
-    pub links: Links,
-}
-
-/// How an agent session looks from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
-    /// Where it stands.
-    pub status: AgentStatus,
-    /// A backend process may exist.
-    pub live: bool,
-    /// Its backend.
-    pub generation: Generation,
-    /// The agent's own process.
-    pub pid: Option<u32>,
-    /// The task that it was given.
-    pub task: Option<TaskId>,
-    /// The turn in flight.
-    pub turn: Option<TurnId>,
-    /// What the agent remembers.
-    pub context: Option<Context>,
-    /// Backends begun by this actor after its first.
-    pub restarts: u64,
-    /// It is on its way out: nothing can be handed to it any more.
-    pub leaving: bool,
-    /// What keeps it from being evicted.
-    pub busy: Busy,
-    /// Why it stands where it stands, after a failure.
-    pub reason: Option<String>,
-    /// When the next start may be made, where it waits.
-    pub retry_at: Option<Instant>,
-    /// Crashes and failed starts of this actor's backends.
-    pub failures: (u64, u64),
-}
-
-/// Everything that a session actor is told, by sender.
-pub enum SessionMsg {
-    /// The dispatcher hands over a task.
-    Run(TaskCard, RpcReplyPort<Result<(), Denied>>),
-    /// Somebody cancels a task.
-    Cancel(TaskId),
-    /// The pool lets it go; answered when its backend is gone.
-    Leave(Leave, bool, RpcReplyPort<()>),
-    /// The backend is to be let go.
-    Evict(EvictRequest),
-    /// The same, now that it is known what runs below it.
-    Looked(BTreeSet<u32>, EvictRequest),
-    /// The processes that the agent of a generation always has.
-    Helpers(Generation, BTreeSet<u32>),
-    /// A person wants the backend started again, busy or not; answered when it is up.
-    Restart(bool, RpcReplyPort<Result<(), Unwilling>>),
-    /// The health actor wants the backend of a generation started again.
-    Ill {
-        /// Which one.
-        generation: Generation,
-        /// Why, in words.
-        why: String,
-        /// Also if it is busy.
-        interrupt: bool,
-    },
-    /// The health actor is new: tell it what runs here.
-    Present,
-    /// The wait after a failure is over.
-    Rested,
-    /// Somebody answers a question.
-    Answer(PermissionReply, RpcReplyPort<Answered>),
-    /// The last connection that answers permissions has left the chat.
-    AudienceLeft,
-    /// A new pool wants to know.
-    Inspect(RpcReplyPort<View>),
-    /// The backend tells.
-    Heard(Generation, News, Permit),
-    /// A generation was begun.
-    Begun(Generation, Box<AgentRecord>),
-    /// A start came through, or did not.
-    Started(Generation, Result<Launched, StartFailed>),
-    /// An effect came through.
-    Seen(Observation),
-    /// The ordered stop of a backend is complete.
-    Stopped(Generation, Exit),
-    /// A question was recorded.
-    Recorded(TurnId, PermissionId, super::turn::Question, String),
-    /// A question of the agent could not be recorded.
-    NotRecorded(u64),
-    /// A question has waited long enough.
-    Due(PermissionId),
-    /// A state can never be recorded.
-    Unrecorded(PortError),
-    /// An effect panicked.
-    EffectPanicked,
-    /// Everything is recorded: the actor ends.
-    Finished,
-}
 
 /// The memory of a session actor.
 pub struct Memory {
@@ -169,7 +66,8 @@ pub struct Memory {
     pub(super) helpers: BTreeSet<u32>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) end_cause: EndCause,
-    reported: Option<View>,
+    pub(super) watching: Option<AbortHandle>,
+    pub(super) reported: Option<View>,
 }
 
 impl Actor for SessionActor {
@@ -221,6 +119,7 @@ impl Actor for SessionActor {
             SessionMsg::Ill { .. } => {}
             SessionMsg::Present => memory.present(&me),
             SessionMsg::Rested => memory.rested(&me),
+            SessionMsg::Watch(turn) => memory.watch_turn(&me, &turn),
             SessionMsg::Answer(answer, reply) => memory.answer(&me, answer, reply),
             SessionMsg::AudienceLeft => memory.audience_left(&me),
             SessionMsg::Inspect(reply) => {
@@ -288,6 +187,7 @@ impl Memory {
             helpers: BTreeSet::new(),
             pulse: Arc::default(),
             end_cause: EndCause::Ordered,
+            watching: None,
             reported: None,
         }
     }
@@ -326,6 +226,10 @@ impl Memory {
     }
 
     pub(super) fn saw(&mut self, me: &ActorRef<SessionMsg>, seen: Observation) {
+        let stuck = matches!(self.machine.job, Job::Running { ending: Some(Ending::Stuck(_)), .. });
+        if stuck && seen == Observation::CancelGraceOver {
+            self.end_cause = EndCause::Ill;
+        }
         let decision = lifecycle::observe(&self.machine, seen);
         self.apply(me, decision);
     }
@@ -346,7 +250,7 @@ impl Memory {
             Effect::AbortStart => self.abort_start(),
             Effect::Dispatch(task) => self.dispatch(me, task),
             Effect::OpenTurn(task) => self.open_turn(me, task),
-            Effect::SendPrompt => self.send_prompt(),
+            Effect::SendPrompt => self.send_prompt(me),
             Effect::SendCancel => self.send_cancel(me),
             Effect::EndTurn { turn, outcome, stop_reason, error } => {
                 self.end_turn(me, turn, (outcome, stop_reason, error));
@@ -395,7 +299,8 @@ impl Memory {
             }
             Err(failed) => {
                 let after = self.not_up(&failed);
-                let StartFailed { permanent, message, .. } = failed;
+                let permanent = failed.cause == Cause::Configuration;
+                let message = failed.message;
                 self.saw(me, Observation::LaunchFailed { message, permanent, after });
             }
         }
@@ -409,40 +314,6 @@ impl Memory {
         self.pid = None;
         self.record_stopped(me, exit);
         self.saw(me, Observation::Gone);
-    }
-
-    /// How this agent session looks from outside.
-    pub fn view(&self) -> View {
-        let status = match (self.machine.backend, &self.machine.job) {
-            (Backend::Down, _) => self.resting,
-            (Backend::Starting { .. }, _) => AgentStatus::Starting,
-            (Backend::Up, Job::None) => AgentStatus::Idle,
-            (Backend::Up | Backend::Stopping { .. }, _) => AgentStatus::Busy,
-        };
-        View {
-            status,
-            live: self.machine.may_own_process(),
-            generation: self.generation,
-            pid: self.pid,
-            task: self.machine.job.task().cloned(),
-            turn: self.machine.job.running_turn().cloned(),
-            context: self.context,
-            restarts: self.begun.saturating_sub(1),
-            leaving: self.machine.leaving.is_some(),
-            busy: self.busy(),
-            reason: (self.machine.backend == Backend::Down && !self.failure.is_empty())
-                .then(|| self.failure.clone()),
-            retry_at: self.retry_at(),
-            failures: self.failures.totals(),
-        }
-    }
-
-    fn report(&mut self) {
-        let view = self.view();
-        if self.reported.as_ref() != Some(&view) {
-            self.reported = Some(view.clone());
-            tell(&self.args.links.pool, PoolMsg::Moved(self.args.key.clone(), view));
-        }
     }
 
     /// What an event of this agent session is about, outside of any turn.

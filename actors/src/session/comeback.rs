@@ -1,6 +1,8 @@
 //! How an agent session comes back after a failure, and how it is let go or started again on
 //! request: gathers the facts for the rules, and tells whoever waits.
 
+use std::sync::Arc;
+
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
@@ -10,10 +12,11 @@ use super::state::{After, Backend, Denied, Request};
 use super::{lifecycle, news};
 use crate::backoff::{Cause, Gate};
 use crate::dispatch::actor::DispatchMsg;
-use crate::event::{AgentStatus, Exit, Wait};
+use crate::event::{AgentStatus, Event, Exit, Level, NewEvent, Wait};
 use crate::health::messages::{EndCause, HealthMsg, Patient};
+use crate::id::{AgentKey, TaskId};
 use crate::links::tell;
-use crate::ports::{Launched, StartFailed};
+use crate::ports::{Launched, Permit, StartFailed};
 
 /// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: i32 = 78;
@@ -106,6 +109,22 @@ impl Memory {
         }
     }
 
+    /// Whoever waits for a task hears why it is not begun.
+    pub(super) fn tell_waiting(&self, task: &TaskId, wait: Wait) {
+        let AgentKey { chat, agent } = &self.args.key;
+        let text = match wait {
+            Wait::Circuit => format!(
+                "{agent} is not started for now, and the task waits: {}; `hob restart {chat} {agent}` tries at once",
+                self.failure
+            ),
+            _ => format!("{agent} could not be started and is tried again: {}", self.failure),
+        };
+        let mut scope = self.scope(self.generation);
+        scope.task = Some(task.clone());
+        let event = Event::Notice { level: Level::Warning, text };
+        self.args.ports.store.append(NewEvent { scope: Arc::new(scope), event }, Permit::free());
+    }
+
     /// A start may be made again: by whoever has a task for it, or at once to keep it warm.
     pub(super) fn rested(&mut self, me: &ActorRef<SessionMsg>) {
         self.retry = None;
@@ -156,7 +175,7 @@ impl Memory {
             &self.args.links.health,
             HealthMsg::StartFailed { key, message: message.clone(), exit: failed.exit.clone() },
         );
-        self.failed(if failed.permanent { Cause::Configuration } else { Cause::StartFailure }, &message)
+        self.failed(failed.cause, &message)
     }
 
     /// Tells the health actor what runs here.
@@ -169,7 +188,7 @@ impl Memory {
             key: self.args.key.clone(),
             generation: self.generation,
             pid: self.pid,
-            agent: std::sync::Arc::downgrade(agent),
+            agent: Arc::downgrade(agent),
             pulse: self.pulse.clone(),
             busy: self.turn.is_some(),
             session: me.clone(),

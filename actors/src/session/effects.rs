@@ -10,6 +10,7 @@ use ractor::ActorRef;
 use super::actor::{Memory, SessionArgs, SessionMsg, Unwilling};
 use super::state::{Leave, Observation};
 use super::turn::Turn;
+use crate::backoff::Cause;
 use crate::dispatch::actor::{Back, DispatchMsg};
 
 use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage, Wait};
@@ -121,7 +122,7 @@ impl Memory {
         self.record_move(me, AgentStatus::Busy, None, None);
     }
 
-    pub(super) fn send_prompt(&mut self) {
+    pub(super) fn send_prompt(&mut self, me: &ActorRef<SessionMsg>) {
         let (Some(turn), Some(card), Some(agent)) =
             (self.machine.job.running_turn(), &self.card, &self.agent)
         else {
@@ -135,6 +136,7 @@ impl Memory {
         self.tell_busy(true);
         self.turn =
             Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
+        self.watch(me);
         // The next turn on this backend finds it warm.
         self.context = Some(Context::Warm);
     }
@@ -181,6 +183,9 @@ impl Memory {
             first_token_ms: None,
             text: String::new(),
         };
+        if let Some(watching) = self.watching.take() {
+            watching.abort();
+        }
         self.tell_busy(false);
         if let Some(mut open) = self.turn.take() {
             let told = self.settled_usage.take();
@@ -214,6 +219,9 @@ impl Memory {
 
     /// Gives the task back to the dispatcher: ended, or as it was.
     pub(super) fn hand_back(&mut self, task: TaskId, back: Back) {
+        if let Back::Unrun(Some(wait)) = back {
+            self.tell_waiting(&task, wait);
+        }
         self.card = None;
         tell(&self.args.links.dispatcher, DispatchMsg::Back { task, back });
     }
@@ -339,7 +347,7 @@ async fn launch_in_time(args: &SessionArgs, launch: Launch, sink: NewsSink) -> R
     match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
         Ok(result) => result,
         Err(_) => Err(StartFailed {
-            permanent: false,
+            cause: Cause::StartFailure,
             message: format!("{} did not start within {} ms", args.key.agent, limit.as_millis()),
             exit: None,
         }),

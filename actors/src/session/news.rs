@@ -10,6 +10,7 @@ use super::permission::{self, Facts, Verdict};
 use super::state::Observation;
 use super::turn::{Question, belongs_to_turn};
 use crate::event::{Event, Exit, Level, NewEvent};
+use crate::health::messages::EndCause;
 use crate::id::{Generation, PermissionId, TurnId};
 use crate::ports::{News, PermissionAsk, Permit, Settled, TurnRef};
 
@@ -34,7 +35,7 @@ impl Memory {
             return;
         }
         match news {
-            News::Said(event) => self.said(event, permit),
+            News::Said(event) => self.said(me, event, permit),
             News::Asked(number, ask) => self.asked(me, number, ask),
             News::Withdrew(number) => self.withdrew(me, number),
             News::Spent(usage) => {
@@ -45,6 +46,7 @@ impl Memory {
             News::Settled(settled) => self.settled(me, settled),
             News::Hung(how) => {
                 let (produced, after) = (self.produced(), self.crashed_if_up(None, &how));
+                self.end_cause = EndCause::Crashed;
                 self.saw(me, Observation::Hung { produced, how, after });
             }
             News::Exited(exit) => self.exited(me, exit),
@@ -55,10 +57,13 @@ impl Memory {
         self.turn.as_ref().is_some_and(super::turn::Turn::produced)
     }
 
-    fn said(&mut self, event: Event, permit: Permit) {
+    fn said(&mut self, me: &ActorRef<SessionMsg>, event: Event, permit: Permit) {
+        let mut is_watched_anew = false;
         let scope = match &mut self.turn {
             Some(turn) => {
-                turn.note(&event, Self::now());
+                let now = Self::now();
+                turn.note(&event, now);
+                is_watched_anew = turn.note_tool(&event, now);
                 self.pulse.beat();
                 turn.scope.clone()
             }
@@ -69,6 +74,9 @@ impl Memory {
             None => Arc::new(self.scope(self.generation)),
         };
         self.args.ports.store.append(NewEvent { scope, event }, permit);
+        if is_watched_anew {
+            self.watch(me);
+        }
     }
 
     /// Output outside of any turn: counted, told once, never attributed to another turn.
@@ -102,7 +110,8 @@ impl Memory {
             self.reply_to_agent(number, None);
             return;
         }
-        let question = Question { number, kind: ask.kind.clone(), options: ask.options.clone() };
+        let question =
+            Question { number, kind: ask.kind.clone(), options: ask.options.clone(), since: Self::now() };
         let of = TurnRef {
             turn: turn.id.clone(),
             task: card.task.clone(),
@@ -168,6 +177,7 @@ impl Memory {
         };
         let verdict = permission::decide(&facts);
         turn.questions.insert(id.clone(), question);
+        self.watch(me);
         match verdict {
             Verdict::Ask => self.wait_for_answer(me, id, settings.permissions.deadline),
             Verdict::Answer { option, by } => self.settle_question(me, &id, (option.clone(), by), None),
@@ -274,7 +284,12 @@ impl Memory {
         (option, by): (Option<String>, &str),
         reply: Option<RpcReplyPort<Answered>>,
     ) {
-        let Some(question) = self.turn.as_mut().and_then(|turn| turn.questions.remove(id)) else { return };
+        let now = Self::now();
+        let Some(turn) = self.turn.as_mut() else { return };
+        let Some(question) = turn.questions.remove(id) else { return };
+        // The agent goes on from here.
+        turn.progress = now;
+        self.watch(me);
         self.resolve(me, id.clone(), Answer { number: question.number, option, by: by.to_owned(), reply });
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::event::{Event, PermissionOption, Scope, Usage};
+use crate::health::watchdog::Stage;
 use crate::id::{PermissionId, TurnId};
 
 /// How much of an agent's final message is kept with the task; the journal has all of it.
@@ -22,6 +23,8 @@ pub struct Question {
     pub kind: String,
     /// The answers that the agent offers.
     pub options: Vec<PermissionOption>,
+    /// When it was asked.
+    pub since: Instant,
 }
 
 /// The open turn.
@@ -41,6 +44,12 @@ pub struct Turn {
     pub spent: Usage,
     /// The questions that wait.
     pub questions: BTreeMap<PermissionId, Question>,
+    /// When it last came forward.
+    pub progress: Instant,
+    /// How far the watchdog has gone.
+    pub stage: Stage,
+    /// The tool calls that are open, and since when.
+    tools: BTreeMap<String, Instant>,
     /// Option kinds remembered for the rest of the turn, by tool kind.
     pub remembered: BTreeMap<String, String>,
     /// The conversation's running total of cost when the turn began, and now.
@@ -63,6 +72,9 @@ impl Turn {
             first_output: None,
             spent: Usage::default(),
             questions: BTreeMap::new(),
+            progress: now,
+            stage: Stage::Quiet,
+            tools: BTreeMap::new(),
             remembered: BTreeMap::new(),
             cost: (cost, None),
             text: String::new(),
@@ -97,12 +109,39 @@ impl Turn {
             }
             _ => return,
         }
+        self.progress = now;
         self.first_output.get_or_insert(now - self.since);
     }
 
     fn begin_text(&mut self) {
         self.text.clear();
         self.is_cut = false;
+    }
+
+    /// Keeps count of open tool calls; whether one was opened or closed.
+    pub fn note_tool(&mut self, event: &Event, now: Instant) -> bool {
+        let (call, status) = match event {
+            Event::ToolCall(call) => (&call.call, Some(&call.status)),
+            Event::ToolUpdate(update) => (&update.call, update.status.as_ref()),
+            _ => return false,
+        };
+        let n_before = self.tools.len();
+        match status.map(String::as_str) {
+            Some("completed" | "failed") => drop(self.tools.remove(call)),
+            // One that nobody announced is open all the same.
+            _ => drop(self.tools.entry(call.clone()).or_insert(now)),
+        }
+        self.tools.len() != n_before
+    }
+
+    /// Since when the oldest open tool call is.
+    pub fn oldest_tool(&self) -> Option<Instant> {
+        self.tools.values().min().copied()
+    }
+
+    /// Since when the oldest open question is.
+    pub fn oldest_question(&self) -> Option<Instant> {
+        self.questions.values().map(|question| question.since).min()
     }
 
     /// Whether the agent produced anything for it.

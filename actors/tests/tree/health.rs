@@ -9,7 +9,7 @@ use hob_actors::event::{Event, Exit, HealthState};
 use hob_actors::fake::{Script, World};
 use hob_actors::health::actor::HealthActor;
 use hob_actors::health::messages::{EndCause, HealthMsg, HealthView, Patient, Pulse};
-use hob_actors::id::{AgentKey, Generation};
+use hob_actors::id::{AgentKey, ChatId, Generation};
 use hob_actors::ports::{Agent, FailureClass, ProbeFailed};
 use hob_actors::root::RootArgs;
 use hob_actors::session::actor::SessionMsg;
@@ -340,7 +340,7 @@ async fn a_start_that_failed_and_a_crash_are_remembered_until_the_chat_is_closed
     let row = rig.rows().await.remove(0);
     assert_eq!(row.last_end.map(|end| end.cause), Some(EndCause::Crashed), "an eviction hides no crash");
     assert_eq!((row.restarts, row.stderr_tail.as_str()), (0, "its last words"));
-    rig.tell(HealthMsg::Forget(key()));
+    rig.tell(HealthMsg::Forget(ChatId::from("c-1")));
     assert_eq!(rig.rows().await, []);
 }
 

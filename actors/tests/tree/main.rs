@@ -3,9 +3,11 @@
 mod bugs;
 mod comeback;
 mod health;
+mod ill;
 mod pool;
 mod questions;
 mod stage;
+mod watchdog;
 
 use std::time::Duration;
 

@@ -126,7 +126,9 @@ async fn what_is_idle_for_too_long_is_evicted_and_comes_back_at_the_next_prompt(
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_idle_while_a_turn_runs_or_a_pin_is_held() {
-    let (world, tree) = stage(Script { turn: Some(Duration::from_secs(4000)), ..Script::default() }).await;
+    let mut script = Script { turn: Some(Duration::from_secs(4000)), ..Script::default() };
+    script.agent.watchdog.silence = None;
+    let (world, tree) = stage(script).await;
     let long = submit(&world, &tree, "c-1", "demo");
     tokio::time::sleep(Duration::from_secs(3950)).await;
     assert_eq!(alive(&world), ["c-1"]);

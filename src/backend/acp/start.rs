@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
 use hob_actors::id::BackendSessionId;
 use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed, chain};
@@ -107,7 +108,7 @@ pub async fn start(
 
 fn not_spawned(spec: &Spec, error: &SpawnError) -> StartFailed {
     let message = format!("could not start `{}`: {}", spec.command, chain(error));
-    StartFailed { permanent: error.permanent(), message, exit: None }
+    StartFailed { cause: error.cause(), message, exit: None }
 }
 
 /// Ends what was started, and says why. `failure` is `None` if it took too long.
@@ -140,7 +141,7 @@ async fn failed(
     if let Some(shown) = shown(&tail.text()) {
         message.push_str(&format!("; stderr: {shown}"));
     }
-    StartFailed { permanent, message, exit }
+    StartFailed { cause: if permanent { Cause::Configuration } else { Cause::StartFailure }, message, exit }
 }
 
 fn ended(exit: &Exit) -> String {

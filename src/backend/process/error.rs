@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hob_actors::backoff::Cause;
+
 use super::talk::Stage;
 
 /// Why an agent could not be started.
@@ -32,17 +34,18 @@ pub enum SpawnError {
 }
 
 impl SpawnError {
-    /// Another attempt with the same request will fail the same way.
-    pub fn permanent(&self) -> bool {
+    /// What kind of failure it is: whether another attempt with the same request can help.
+    pub fn cause(&self) -> Cause {
         match self {
             Self::NotFound(_)
             | Self::NoInterpreter(_)
             | Self::NotExecutable(_)
             | Self::WrongFormat(_)
-            | Self::Cwd(..) => true,
+            | Self::Cwd(..) => Cause::Configuration,
             // Too long a command or environment stays too long; processes and memory come back.
-            Self::Limit(error) => error.raw_os_error() == Some(libc::E2BIG),
-            Self::Other(..) => false,
+            Self::Limit(error) if error.raw_os_error() == Some(libc::E2BIG) => Cause::Configuration,
+            Self::Limit(_) => Cause::NoRoom,
+            Self::Other(..) => Cause::StartFailure,
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) mod agents;
 pub(super) mod chats;
 pub(super) mod daemon;
 pub(super) mod events;
+pub(super) mod health;
 pub(super) mod permissions;
 pub(super) mod pool;
 pub(super) mod sessions;

@@ -100,7 +100,7 @@ async fn one(call: &Call, key: &AgentKey) -> Done<AgentSessionRow> {
 
 /// What is recorded and what the tree knows, once the record has caught up: how a process ended is
 /// written down a moment after the tree knows that it did.
-async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
+pub(super) async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
     let store = &call.services().store;
     let mut head = store.head();
     let deadline = Instant::now() + RECORD_TIMEOUT;
@@ -116,9 +116,10 @@ async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
     }
 }
 
-/// Whether it has a process, or is about to.
+/// Whether it has a process, is about to, or is kept from it by its failures.
 fn is_live(row: &AgentSessionRow) -> bool {
-    row.pid.is_some() || matches!(row.status.as_str(), "starting" | "idle" | "busy" | "backoff")
+    row.pid.is_some()
+        || matches!(row.status.as_str(), "starting" | "idle" | "busy" | "backoff" | "circuit_open")
 }
 
 /// What the tree knows at one moment.
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_a_process_or_soon_will_is_live() {
+    fn what_has_a_process_or_would_have_one_is_shown() {
         let cases = [
             ("starting", true),
             ("idle", true),
@@ -306,7 +307,7 @@ mod tests {
             ("backoff", true),
             ("evicted", false),
             ("crashed", false),
-            ("circuit_open", false),
+            ("circuit_open", true),
             ("closed", false),
         ];
         for (status, live) in cases {

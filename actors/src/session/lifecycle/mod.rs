@@ -125,7 +125,8 @@ fn restart(state: &Machine, revive: bool, why: &str) -> Decision {
                 // Committing: what follows meets a backend that is not up, and ends the job.
                 job => (job, vec![]),
             };
-            effects.push(stop(AgentStatus::Crashed, why));
+            // By hand nothing is wrong with it.
+            effects.push(stop(if revive { AgentStatus::Evicted } else { AgentStatus::Crashed }, why));
             state.go(Backend::Stopping { again: true }, job, effects)
         }
         Backend::Stopping { .. } => state.go(Backend::Stopping { again: true }, state.job.clone(), vec![]),

@@ -1,0 +1,66 @@
+//! What the dispatcher is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ractor::RpcReplyPort;
+
+use crate::event::Wait;
+use crate::id::{AgentKey, ChatId, TaskId};
+use crate::pool::actor::Acquired;
+use crate::ports::TaskCard;
+use crate::session::state::Denied;
+
+/// What the dispatcher is told.
+pub enum DispatchMsg {
+    /// The open tasks of the store, and which of them live session actors hold.
+    Loaded(Vec<TaskCard>, Vec<TaskId>),
+    /// A durable task has come.
+    Submitted(TaskCard),
+    /// Somebody cancels a task; answered when that has begun.
+    Cancel(TaskId, RpcReplyPort<()>),
+    /// The chat was held, or released, in the store.
+    Held(ChatId, bool),
+    /// The pool answered.
+    Acquired(TaskId, Acquired),
+    /// The session actor took the task, or not.
+    Handed(TaskId, Result<(), Denied>),
+    /// The session actor is through with a task.
+    Back {
+        /// Which.
+        task: TaskId,
+        /// How.
+        back: Back,
+    },
+    /// The store's word on a task that came back, and what it has to wait for.
+    Reread(TaskId, Option<TaskCard>, Option<Wait>),
+    /// The wait of an agent session after a failure is over.
+    Ready(AgentKey),
+    /// Which agent sessions have something to run.
+    Wanted(RpcReplyPort<BTreeSet<AgentKey>>),
+    /// The session actor of a key ended.
+    Lost {
+        /// Whose.
+        key: AgentKey,
+    },
+    /// Which session actors live, told by a new pool: what others had in flight is lost.
+    Living(BTreeSet<AgentKey>),
+    /// A backend ended: there may be a place now.
+    PlaceFreed,
+    /// What each queued task waits for.
+    Waiting(RpcReplyPort<BTreeMap<TaskId, (AgentKey, &'static str)>>),
+    /// How many tasks are in flight.
+    InFlight(RpcReplyPort<usize>),
+    /// Start nothing any more.
+    Quiesce(RpcReplyPort<()>),
+    /// The end of a task was recorded.
+    Ended(TaskId),
+}
+
+/// How a session actor is through with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// Its end is recorded.
+    Ended,
+    /// It comes back as it was, and may have to wait.
+    Unrun(Option<Wait>),
+}

@@ -1,0 +1,119 @@
+//! What a session actor is told, and how it looks from outside.
+
+use std::collections::BTreeSet;
+
+use ractor::RpcReplyPort;
+use tokio::time::Instant;
+
+use super::busy::Busy;
+use super::comeback::{EvictRequest, Unwilling};
+use super::permission::{Answered, PermissionReply};
+use super::state::{Denied, Leave, Observation};
+use super::turn::Question;
+use crate::event::{AgentStatus, Context, Exit};
+use crate::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
+use crate::links::Links;
+use crate::ports::{AgentRecord, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
+
+/// What a session actor is started with.
+#[derive(Clone)]
+pub struct SessionArgs {
+    /// Which agent session.
+    pub key: AgentKey,
+    /// The world.
+    pub ports: Ports,
+    /// The tree.
+    pub links: Links,
+}
+
+/// How an agent session looks from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// A backend process may exist.
+    pub live: bool,
+    /// Its backend.
+    pub generation: Generation,
+    /// The agent's own process.
+    pub pid: Option<u32>,
+    /// The task that it was given.
+    pub task: Option<TaskId>,
+    /// The turn in flight.
+    pub turn: Option<TurnId>,
+    /// What the agent remembers.
+    pub context: Option<Context>,
+    /// Backends begun by this actor after its first.
+    pub restarts: u64,
+    /// It is on its way out: nothing can be handed to it any more.
+    pub leaving: bool,
+    /// What keeps it from being evicted.
+    pub busy: Busy,
+    /// Why it stands where it stands, after a failure.
+    pub reason: Option<String>,
+    /// When the next start may be made, where it waits.
+    pub retry_at: Option<Instant>,
+    /// Crashes and failed starts of this actor's backends.
+    pub failures: (u64, u64),
+}
+
+/// Everything that a session actor is told, by sender.
+pub enum SessionMsg {
+    /// The dispatcher hands over a task.
+    Run(TaskCard, RpcReplyPort<Result<(), Denied>>),
+    /// Somebody cancels a task.
+    Cancel(TaskId),
+    /// The pool lets it go; answered when its backend is gone.
+    Leave(Leave, bool, RpcReplyPort<()>),
+    /// The backend is to be let go.
+    Evict(EvictRequest),
+    /// The same, now that it is known what runs below it.
+    Looked(BTreeSet<u32>, EvictRequest),
+    /// The processes that the agent of a generation always has.
+    Helpers(Generation, BTreeSet<u32>),
+    /// A person wants the backend started again, busy or not; answered when it is up.
+    Restart(bool, RpcReplyPort<Result<(), Unwilling>>),
+    /// The health actor wants the backend of a generation started again.
+    Ill {
+        /// Which one.
+        generation: Generation,
+        /// Why, in words.
+        why: String,
+        /// Also if it is busy.
+        interrupt: bool,
+    },
+    /// The health actor is new: tell it what runs here.
+    Present,
+    /// The wait after a failure is over.
+    Rested,
+    /// Time to look whether the turn makes progress.
+    Watch(TurnId),
+    /// Somebody answers a question.
+    Answer(PermissionReply, RpcReplyPort<Answered>),
+    /// The last connection that answers permissions has left the chat.
+    AudienceLeft,
+    /// A new pool wants to know.
+    Inspect(RpcReplyPort<View>),
+    /// The backend tells.
+    Heard(Generation, News, Permit),
+    /// A generation was begun.
+    Begun(Generation, Box<AgentRecord>),
+    /// A start came through, or did not.
+    Started(Generation, Result<Launched, StartFailed>),
+    /// An effect came through.
+    Seen(Observation),
+    /// The ordered stop of a backend is complete.
+    Stopped(Generation, Exit),
+    /// A question was recorded.
+    Recorded(TurnId, PermissionId, Question, String),
+    /// A question of the agent could not be recorded.
+    NotRecorded(u64),
+    /// A question has waited long enough.
+    Due(PermissionId),
+    /// A state can never be recorded.
+    Unrecorded(PortError),
+    /// An effect panicked.
+    EffectPanicked,
+    /// Everything is recorded: the actor ends.
+    Finished,
+}

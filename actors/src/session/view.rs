@@ -1,0 +1,43 @@
+//! How an agent session looks from outside, and telling the pool of each change.
+
+use super::actor::{Memory, View};
+use super::state::{Backend, Job};
+use crate::event::AgentStatus;
+use crate::links::tell;
+use crate::pool::actor::PoolMsg;
+
+impl Memory {
+    /// How this agent session looks from outside.
+    pub fn view(&self) -> View {
+        let status = match (self.machine.backend, &self.machine.job) {
+            (Backend::Down, _) => self.resting,
+            (Backend::Starting { .. }, _) => AgentStatus::Starting,
+            (Backend::Up, Job::None) => AgentStatus::Idle,
+            (Backend::Up | Backend::Stopping { .. }, _) => AgentStatus::Busy,
+        };
+        View {
+            status,
+            live: self.machine.may_own_process(),
+            generation: self.generation,
+            pid: self.pid,
+            task: self.machine.job.task().cloned(),
+            turn: self.machine.job.running_turn().cloned(),
+            context: self.context,
+            restarts: self.begun.saturating_sub(1),
+            leaving: self.machine.leaving.is_some(),
+            busy: self.busy(),
+            reason: (self.machine.backend == Backend::Down && !self.failure.is_empty())
+                .then(|| self.failure.clone()),
+            retry_at: self.retry_at(),
+            failures: self.failures.totals(),
+        }
+    }
+
+    pub(super) fn report(&mut self) {
+        let view = self.view();
+        if self.reported.as_ref() != Some(&view) {
+            self.reported = Some(view.clone());
+            tell(&self.args.links.pool, PoolMsg::Moved(self.args.key.clone(), view));
+        }
+    }
+}
