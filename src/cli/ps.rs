@@ -158,6 +158,8 @@ pub(super) mod tests {
             descendants: None,
             reason: None,
             retry_in_ms: None,
+            crashes: 0,
+            start_failures: 0,
             busy: Vec::new(),
             last_exit: None,
         }
@@ -188,6 +190,8 @@ pub(super) mod tests {
             descendants: None,
             reason: None,
             retry_in_ms: None,
+            crashes: 0,
+            start_failures: 0,
             busy: Vec::new(),
             context: None,
             last_exit: Some(exit),

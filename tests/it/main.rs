@@ -21,6 +21,7 @@ mod daemon_place;
 mod daemon_signals;
 mod demo;
 mod faults;
+mod health;
 mod ladder;
 mod pool;
 mod real;

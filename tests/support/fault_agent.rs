@@ -4,7 +4,8 @@
 //! `fault-agent MODE [ARGUMENT]…`; a prompt with the words `fault: MODE` overrides the mode for that
 //! turn. Modes of the start: `exit-at-once [CODE]`, `exit-first N` (so many starts fail), `hang-initialize`,
 //! `exit-in-initialize [CODE]`, `wrong-version [N]`, `auth-required`, `ignore-term`, `daemonise`,
-//! `memory WORDS` (see `conversation`). Modes of a turn: see `turns`.
+//! `memory WORDS` (see `conversation`). Modes of the whole life: `deaf-ping` answers no probe,
+//! `close-stdin` closes its input with the first prompt. Modes of a turn: see `turns`.
 //! With `FAULT_LEDGER` set every prompt is appended to that file, which is in the home directory
 //! unless its path is absolute. A line that begins with `!` tells of a mistake of the client's, one
 //! with `#` of something else that it said.
@@ -39,6 +40,8 @@ static IN_TURN: AtomicBool = AtomicBool::new(false);
 /// Nothing is read any more.
 static DEAF: AtomicBool = AtomicBool::new(false);
 
+/// Between two words of a stream.
+const STREAM_GAP: Duration = Duration::from_millis(25);
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -132,7 +135,13 @@ fn listen(mode: &str, argument: Option<&str>, say: &Sender<Said>) -> ExitCode {
                 open_session(&name);
                 answer(&id, &format!("{{\"sessionId\":\"{name}\"}}"));
             }
-            Some("session/prompt") => prompted(id, &line, say),
+            Some("session/prompt") => {
+                prompted(id, &line, say);
+                if mode == "close-stdin" {
+                    close_stdin();
+                }
+            }
+            Some("_hob/ping") if mode == "deaf-ping" => {}
             Some("session/cancel") => {
                 say.send(Said::Cancel).ok();
             }
@@ -155,6 +164,15 @@ fn listen(mode: &str, argument: Option<&str>, say: &Sender<Said>) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Lives on without an input.
+fn close_stdin() -> ! {
+    let nothing = OpenOptions::new().read(true).open("/dev/null").expect("/dev/null");
+    nix::unistd::dup2_stdin(nothing).expect("stdin");
+    loop {
+        std::thread::sleep(FOR_EVER);
+    }
 }
 
 /// A prompt came: it is written down before anything else, and so is that it should not have come.

@@ -22,7 +22,7 @@ use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
-use crate::id::Generation;
+use crate::id::{Generation, TaskId};
 use crate::ports::{Agent, AgentRecord, Launched, StartFailed, TaskCard};
 
 /// Drives one agent session.
@@ -61,6 +61,8 @@ pub struct Memory {
     /// The last failure, in words, and the configuration that could not work.
     pub(super) failure: String,
     pub(super) failed_hash: Option<String>,
+    /// What was told last of a task that waits for a start.
+    pub(super) told_waiting: Option<(TaskId, String)>,
     pub(super) retry: Option<AbortHandle>,
     pub(super) restarters: Vec<RpcReplyPort<Result<(), Unwilling>>>,
     pub(super) helpers: BTreeSet<u32>,
@@ -182,6 +184,7 @@ impl Memory {
             failures: Failures::default(),
             failure: String::new(),
             failed_hash: None,
+            told_waiting: None,
             retry: None,
             restarters: Vec::new(),
             helpers: BTreeSet::new(),

@@ -110,7 +110,7 @@ impl Memory {
     }
 
     /// Whoever waits for a task hears why it is not begun.
-    pub(super) fn tell_waiting(&self, task: &TaskId, wait: Wait) {
+    pub(super) fn tell_waiting(&mut self, task: &TaskId, wait: Wait) {
         let AgentKey { chat, agent } = &self.args.key;
         let text = match wait {
             Wait::Circuit => format!(
@@ -119,6 +119,13 @@ impl Memory {
             ),
             _ => format!("{agent} could not be started and is tried again: {}", self.failure),
         };
+        let told = (task.clone(), text);
+        if self.told_waiting.as_ref() == Some(&told) {
+            // The same again and again says nothing new.
+            return;
+        }
+        let text = told.1.clone();
+        self.told_waiting = Some(told);
         let mut scope = self.scope(self.generation);
         scope.task = Some(task.clone());
         let event = Event::Notice { level: Level::Warning, text };

@@ -183,6 +183,7 @@ fn take(row: &mut AgentSessionRow, view: &LiveView) {
     row.turn = view.turn.as_ref().map(ToString::to_string);
     row.restarts = view.restarts;
     row.retry_in_ms = view.retry_in_ms;
+    (row.crashes, row.start_failures) = view.failures;
     row.busy = view.busy.words().into_iter().map(str::to_owned).collect();
     row.reason.clone_from(&view.reason);
     if let Some(context) = view.context {
@@ -235,6 +236,8 @@ mod tests {
             descendants: None,
             reason: None,
             retry_in_ms: None,
+            crashes: 0,
+            start_failures: 0,
             busy: Vec::new(),
             last_exit: None,
         }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use super::{FOR_EVER, IN_TURN, QUESTION, Said};
+use super::{FOR_EVER, IN_TURN, QUESTION, STREAM_GAP, Said};
 use super::{answer, chunk, conversation, line, noise, quoted_update, raw, refuse, session, update_of};
 
 /// What is the same for the whole life.
@@ -65,6 +65,13 @@ impl Agent {
             "flood-stdout" => loop {
                 self.text(&"flood ".repeat(32));
             },
+            "stream" => {
+                for _ in 0..argument.and_then(|n| n.parse().ok()).unwrap_or(100) {
+                    self.text("word ");
+                    std::thread::sleep(STREAM_GAP);
+                }
+                self.end(id, "end_turn");
+            }
             "half-frame" => {
                 self.text("before");
                 raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"session/up");
