@@ -56,9 +56,6 @@ impl Memory {
         let roll = self.args.ports.machine.roll();
         let gate = self.failures.fail(cause, &settings.restart, Self::now(), roll);
         self.failure = what.to_owned();
-        if cause == Cause::Configuration {
-            self.failed_hash = self.present_hash();
-        }
         let wait = waits(gate).unwrap_or(Wait::Backoff);
         After { wait, keep_warm: settings.keep_warm }
     }
@@ -71,8 +68,8 @@ impl Memory {
 
     /// What the next start has to wait for.
     pub(super) fn start_waits(&mut self) -> Option<Wait> {
-        if self.failures.is_configuration() && self.failed_hash != self.present_hash() {
-            // What could not work was changed since.
+        if self.tried_hash.is_some() && self.tried_hash != self.present_hash() {
+            // What did not work was changed since: what failed is not what would be started.
             self.failures.forgive();
         }
         waits(self.failures.gate(Self::now()))

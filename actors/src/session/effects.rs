@@ -327,7 +327,8 @@ async fn start(args: &SessionArgs, to: &ActorRef<SessionMsg>) -> Result<(), Port
         resume: record.backend_session.clone(),
         has_history: record.has_history,
     };
-    to.cast(SessionMsg::Begun(generation, Box::new(record))).ok();
+    let hash = args.ports.backend.config_hash(&key.agent, &record.cwd);
+    to.cast(SessionMsg::Begun(generation, Box::new(record), hash)).ok();
     let result = launch_in_time(args, launch, news_sink(to, generation)).await;
     record_start(args, generation, &result).await?;
     to.cast(SessionMsg::Started(generation, result)).ok();
