@@ -272,6 +272,7 @@ impl Memory {
         self.generation = generation;
         self.begun += 1;
         self.tried_hash = Some(hash);
+        self.helpers.clear();
         self.record = Some(record);
         self.resting = AgentStatus::Starting;
     }

@@ -164,7 +164,6 @@ impl Memory {
         for restarter in self.restarters.drain(..) {
             restarter.send(Ok(())).ok();
         }
-        self.know_helpers(me);
         self.present(me);
     }
 
@@ -208,19 +207,6 @@ impl Memory {
     pub(super) fn tell_ended(&self, exit: Exit, cause: EndCause, why: &str) {
         let (key, generation) = (self.args.key.clone(), self.generation);
         tell(&self.args.links.health, HealthMsg::Ended { key, generation, exit, cause, why: why.to_owned() });
-    }
-
-    /// The processes that an agent always has are no work of a turn.
-    fn know_helpers(&mut self, me: &ActorRef<SessionMsg>) {
-        self.helpers.clear();
-        let counts = self.args.ports.settings.agent(&self.args.key.agent).count_background;
-        let (true, Some(pid)) = (counts, self.pid) else { return };
-        let (machine, generation, to) = (self.args.ports.machine.clone(), self.generation, me.clone());
-        self.spawn(me, async move {
-            if let Some(Some(tree)) = machine.trees(vec![pid]).await.pop() {
-                to.cast(SessionMsg::Helpers(generation, tree.descendants)).ok();
-            }
-        });
     }
 
     // --------------------------------------------------------------------------------- requests
