@@ -62,10 +62,10 @@ fn an_agent_that_is_killed_before_it_said_anything_fails_its_task() {
 
 #[test]
 fn an_agent_that_crashes_again_and_again_is_left_alone_until_a_person_says_so() {
-    let stage = Stage::with("exit 9");
-    for state in ["interrupted"; 3] {
-        let row = stage.daemon.wait_task(&stage.submit());
-        assert_eq!(row["state"], state, "{row:#}");
+    let stage = Stage::with("well");
+    for _ in 0..3 {
+        let row = stage.daemon.wait_task(&stage.prompt("fault: exit 9"));
+        assert_eq!(row["state"], "interrupted", "{row:#}");
     }
     let waits = stage.submit();
     stage.wait_waiting(&waits, "circuit");
@@ -74,7 +74,6 @@ fn an_agent_that_crashes_again_and_again_is_left_alone_until_a_person_says_so() 
     assert!(row["last_exit"]["stderr_tail"].as_str().unwrap().contains("told to exit"), "{row:#}");
     assert_eq!(stage.moves("starting").len(), 3);
     stage.neighbour_is_well();
-    stage.reconfigure(&["well"]);
     stage.daemon.hob(&["restart", &stage.chat, FAULT]).ok();
     assert_eq!(stage.daemon.wait_task(&waits)["state"], "completed");
     stage.end();
