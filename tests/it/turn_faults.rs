@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
-use crate::support::ends::ledger;
+use crate::support::ends::{check, ledger};
+use crate::support::fault::LEDGER;
 use crate::support::stage::Stage;
 use crate::support::wait::until;
 
@@ -167,5 +168,43 @@ fn a_question_of_an_agent_that_dies_is_settled() {
     let pending = stage.daemon.rpc("permission/list", json!({"state": "pending"}));
     assert_eq!(pending, json!([]), "{question:#}");
     assert_eq!(stage.ask("hello"), "well");
+    stage.end();
+}
+
+/// What every test of this program ends with would see what it is there to see.
+#[test]
+fn a_missing_or_second_end_and_a_complaint_of_an_agent_are_found() {
+    let stage = Stage::with("well");
+    stage.ask("hello");
+    let copy = stage.daemon.root().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let (database, home) = (copy.join("hob.db"), stage.daemon.user_home());
+    let source = rusqlite::Connection::open(stage.daemon.hob_home().join("hob.db")).unwrap();
+    source.execute("VACUUM INTO ?1", [database.to_str().unwrap()]).unwrap();
+    let find = |home: &std::path::Path| std::panic::catch_unwind(|| check(&copy, home)).is_err();
+    assert!(!find(&home));
+    let kinds = ["e.type = 'turn_ended'", "e.type = 'task_state' AND e.payload ->> 'to' = 'completed'"];
+    let database = rusqlite::Connection::open(&database).unwrap();
+    for kind in kinds {
+        for change in [
+            "DELETE FROM events AS e WHERE",
+            "INSERT INTO events SELECT NULL, at, session_id, chat_id, agent, generation, task_id, turn_id, type, payload FROM events e WHERE",
+        ] {
+            database.execute_batch("BEGIN").unwrap();
+            assert!(database.execute(&format!("{change} {kind}"), []).unwrap() > 0);
+            database.execute_batch("COMMIT").unwrap();
+            assert!(find(&home), "{change} {kind}");
+            database.execute_batch("DELETE FROM events").unwrap();
+            database
+                .execute("ATTACH ?1 AS source", [stage.daemon.hob_home().join("hob.db").to_str().unwrap()])
+                .unwrap();
+            database
+                .execute_batch("INSERT INTO main.events SELECT * FROM source.events; DETACH source")
+                .unwrap();
+            assert!(!find(&home));
+        }
+    }
+    std::fs::write(copy.join(LEDGER), "\"hello\"\n! a prompt within a turn\n").unwrap();
+    assert!(find(&copy));
     stage.end();
 }
