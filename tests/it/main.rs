@@ -28,3 +28,4 @@ mod sources;
 mod storage_full;
 mod storage_start;
 mod systemd;
+mod watchdog;
