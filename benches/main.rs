@@ -19,8 +19,10 @@
 use criterion::Criterion;
 
 mod control;
+mod crowd;
 mod events;
-mod memory;
+mod recovery;
+mod start;
 mod support;
 mod turn;
 
@@ -33,8 +35,11 @@ fn main() {
     control::run(&mut criterion);
     turn::run(&mut criterion);
     events::run(&mut criterion);
-    if wanted.is_none_or(|wanted| "memory".contains(&wanted)) {
-        memory::run(if whole { memory::AGENTS } else { 5 });
+    recovery::run(&mut criterion);
+    start::run(&mut criterion, if whole { start::WHOLE } else { start::SMALL });
+    // One measurement of many things, without criterion.
+    if wanted.is_none_or(|wanted| "crowd".contains(&wanted)) {
+        crowd::run(if whole { &crowd::WHOLE } else { &crowd::SMALL });
     }
     criterion.final_summary();
 }

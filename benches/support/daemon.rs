@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::leftovers;
 use super::repo::Repo;
-use super::wait::{until, within};
+use super::wait::{PATIENCE, until, within};
 
 /// The built-in agent.
 pub const AGENT: &str = "demo";
@@ -22,10 +23,22 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// After the daemon is gone, this long until nothing of its agents is left.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 
+/// While the daemon starts, it is tried this often; a client that never rested would take the core
+/// that the daemon needs.
+const TRY_EVERY: Duration = Duration::from_micros(200);
+
 /// A running daemon.
 pub struct Daemon {
-    root: TempDir,
+    root: Rc<TempDir>,
     child: Child,
+}
+
+/// A home for daemons, one after the other.
+pub fn home_in(directory: &Path, config: &str) -> Rc<TempDir> {
+    // Short, because the path of a socket must be.
+    let root = tempfile::Builder::new().prefix("hob-").tempdir_in(directory).unwrap();
+    std::fs::write(root.path().join("config.toml"), config).unwrap();
+    Rc::new(root)
 }
 
 impl Daemon {
@@ -36,9 +49,28 @@ impl Daemon {
 
     /// The same, with its home in a directory of this one.
     pub fn start_in(directory: &Path, config: &str) -> Self {
-        // Short, because the path of a socket must be.
-        let root = tempfile::Builder::new().prefix("hob-").tempdir_in(directory).unwrap();
-        std::fs::write(root.path().join("config.toml"), config).unwrap();
+        let mut daemon = Self::spawn(home_in(directory, config));
+        until("the daemon to answer", || daemon.try_connect());
+        daemon
+    }
+
+    /// Starts one in a home that is there; also tells how long it took from its start until it
+    /// answered a call.
+    pub fn start_timed(home: &Rc<TempDir>) -> (Self, Duration) {
+        let begin = Instant::now();
+        let mut daemon = Self::spawn(Rc::clone(home));
+        let mut client = loop {
+            match daemon.try_connect() {
+                Some(client) => break client,
+                None => std::thread::sleep(TRY_EVERY),
+            }
+            assert!(begin.elapsed() < PATIENCE, "the daemon does not answer:\n{}", daemon.log());
+        };
+        client.call("daemon/hello", json!({"client": "a bench", "protocol": 1}));
+        (daemon, begin.elapsed())
+    }
+
+    fn spawn(root: Rc<TempDir>) -> Self {
         let log = File::create(root.path().join("hobd.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_hobd"))
             .arg("--exit-with-stdin")
@@ -52,13 +84,13 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut daemon = Self { root, child };
-        until("the daemon to answer", || {
-            let ended = daemon.child.try_wait().unwrap();
-            assert!(ended.is_none(), "hobd ended at its start:\n{}", daemon.log());
-            Client::connect(&daemon.socket()).ok()
-        });
-        daemon
+        Self { root, child }
+    }
+
+    fn try_connect(&mut self) -> Option<Client> {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "hobd ended at its start:\n{}", self.log());
+        Client::connect(&self.socket()).ok()
     }
 
     /// Its home.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod daemon;
 pub mod machine;
 pub mod pairs;
+pub mod processes;
 
 #[path = "../../tests/support/leftovers.rs"]
 pub mod leftovers;

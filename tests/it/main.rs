@@ -33,3 +33,4 @@ mod storage_full;
 mod storage_start;
 mod systemd;
 mod turn_faults;
+mod watchdog;
