@@ -51,6 +51,8 @@ fn old_database(path: &Path) {
         INSERT INTO events (seq, at, session_id, task_id, type, payload)
         SELECT seq, 140, 's-old', 't-old', 'text', '{\"text\":\"' || hex(randomblob(100)) || '\"}' FROM n";
     conn.execute(insert, [OLD_EVENTS]).unwrap();
+    let end = "UPDATE events SET type = 'task_state', payload = '{\"from\":\"running\",\"to\":\"completed\"}' WHERE seq = ?1";
+    conn.execute(end, [OLD_EVENTS]).unwrap();
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }
 
