@@ -55,11 +55,14 @@ fn wait_waiting(daemon: &TestDaemon, task: &str, what: &str) {
     });
 }
 
-/// The last move of an agent to `evicted`, and why.
+/// Why an agent was let go last. The journal may learn of it after the pool.
+#[track_caller]
 fn why_evicted(daemon: &TestDaemon, chat: &str) -> String {
-    let moves = daemon.events(json!({"chat": chat, "types": ["agent_state"]}));
-    let evicted = moves.iter().rfind(|event| event["to"] == "evicted");
-    evicted.and_then(|event| event["reason"].as_str()).unwrap_or_default().to_owned()
+    until("the journal to say that it was evicted", || {
+        let moves = daemon.events(json!({"chat": chat, "types": ["agent_state"]}));
+        let evicted = moves.iter().rfind(|event| event["to"] == "evicted")?;
+        Some(evicted["reason"].as_str().unwrap_or_default().to_owned())
+    })
 }
 
 #[test]

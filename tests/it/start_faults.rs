@@ -26,7 +26,8 @@ fn is_tried_again(stage: &Stage, reason: &str, stderr: &str) {
     assert_eq!(stage.moves("starting").len(), N_STARTS);
     let backoffs = stage.moves("backoff");
     assert!(backoffs.len() < N_STARTS, "{backoffs:#?}");
-    for told in backoffs.iter().chain(&stage.moves("circuit_open")) {
+    let opened = until("the journal to say that it is given up", || stage.moves("circuit_open").pop());
+    for told in backoffs.iter().chain([&opened]) {
         assert!(told["reason"].as_str().unwrap().contains(reason), "{told:#}");
     }
     assert!(row["retry_in_ms"].as_u64().is_some_and(|ms| ms > 0), "{row:#}");
@@ -208,7 +209,7 @@ fn a_failure_that_passes_costs_a_task_nothing_but_time() {
     let stage = Stage::with("exit-first 2");
     assert_eq!(stage.ask("hello"), "well");
     assert_eq!(stage.moves("starting").len(), N_STARTS);
-    assert_eq!((stage.moves("circuit_open").len(), stage.moves("idle").len()), (0, 2));
+    assert_eq!(stage.moves("circuit_open").len(), 0);
     stage.end();
 }
 
