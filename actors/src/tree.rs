@@ -147,6 +147,11 @@ impl Handle {
         Ok(restarted.map_err(NotRestarted::Unwilling))
     }
 
+    /// The configuration has changed: what waited under the old one is tried again.
+    pub fn configured(&self) {
+        tell(&self.links.dispatcher, DispatchMsg::Configured);
+    }
+
     /// A person uses an agent session: it goes last now.
     pub fn touch(&self, key: AgentKey) {
         tell(&self.links.pool, PoolMsg::Touch(key));

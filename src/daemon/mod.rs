@@ -249,6 +249,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     .await
     .context("cannot start the supervision tree")?;
     audience.attach(tree.handle());
+    door.attach(tree.handle());
 
     crash_point!("start.deaf");
     let (listener, owns_socket) = listen(paths)?;

@@ -301,5 +301,6 @@ impl Drop for TestDaemon {
             return;
         }
         self.wait_nothing_left();
+        super::ends::check(&self.hob_home(), &self.user_home());
     }
 }

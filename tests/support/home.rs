@@ -32,6 +32,11 @@ impl Setup {
         Self { root, config, model: None, path: std::env::var("PATH").unwrap_or_default() }
     }
 
+    /// The directory that the home will be in.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Adds to the configuration.
     pub fn config(mut self, toml: &str) -> Self {
         let more: toml::Table = toml.parse().unwrap();
@@ -101,6 +106,11 @@ impl Home {
         self.root().join("hob")
     }
 
+    /// `HOME`, also of the agents.
+    pub fn user_home(&self) -> PathBuf {
+        self.root().join("home")
+    }
+
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.hob_home().join("hob.sock")
@@ -127,7 +137,7 @@ impl Home {
         command
             .env_clear()
             .env("PATH", &self.path)
-            .env("HOME", self.root().join("home"))
+            .env("HOME", self.user_home())
             .env("TMPDIR", self.root().join("tmp"))
             .env("LANG", "C.UTF-8")
             .env("HOB_HOME", self.hob_home())

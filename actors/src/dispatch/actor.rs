@@ -95,6 +95,7 @@ impl Actor for Dispatcher {
             DispatchMsg::Lost { key } => desk.lost(&me, |lost| *lost == key),
             DispatchMsg::Living(keys) => desk.lost(&me, |key| !keys.contains(key)),
             DispatchMsg::PlaceFreed => desk.queue.place_freed(),
+            DispatchMsg::Configured => desk.queue.configured(),
             DispatchMsg::Waiting(reply) => {
                 reply.send(desk.queue.waiting()).ok();
             }

@@ -56,9 +56,6 @@ impl Memory {
         let roll = self.args.ports.machine.roll();
         let gate = self.failures.fail(cause, &settings.restart, Self::now(), roll);
         self.failure = what.to_owned();
-        if cause == Cause::Configuration {
-            self.failed_hash = self.present_hash();
-        }
         let wait = waits(gate).unwrap_or(Wait::Backoff);
         After { wait, keep_warm: settings.keep_warm }
     }
@@ -71,8 +68,8 @@ impl Memory {
 
     /// What the next start has to wait for.
     pub(super) fn start_waits(&mut self) -> Option<Wait> {
-        if self.failures.is_configuration() && self.failed_hash != self.present_hash() {
-            // What could not work was changed since.
+        if self.tried_hash.is_some() && self.tried_hash != self.present_hash() {
+            // What did not work was changed since: what failed is not what would be started.
             self.failures.forgive();
         }
         waits(self.failures.gate(Self::now()))
@@ -167,7 +164,6 @@ impl Memory {
         for restarter in self.restarters.drain(..) {
             restarter.send(Ok(())).ok();
         }
-        self.know_helpers(me);
         self.present(me);
     }
 
@@ -211,19 +207,6 @@ impl Memory {
     pub(super) fn tell_ended(&self, exit: Exit, cause: EndCause, why: &str) {
         let (key, generation) = (self.args.key.clone(), self.generation);
         tell(&self.args.links.health, HealthMsg::Ended { key, generation, exit, cause, why: why.to_owned() });
-    }
-
-    /// The processes that an agent always has are no work of a turn.
-    fn know_helpers(&mut self, me: &ActorRef<SessionMsg>) {
-        self.helpers.clear();
-        let counts = self.args.ports.settings.agent(&self.args.key.agent).count_background;
-        let (true, Some(pid)) = (counts, self.pid) else { return };
-        let (machine, generation, to) = (self.args.ports.machine.clone(), self.generation, me.clone());
-        self.spawn(me, async move {
-            if let Some(Some(tree)) = machine.trees(vec![pid]).await.pop() {
-                to.cast(SessionMsg::Helpers(generation, tree.descendants)).ok();
-            }
-        });
     }
 
     // --------------------------------------------------------------------------------- requests

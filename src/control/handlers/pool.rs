@@ -21,6 +21,8 @@ use crate::store::words;
 
 /// How long a list waits for the record of what the tree knows already.
 const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
+/// What is said of a task that the dispatcher has handed out.
+const STARTING: &str = "starting";
 /// What a restart may take beyond the stop and the start: the records in between.
 const RESTART_MARGIN: Duration = Duration::from_secs(30);
 
@@ -152,8 +154,9 @@ impl Now {
             if let Some(view) = self.live.iter().find(|view| is_of(&view.key, row)) {
                 take(row, view);
             }
-            let n_waiting = self.waiting.values().filter(|(key, _)| is_of(key, row)).count() as u64;
-            row.queued = row.queued.max(n_waiting);
+            // What is on its way to the agent, or there, waits no more.
+            let waits = |(key, what): &&(AgentKey, &str)| is_of(key, row) && *what != STARTING;
+            row.queued = row.queued.max(self.waiting.values().filter(waits).count() as u64);
         }
     }
 
