@@ -32,5 +32,6 @@ mod start_faults;
 mod storage_full;
 mod storage_start;
 mod systemd;
+
 mod turn_faults;
 mod watchdog;

@@ -263,7 +263,8 @@ impl Memory {
         for restarter in self.restarters.drain(..) {
             restarter.send(Err(Unwilling::Leaving)).ok();
         }
-        if self.resting == AgentStatus::Crashed && self.recorded == AgentStatus::Backoff {
+        let rested = matches!(self.recorded, AgentStatus::Backoff | AgentStatus::CircuitOpen);
+        if self.resting == AgentStatus::Crashed && rested {
             self.record_move(me, AgentStatus::Crashed, Some("nothing waits for it".into()), None);
         }
         if matches!(self.resting, AgentStatus::Starting | AgentStatus::Idle) {
