@@ -32,6 +32,5 @@ mod start_faults;
 mod storage_full;
 mod storage_start;
 mod systemd;
-
 mod turn_faults;
 mod watchdog;
