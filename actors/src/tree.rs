@@ -150,6 +150,7 @@ impl Handle {
     /// The configuration has changed: what waited under the old one is tried again.
     pub fn configured(&self) {
         tell(&self.links.dispatcher, DispatchMsg::Configured);
+        tell(&self.links.pool, PoolMsg::Configured);
     }
 
     /// A person uses an agent session: it goes last now.

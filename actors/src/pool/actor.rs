@@ -99,6 +99,7 @@ impl Actor for Pool {
                 reply.send(kept.entries.get(&key).and_then(|entry| entry.actor.clone())).ok();
             }
             PoolMsg::Touch(key) => kept.touch(&key),
+            PoolMsg::Configured => kept.tell_all(|_| true, || SessionMsg::Configured),
             PoolMsg::Judged(key, actor, willing) => kept.judged(&key, actor, willing),
             PoolMsg::Expired(keys) => kept.let_expired_go(&me, &keys),
             PoolMsg::Weighed(weights) => kept.weighed(&me, weights),
@@ -112,7 +113,9 @@ impl Actor for Pool {
                 reply.send(kept.live()).ok();
             }
             PoolMsg::CloseChat(chat, reply) => kept.close_chat(&chat, reply),
-            PoolMsg::AudienceLeft(chat) => kept.audience_left(&chat),
+            PoolMsg::AudienceLeft(chat) => {
+                kept.tell_all(|key| key.chat == chat, || SessionMsg::AudienceLeft);
+            }
             PoolMsg::StopAll(now, reply) => {
                 kept.stopping = true;
                 kept.let_go(|_| true, Leave::DaemonStops, now, reply);
@@ -373,10 +376,11 @@ impl Kept {
         });
     }
 
-    fn audience_left(&self, chat: &ChatId) {
-        for (_, entry) in self.entries.iter().filter(|(key, _)| key.chat == *chat) {
+    fn tell_all(&self, whom: impl Fn(&AgentKey) -> bool, message: impl Fn() -> SessionMsg) {
+        for (_, entry) in self.entries.iter().filter(|(key, _)| whom(key)) {
             if let Some(actor) = &entry.actor {
-                actor.cast(SessionMsg::AudienceLeft).ok();
+                // One that has ended needs no word.
+                actor.cast(message()).ok();
             }
         }
     }

@@ -62,6 +62,8 @@ pub enum PoolMsg {
     },
     /// The actor of a key, if there is one.
     Find(AgentKey, RpcReplyPort<Option<ActorRef<SessionMsg>>>),
+    /// The configuration was read again.
+    Configured,
     /// A person uses a key: it goes last now.
     Touch(AgentKey),
     /// An actor was started.

@@ -120,6 +120,7 @@ impl Actor for SessionActor {
             }
             SessionMsg::Ill { .. } => {}
             SessionMsg::Present => memory.present(&me),
+            SessionMsg::Configured => memory.configured(&me),
             SessionMsg::Rested => memory.rested(&me),
             SessionMsg::Watch(turn) => memory.watch_turn(&me, &turn),
             SessionMsg::Answer(answer, reply) => memory.answer(&me, answer, reply),

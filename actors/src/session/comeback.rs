@@ -129,6 +129,14 @@ impl Memory {
         self.args.ports.store.append(NewEvent { scope: Arc::new(scope), event }, Permit::free());
     }
 
+    /// Another configuration ends the wait, where the one that failed is not the one that would be
+    /// started.
+    pub(super) fn configured(&mut self, me: &ActorRef<SessionMsg>) {
+        if self.retry.is_some() && self.machine.backend == Backend::Down && self.start_waits().is_none() {
+            self.rested(me);
+        }
+    }
+
     /// A start may be made again: by whoever has a task for it, or at once to keep it warm.
     pub(super) fn rested(&mut self, me: &ActorRef<SessionMsg>) {
         self.retry = None;

@@ -84,6 +84,8 @@ pub enum SessionMsg {
     },
     /// The health actor is new: tell it what runs here.
     Present,
+    /// The configuration was read again: what could not work may work now.
+    Configured,
     /// The wait after a failure is over.
     Rested,
     /// Time to look whether the turn makes progress.

@@ -100,3 +100,20 @@ async fn a_configuration_that_changed_during_a_start_is_not_blamed_for_its_failu
     assert_eq!(ended(&world, &second).await, TaskState::Completed);
     assert!(since.elapsed() < Duration::from_secs(60), "long before the cool-down is over");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_configuration_closes_the_circuit_though_nothing_waits_for_it() {
+    let (world, tree) = stage(Script::default()).await;
+    world.script().start_fails = Some("no such program".into());
+    world.script().fails_for_good = true;
+    let task = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Failed);
+    let key = AgentKey::new("c-1", "demo");
+    let refused = tree.handle().admit(key.clone(), true).await.expect("the pool answers");
+    assert!(refused.is_err(), "who is not to wait is refused");
+    world.script().start_fails = None;
+    world.script().config_hash = "mended".into();
+    tree.handle().configured();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(tree.handle().admit(key, true).await.expect("the pool answers"), Ok(()));
+}
