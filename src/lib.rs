@@ -2,6 +2,9 @@
 //!
 //! The core is the package `hob-actors`. The only place where all parts meet is [`daemon`].
 
+#[macro_use]
+mod crash;
+
 pub mod backend;
 pub mod cli;
 pub mod config;

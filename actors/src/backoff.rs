@@ -47,16 +47,10 @@ pub struct Failures {
     recent: VecDeque<Instant>,
     /// Starts that failed since one came through.
     in_row: usize,
-    closed: Option<Closed>,
+    /// No start before then.
+    closed: Option<Gate>,
     crashes: u64,
     start_failures: u64,
-}
-
-/// No start before then.
-#[derive(Debug, Clone, Copy)]
-struct Closed {
-    gate: Gate,
-    cause: Cause,
 }
 
 impl Failures {
@@ -87,13 +81,13 @@ impl Failures {
         } else {
             Gate::Backoff { until: now + ceiling(rules, n_failures).mul_f64(roll.clamp(0.0, 1.0)) }
         };
-        self.closed = Some(Closed { gate, cause });
+        self.closed = Some(gate);
         gate
     }
 
     /// Whether a start may be made at `now`.
     pub fn gate(&self, now: Instant) -> Gate {
-        match self.closed.map(|closed| closed.gate) {
+        match self.closed {
             Some(gate @ (Gate::Backoff { until } | Gate::Circuit { until })) if now < until => gate,
             _ => Gate::Open,
         }
@@ -110,18 +104,13 @@ impl Failures {
         *self = Self { crashes: self.crashes, start_failures: self.start_failures, ..Self::default() };
     }
 
-    /// The last failure was one that another configuration may cure.
-    pub fn is_configuration(&self) -> bool {
-        self.closed.is_some_and(|closed| closed.cause == Cause::Configuration)
-    }
-
     /// Crashes and failed starts, ever.
     pub fn totals(&self) -> (u64, u64) {
         (self.crashes, self.start_failures)
     }
 
     fn is_circuit(&self) -> bool {
-        self.closed.is_some_and(|closed| matches!(closed.gate, Gate::Circuit { .. }))
+        matches!(self.closed, Some(Gate::Circuit { .. }))
     }
 }
 
@@ -223,7 +212,6 @@ mod tests {
         let mut failures = Failures::default();
         let now = Instant::now();
         failures.fail(Cause::Configuration, &RULES, now, 1.0);
-        assert!(failures.is_configuration());
         failures.forgive();
         assert_eq!((failures.gate(now), failures.totals()), (Gate::Open, (0, 1)));
     }

@@ -17,6 +17,7 @@ pub mod health;
 pub mod id;
 pub mod links;
 pub mod machine;
+pub mod mutant;
 mod persist;
 pub mod pool;
 mod port_error;

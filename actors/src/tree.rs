@@ -101,6 +101,12 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Where the static actors are, for tests that end one.
+    #[cfg(feature = "fake")]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Whether a task for `key` may be accepted; with `no_wait`, only if it need not wait.
     pub async fn admit(&self, key: AgentKey, no_wait: bool) -> Result<Result<(), Refusal>, TreeError> {
         ask("pool", &self.links.pool, |reply| PoolMsg::Admit { key, no_wait, reply }).await
@@ -139,6 +145,11 @@ impl Handle {
         let restart = |reply| SessionMsg::Restart(force, reply);
         let restarted = ask_actor("session", &actor, restart, limit).await?;
         Ok(restarted.map_err(NotRestarted::Unwilling))
+    }
+
+    /// The configuration has changed: what waited under the old one is tried again.
+    pub fn configured(&self) {
+        tell(&self.links.dispatcher, DispatchMsg::Configured);
     }
 
     /// A person uses an agent session: it goes last now.

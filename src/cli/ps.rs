@@ -11,7 +11,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::follow::{Follower, Patience};
 use super::link::Link;
-use super::render::{duration, or_nothing, size, table};
+use super::render::{duration, one_line, or_nothing, size, table};
 use crate::control::wire::AgentSessionRow;
 
 /// How long a burst of changes is gathered before the table is drawn again.
@@ -19,6 +19,9 @@ const GATHER: Duration = Duration::from_millis(100);
 
 /// How often the table is drawn on a terminal although nothing changed: idle time and memory do.
 const REDRAW: Duration = Duration::from_secs(2);
+
+/// The longest reason that is shown, in characters; `--json` has all of it.
+const REASON_WIDTH_MAX: usize = 400;
 
 /// Clears a terminal from its upper left corner.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -112,7 +115,19 @@ pub fn render(rows: &[AgentSessionRow], all: bool) -> String {
         }
         row
     };
-    table(&header, &[], rows.iter().map(row).collect())
+    let mut shown = table(&header, &[], rows.iter().map(row).collect());
+    for agent in rows {
+        shown.push_str(&why(agent));
+    }
+    shown
+}
+
+/// Why an agent session is not started, where there is something to say.
+fn why(agent: &AgentSessionRow) -> String {
+    let Some(reason) = agent.reason.as_deref().filter(|_| agent.pid.is_none()) else { return String::new() };
+    let next = agent.retry_in_ms.map(|ms| format!(" (next start in {})", duration(ms))).unwrap_or_default();
+    let reason = one_line(reason, REASON_WIDTH_MAX);
+    format!("{} {} is in {}{next}: {reason}\n", agent.chat, agent.agent, agent.status)
 }
 
 #[cfg(test)]
@@ -143,6 +158,8 @@ pub(super) mod tests {
             descendants: None,
             reason: None,
             retry_in_ms: None,
+            crashes: 0,
+            start_failures: 0,
             busy: Vec::new(),
             last_exit: None,
         }
@@ -173,6 +190,8 @@ pub(super) mod tests {
             descendants: None,
             reason: None,
             retry_in_ms: None,
+            crashes: 0,
+            start_failures: 0,
             busy: Vec::new(),
             context: None,
             last_exit: Some(exit),

@@ -201,6 +201,12 @@ pub struct AgentSessionRow {
     /// Until it may be started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,
+    /// Crashes since its actor began.
+    #[serde(default)]
+    pub crashes: u64,
+    /// Failed starts since its actor began.
+    #[serde(default)]
+    pub start_failures: u64,
     /// What keeps it from being evicted: `turn dispatched permission pinned starting background`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub busy: Vec<String>,

@@ -1,7 +1,9 @@
 //! What the control socket may ask of the daemon itself: to stop, and to read its configuration.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hob_actors::tree;
 use tokio::sync::mpsc;
 
 use super::DaemonOptions;
@@ -25,8 +27,9 @@ pub(super) type Requests = mpsc::UnboundedReceiver<ShutdownRequest>;
 pub struct DaemonControl {
     requests: mpsc::UnboundedSender<ShutdownRequest>,
     config: SharedConfig,
+    tree: Arc<OnceLock<tree::Handle>>,
     paths: Paths,
-    env: std::sync::Arc<std::collections::BTreeMap<String, String>>,
+    env: Arc<std::collections::BTreeMap<String, String>>,
 }
 
 /// Makes the door of a daemon.
@@ -35,8 +38,9 @@ pub(super) fn open(options: &DaemonOptions) -> (DaemonControl, Requests) {
     let door = DaemonControl {
         requests,
         config: SharedConfig::new(options.config.clone()),
+        tree: Arc::default(),
         paths: options.paths.clone(),
-        env: std::sync::Arc::new(options.env.clone()),
+        env: Arc::new(options.env.clone()),
     };
     (door, receiver)
 }
@@ -60,7 +64,16 @@ impl DaemonControl {
             loaded.unwrap_or_else(|panic| Err(ConfigError::unreadable(&self.paths.config, panic)))?;
         let changed = self.config.replace(loaded.config);
         tracing::info!(?changed, "configuration read again");
+        if let Some(tree) = self.tree.get() {
+            tree.configured();
+        }
         Ok(changed)
+    }
+
+    /// The tree is there: it is told of every change.
+    pub(super) fn attach(&self, tree: tree::Handle) {
+        // Once for each daemon; a second one would be the same.
+        self.tree.set(tree).ok();
     }
 
     /// What the person configured.

@@ -7,9 +7,19 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tokio::time::{Instant, sleep};
+
+/// How long a lock is waited for that is held and whose holder is dead.
+const LET_GO_TIME_MAX: Duration = Duration::from_secs(2);
+/// Between two attempts.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Another daemon holds the state directory.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +31,14 @@ pub struct Held {
     pub pid: String,
 }
 
+impl Held {
+    /// There is no such process any more.
+    fn is_dead(&self) -> bool {
+        let pid = self.pid.parse().ok().filter(|pid| *pid > 0).map(Pid::from_raw);
+        pid.is_some_and(|pid| kill(pid, None) == Err(Errno::ESRCH))
+    }
+}
+
 /// The lock of a state directory. Dropping it lets go.
 #[derive(Debug)]
 pub struct HomeLock {
@@ -29,6 +47,23 @@ pub struct HomeLock {
 }
 
 impl HomeLock {
+    /// Takes the lock, and waits a moment where only the dead hold it: a process that a daemon was
+    /// starting when it was killed has its descriptors until it executes its own program.
+    ///
+    /// # Errors
+    /// [`Held`] where another daemon has it.
+    pub async fn take_over(lock: &Path, socket: &Path) -> anyhow::Result<Self> {
+        let until = Instant::now() + LET_GO_TIME_MAX;
+        loop {
+            match Self::take(lock, socket) {
+                Err(error) if error.downcast_ref().is_some_and(Held::is_dead) && Instant::now() < until => {
+                    sleep(LOOK_EVERY).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
     /// Takes the lock and writes down who holds it.
     ///
     /// # Errors
@@ -50,7 +85,7 @@ impl HomeLock {
                 written.with_context(|| format!("cannot write {}", lock.display()))?;
                 Ok(Self { _file: file })
             }
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            Err((mut file, Errno::EWOULDBLOCK)) => {
                 let mut text = String::new();
                 file.read_to_string(&mut text).ok();
                 let pid = text.lines().next().unwrap_or("unknown").to_owned();
@@ -77,5 +112,19 @@ mod tests {
         assert_eq!(held.pid, std::process::id().to_string());
         drop(first);
         HomeLock::take(&path, Path::new("/run/other.sock")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_only_the_dead_hold_is_waited_for_and_what_a_daemon_holds_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, socket) = (dir.path().join("hob.lock"), Path::new("/run/hob.sock"));
+        let first = HomeLock::take(&path, socket).unwrap();
+        let error = HomeLock::take_over(&path, socket).await.unwrap_err();
+        assert!(!error.downcast_ref::<Held>().unwrap().is_dead());
+        // No process has so high a number.
+        std::fs::write(&path, format!("{}\n/run/hob.sock\n", i32::MAX)).unwrap();
+        assert!(HomeLock::take(&path, socket).unwrap_err().downcast_ref::<Held>().unwrap().is_dead());
+        let (taken, ()) = tokio::join!(HomeLock::take_over(&path, socket), async { drop(first) });
+        taken.unwrap();
     }
 }

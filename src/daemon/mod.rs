@@ -186,7 +186,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let paths = options.paths.clone();
     make_dirs(&paths)?;
     // Taken before anything is opened or swept: one daemon per state directory.
-    let lock = HomeLock::take(&paths.lock, &paths.socket)?;
+    let lock = HomeLock::take_over(&paths.lock, &paths.socket).await?;
     if !options.debug {
         crate::sys::set_undumpable();
     }
@@ -211,8 +211,11 @@ fn make_dirs(paths: &Paths) -> anyhow::Result<()> {
 }
 
 async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<Parts> {
+    #[cfg(feature = "campaign")]
+    hob_actors::mutant::hear_old_generations(mutant!("no_generation_check"));
     let paths = &options.paths;
     let store = open_store(paths).await?;
+    crash_point!("start.opened");
     let settled =
         store.settle("the daemon ended while it ran").await.context("cannot settle what ran before")?;
     tracing::info!(?settled, "settled what ran before");
@@ -225,7 +228,9 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     })
     .await
     .context("cannot start the spawner")?;
-    let swept = spawner.sweep().await;
+    crash_point!("start.unswept");
+    let swept = if mutant!("no_sweep") { Default::default() } else { spawner.sweep().await };
+    crash_point!("start.swept");
     tracing::info!(ended = swept.ended.len(), unreadable = swept.unreadable.len(), "swept");
 
     let root = config.current().worktrees.root.clone().unwrap_or_else(|| paths.worktrees.clone());
@@ -244,8 +249,11 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     .await
     .context("cannot start the supervision tree")?;
     audience.attach(tree.handle());
+    door.attach(tree.handle());
 
+    crash_point!("start.deaf");
     let (listener, owns_socket) = listen(paths)?;
+    crash_point!("start.listening");
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
     let services = Arc::new(Services {
         store: store.clone(),
@@ -296,6 +304,7 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
     tracing::info!(?why, "stopping");
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     parts.stopping.cancel();
+    crash_point!("stop.refusing");
     let mut now = why.now;
     if let Some(limit) = why.drain {
         tokio::select! {
@@ -313,10 +322,14 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
             () = wait::hurried(requests), if !now => parts.tree.stop(true).await,
         }
     }
+    crash_point!("stop.let_go");
     parts.stopped.cancel();
     parts.server.await.ok();
+    crash_point!("stop.deaf");
     parts.spawner.close().await;
+    crash_point!("stop.gone");
     let closed = parts.store.close().await;
+    crash_point!("stop.closed");
     tracing::info!("stopped");
     match why.failure {
         // A database that failed cannot be closed well, and that is not the news.

@@ -256,9 +256,10 @@ pub(super) fn close_all(tx: &mut Tx<'_>, chat: &str, why: &str) -> Result<u64> {
     )
 }
 
-/// What had a process, or was about to get one, has none any more.
+/// What had a process, or was about to get one, has none any more; and of what failed too often the
+/// count has gone with the daemon.
 pub(super) fn settle(tx: &mut Tx<'_>, why: &str) -> Result<u64> {
-    let condition = "?1 = '' AND status IN ('starting', 'idle', 'busy', 'backoff')";
+    let condition = "?1 = '' AND status IN ('starting', 'idle', 'busy', 'backoff', 'circuit_open')";
     move_where(tx, condition, "", AgentStatus::Crashed, why)
 }
 

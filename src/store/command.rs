@@ -93,6 +93,7 @@ where
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Severity> {
         let Some(call) = self.call.take() else { return Ok(()) };
         let result = call(tx).map_err(|error| error.while_trying_to(self.action));
+        crash_point!("uncommitted", self.action);
         let verdict = result.as_ref().map(|_| ()).map_err(severity);
         self.result = Some(result);
         verdict
@@ -103,6 +104,7 @@ where
     }
 
     fn answer(self: Box<Self>) {
+        crash_point!("committed", self.action);
         let result = self.result.unwrap_or(Err(StoreError::Closed));
         // A caller who went away no longer wants to know.
         self.reply.send(result).ok();

@@ -252,6 +252,8 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentSessionRow> {
         descendants: None,
         reason: None,
         retry_in_ms: None,
+        crashes: 0,
+        start_failures: 0,
         busy: Vec::new(),
         last_exit: exit(row)?,
     })

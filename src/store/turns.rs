@@ -145,6 +145,10 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &TaskRef, ending: &Ending<'_>) -> Resul
     if let Some(open) = &open {
         permissions::settle_turn(tx, task, &open.id)?;
         end_open_turn(tx, task, open, ending)?;
+        if mutant!("two_transactions") {
+            tx.conn.execute_batch("COMMIT; BEGIN IMMEDIATE; SAVEPOINT command")?;
+            crash_point!("turn.ended_alone");
+        }
     }
     let to = TaskState::from(ending.outcome);
     sql::run(

@@ -234,14 +234,10 @@ impl Writer {
         let probed = if probe { self.probe() } else { Ok(()) };
         match probed.and_then(|()| self.transaction(durable || reserve, &mut done)) {
             Ok(()) => {
-                self.head.send_if_modified(|head| {
-                    std::mem::replace(head, self.line.newest()) != self.line.newest()
-                });
-                for command in done {
-                    if let Command::Run(job) = command {
-                        job.answer();
-                    }
-                }
+                crash_point!("batch.committed");
+                self.publish();
+                crash_point!("batch.published");
+                answer(&mut done);
                 Ok(())
             }
             Err(error) => {
@@ -283,7 +279,19 @@ impl Writer {
                 Command::Close(_) => {}
             }
         }
+        if mutant!("publish_before_commit") {
+            self.publish();
+        }
+        if mutant!("answer_before_commit") {
+            answer(done);
+        }
+        crash_point!("batch.uncommitted");
         self.execute("COMMIT")
+    }
+
+    /// Tells the readers of the journal how far it goes now.
+    fn publish(&self) {
+        self.head.send_if_modified(|head| std::mem::replace(head, self.line.newest()) != self.line.newest());
     }
 
     /// SQLite knows a full disk by one errno, and a file system that was made read-only by none.
@@ -334,5 +342,14 @@ impl Writer {
     fn execute(&self, sql: &str) -> Result<()> {
         self.conn.prepare_cached(sql)?.execute([])?;
         Ok(())
+    }
+}
+
+/// Answers whoever waits, and gives the room of streamed events back.
+fn answer(done: &mut Vec<Command>) {
+    for command in done.drain(..) {
+        if let Command::Run(job) = command {
+            job.answer();
+        }
     }
 }

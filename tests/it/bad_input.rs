@@ -170,7 +170,8 @@ fn a_bad_configuration_does_not_replace_a_good_one() {
     daemon.hob(&["reload"]).exit(78).says(&["nonsense"]);
     let limits = daemon.rpc("daemon/status", json!({}))["limits"].clone();
     assert_eq!(limits["max_live"], 1, "{limits:#}");
-    daemon.write_config("[pool]\nmax_live = 2\n");
+    // As it was set up, but for one key.
+    daemon.write_config("[pool]\nmin_available = \"0B\"\nmax_live = 2\n");
     let changed = daemon.rpc("daemon/reload", json!({}));
     assert_eq!(changed["changed"], json!(["pool.max_live"]));
     assert_eq!(daemon.rpc("daemon/status", json!({}))["limits"]["max_live"], 2);

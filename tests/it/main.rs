@@ -21,9 +21,17 @@ mod daemon_place;
 mod daemon_signals;
 mod demo;
 mod faults;
+mod health;
+mod ladder;
+mod pool;
 mod real;
+mod running_faults;
 mod scripted_model;
 mod sources;
+mod start_faults;
 mod storage_full;
 mod storage_start;
 mod systemd;
+
+mod turn_faults;
+mod watchdog;

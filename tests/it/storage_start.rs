@@ -50,7 +50,10 @@ fn old_database(path: &Path) {
     let insert = "WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < ?1)
         INSERT INTO events (seq, at, session_id, task_id, type, payload)
         SELECT seq, 140, 's-old', 't-old', 'text', '{\"text\":\"' || hex(randomblob(100)) || '\"}' FROM n";
-    conn.execute(insert, [OLD_EVENTS]).unwrap();
+    conn.execute(insert, [OLD_EVENTS - 1]).unwrap();
+    let end = "INSERT INTO events (seq, at, session_id, task_id, type, payload)
+        VALUES (?1, 150, 's-old', 't-old', 'task_state', '{\"from\":\"running\",\"to\":\"completed\"}')";
+    conn.execute(end, [OLD_EVENTS]).unwrap();
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }
 

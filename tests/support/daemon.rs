@@ -262,6 +262,12 @@ pub fn kill(pid: u32) {
     nix::sys::signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
 }
 
+/// Sends SIGSTOP: it lives, and does nothing any more.
+pub fn suspend(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+}
+
 impl Drop for TestDaemon {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
@@ -295,5 +301,6 @@ impl Drop for TestDaemon {
             return;
         }
         self.wait_nothing_left();
+        super::ends::check(&self.hob_home(), &self.user_home());
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Where it writes down the prompts that it got: in the home directory.
+pub const LEDGER: &str = "fault-ledger";
+
 /// What goes into `[agents.NAME]` for an agent that is started with these arguments.
 pub fn config(arguments: &[&str]) -> toml::Table {
     let mut command = vec![program().to_str().unwrap().to_owned()];
@@ -9,6 +12,8 @@ pub fn config(arguments: &[&str]) -> toml::Table {
     let mut table = toml::Table::new();
     table.insert("backend".into(), "acp".into());
     table.insert("command".into(), command.into());
+    let env = toml::Table::from_iter([("FAULT_LEDGER".to_owned(), LEDGER.into())]);
+    table.insert("env".into(), toml::Value::Table(env));
     table
 }
 

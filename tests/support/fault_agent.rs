@@ -2,24 +2,46 @@
 //! what is tested and in what tests it alike.
 //!
 //! `fault-agent MODE [ARGUMENT]…`; a prompt with the words `fault: MODE` overrides the mode for that
-//! turn. Modes of the start: `exit-at-once [CODE]`, `hang-initialize`, `exit-in-initialize [CODE]`,
-//! `wrong-version [N]`, `auth-required`, `ignore-term`, `daemonise`. Modes of a turn: see `turn`.
-//! With `FAULT_LEDGER` set every prompt is appended to that file.
+//! turn. Modes of the start: `exit-at-once [CODE]`, `exit-first N` (so many starts fail), `hang-initialize`,
+//! `exit-in-initialize [CODE]`, `wrong-version [N]`, `auth-required`, `ignore-term`, `daemonise`,
+//! `memory WORDS` (see `conversation`). Modes of the whole life: `deaf-ping` answers no probe,
+//! `close-stdin` closes its input with the first prompt. Modes of a turn: see `turns`.
+//! With `FAULT_LEDGER` set every prompt is appended to that file, which is in the home directory
+//! unless its path is absolute. A line that begins with `!` tells of a mistake of the client's, one
+//! with `#` of something else that it said.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, which has to end badly")]
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// One piece of what is written without end.
-const PIECE_BYTES: usize = 64 * 1024;
-/// A line that nobody should hold.
-const LONG_LINE_BYTES: usize = 100 * 1024 * 1024;
-/// What floods stderr, in all.
-const STDERR_BYTES: usize = 64 * 1024 * 1024;
+#[path = "fault_agent/conversation.rs"]
+mod conversation;
+#[path = "fault_agent/noise.rs"]
+mod noise;
+#[path = "fault_agent/turns.rs"]
+mod turns;
+
+use turns::Agent;
+
+/// The id of the question that `ask` asks.
+const QUESTION: &str = "\"q-1\"";
+
+/// The conversation that it is in.
+static SESSION: Mutex<String> = Mutex::new(String::new());
+/// A prompt was sent and not answered yet.
+static IN_TURN: AtomicBool = AtomicBool::new(false);
+/// Nothing is read any more.
+static DEAF: AtomicBool = AtomicBool::new(false);
+
+/// Between two words of a stream.
+const STREAM_GAP: Duration = Duration::from_millis(25);
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -27,14 +49,7 @@ const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 enum Said {
     Prompt { id: String, text: String },
     Cancel,
-}
-
-/// What is the same for the whole life.
-struct Agent {
-    mode: String,
-    argument: Option<String>,
-    session: String,
-    said: Receiver<Said>,
+    Answer(String),
 }
 
 fn main() -> ExitCode {
@@ -45,15 +60,39 @@ fn main() -> ExitCode {
         eprintln!("fault-agent: told to exit at once");
         return code(argument.as_deref(), 1);
     }
+    if mode == "exit-first" && another_start() <= argument.as_deref().map_or(1, |n| n.parse().unwrap_or(1)) {
+        eprintln!("fault-agent: not yet");
+        return code(None, 1);
+    }
     if mode == "ignore-term" || mode == "daemonise" {
         ignore_term(&mode);
         return ExitCode::SUCCESS;
     }
     let (say, said) = channel();
-    let session = format!("fault-{}", std::process::id());
-    let agent = Agent { mode: mode.clone(), argument: argument.clone(), session: session.clone(), said };
+    let agent = Agent::new(&mode, argument.as_deref(), said);
     std::thread::spawn(move || agent.turns());
-    listen(&mode, argument.as_deref(), &session, &say)
+    listen(&mode, argument.as_deref(), &say)
+}
+
+/// The directory that outlives the process.
+fn home() -> PathBuf {
+    std::env::var_os("HOME").map(PathBuf::from).expect("a home directory")
+}
+
+/// The how-manieth start this is, from 1.
+fn another_start() -> usize {
+    let path = home().join("fault-starts");
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).expect("the starts");
+    writeln!(file, "{}", std::process::id()).expect("the starts");
+    std::fs::read_to_string(path).map_or(1, |text| text.lines().count())
+}
+
+fn session() -> String {
+    SESSION.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn open_session(name: &str) {
+    name.clone_into(&mut SESSION.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn code(argument: Option<&str>, default: u8) -> ExitCode {
@@ -71,44 +110,98 @@ fn ignore_term(mode: &str) {
 }
 
 /// Reads the client's lines and answers what is no prompt, until the input ends.
-fn listen(mode: &str, argument: Option<&str>, session: &str, say: &Sender<Said>) -> ExitCode {
+fn listen(mode: &str, argument: Option<&str>, say: &Sender<Said>) -> ExitCode {
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         let id = member(&line, "id").unwrap_or_else(|| "null".to_owned());
-        match member(&line, "method").as_deref() {
-            Some("\"initialize\"") => match mode {
+        let method = member(&line, "method");
+        match method.as_deref().map(|method| method.trim_matches('"')) {
+            Some("initialize") => match mode {
                 "hang-initialize" => {}
                 "exit-in-initialize" => {
                     eprintln!("fault-agent: told to exit in initialize");
                     return code(argument, 3);
                 }
                 "wrong-version" => {
-                    answer(&id, &format!("{{\"protocolVersion\":{}}}", argument.unwrap_or("99")))
+                    answer(&id, &format!("{{\"protocolVersion\":{}}}", argument.unwrap_or("99")));
                 }
-                _ => answer(&id, HELLO),
+                _ => answer(&id, &hello(mode, argument)),
             },
-            Some("\"session/new\"") if mode == "auth-required" => {
+            Some("session/new") if mode == "auth-required" => {
                 refuse(&id, -32000, "Authentication required");
             }
-            Some("\"session/new\"") => answer(&id, &format!("{{\"sessionId\":\"{session}\"}}")),
-            Some("\"session/prompt\"") => {
-                let text = member(&line, "text").unwrap_or_default();
-                note(&text);
-                say.send(Said::Prompt { id, text }).ok();
+            Some("session/new") => {
+                let name = format!("fault-{}", std::process::id());
+                open_session(&name);
+                answer(&id, &format!("{{\"sessionId\":\"{name}\"}}"));
             }
-            Some("\"session/cancel\"") => {
+            Some("session/prompt") => {
+                prompted(id, &line, say);
+                if mode == "close-stdin" {
+                    close_stdin();
+                }
+            }
+            Some("_hob/ping") if mode == "deaf-ping" => {}
+            Some("session/cancel") => {
                 say.send(Said::Cancel).ok();
             }
-            // An answer of the client.
+            Some(method @ ("session/load" | "session/resume" | "session/list")) if mode == "memory" => {
+                if let Some(name) = conversation::take_up(method, argument, &id, &line) {
+                    open_session(&name);
+                }
+            }
+            None if id == QUESTION => {
+                let chosen = member(&line, "optionId").unwrap_or_else(|| "\"cancelled\"".to_owned());
+                note(&format!("# answer {chosen}"));
+                say.send(Said::Answer(chosen.trim_matches('"').to_owned())).ok();
+            }
+            // An answer to nothing.
             None => {}
             Some(_) => refuse(&id, -32601, "unknown method"),
+        }
+        while DEAF.load(Ordering::SeqCst) {
+            std::thread::sleep(FOR_EVER);
         }
     }
     ExitCode::SUCCESS
 }
 
-const HELLO: &str = "{\"protocolVersion\":1,\"agentInfo\":{\"name\":\"fault-agent\",\"version\":\"0\"},\
-    \"agentCapabilities\":{},\"authMethods\":[{\"id\":\"fault-login\",\"name\":\"Log in\"}]}";
+/// Lives on without an input.
+fn close_stdin() -> ! {
+    let nothing = OpenOptions::new().read(true).open("/dev/null").expect("/dev/null");
+    nix::unistd::dup2_stdin(nothing).expect("stdin");
+    loop {
+        std::thread::sleep(FOR_EVER);
+    }
+}
+
+/// A prompt came: it is written down before anything else, and so is that it should not have come.
+fn prompted(id: String, line: &str, say: &Sender<Said>) {
+    let text = member(line, "text").unwrap_or_default();
+    note(&text);
+    if IN_TURN.swap(true, Ordering::SeqCst) {
+        note("! a prompt within a turn");
+    }
+    if conversation::is_replaying() {
+        note("! a prompt while a conversation was read back");
+    }
+    if member(line, "sessionId").unwrap_or_default().trim_matches('"') != session() {
+        note("! a prompt for another conversation");
+    }
+    conversation::remember(&session(), &text);
+    // From here on nothing is read: not even a cancel.
+    let deaf = ["fault: deaf", "fault: well-and-deaf"].iter().any(|words| text.contains(words));
+    DEAF.store(deaf, Ordering::SeqCst);
+    say.send(Said::Prompt { id, text }).ok();
+}
+
+fn hello(mode: &str, argument: Option<&str>) -> String {
+    let able = if mode == "memory" { conversation::capabilities(argument) } else { "{}".to_owned() };
+    format!(
+        "{{\"protocolVersion\":1,\"agentInfo\":{{\"name\":\"fault-agent\",\"version\":\"0\"}},\
+         \"agentCapabilities\":{able},\"authMethods\":[{{\"id\":\"fault-login\",\"name\":\"Log in\"}}]}}"
+    )
+}
 
 /// The value of the first member of that name: a string with its quotes, or a number. Enough for
 /// the lines that hob writes, and no more.
@@ -132,8 +225,9 @@ fn member(line: &str, name: &str) -> Option<String> {
 /// Remembers a prompt beyond the end of the process.
 fn note(text: &str) {
     if let Ok(path) = std::env::var("FAULT_LEDGER") {
+        let path = home().join(path);
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the ledger");
-        writeln!(file, "{text}").expect("the ledger");
+        file.write_all(format!("{text}\n").as_bytes()).expect("the ledger");
     }
 }
 
@@ -159,150 +253,17 @@ fn refuse(id: &str, code: i32, message: &str) {
     ));
 }
 
-impl Agent {
-    fn update(&self, update: &str) {
-        let session = &self.session;
-        line(&format!(
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":{{\"sessionId\":\"{session}\",\"update\":{update}}}}}"
-        ));
-    }
-
-    fn text(&self, text: &str) {
-        self.update(&format!(
-            "{{\"sessionUpdate\":\"agent_message_chunk\",\"content\":{{\"type\":\"text\",\"text\":\"{text}\"}}}}"
-        ));
-    }
-
-    fn end(&self, id: &str, stop_reason: &str) {
-        answer(id, &format!("{{\"stopReason\":\"{stop_reason}\"}}"));
-    }
-
-    fn turns(&self) {
-        while let Ok(said) = self.said.recv() {
-            if let Said::Prompt { id, text } = said {
-                let asked = text.split_once("fault: ").map(|(_, rest)| rest.trim_end_matches('"').to_owned());
-                let mode = asked.unwrap_or_else(|| self.mode.clone());
-                let mut words = mode.split_whitespace();
-                let (mode, argument) = (words.next().unwrap_or_default(), words.next());
-                self.turn(mode, argument.or(self.argument.as_deref()), &id);
-            }
-        }
-    }
-
-    fn turn(&self, mode: &str, argument: Option<&str>, id: &str) {
-        match mode {
-            "garbage" | "invalid-utf8" | "long-line" | "batch" | "flood-stderr" => {
-                self.text("before ");
-                noise(mode);
-                self.text("after");
-                self.end(id, "end_turn");
-            }
-            "garbage-flood" => loop {
-                line(&"no JSON at all ".repeat(16));
-            },
-            "flood-stdout" => loop {
-                self.text(&"flood ".repeat(32));
-            },
-            "half-frame" => {
-                self.text("before");
-                raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"session/up");
-                std::process::exit(0);
-            }
-            "exit" => {
-                self.text("before");
-                eprintln!("fault-agent: told to exit");
-                std::process::exit(argument.and_then(|code| code.parse().ok()).unwrap_or(1));
-            }
-            "close-stdout" => {
-                self.text("before");
-                self.close_stdout();
-            }
-            "held-stdout" => {
-                self.text("before");
-                // The grandchild holds our output open after we are gone.
-                let held = Command::new("/bin/sh").args(["-c", "sleep 1000"]).stdin(Stdio::null()).spawn();
-                drop(held);
-                std::process::exit(0);
-            }
-            "late-updates" => {
-                self.text("in time");
-                self.end(id, "end_turn");
-                self.text("too late");
-            }
-            "unknown-stop-reason" => {
-                self.text("odd");
-                self.end(id, "bored");
-            }
-            "unknown-update" => {
-                self.update("{\"sessionUpdate\":\"from_the_future\",\"answer\":42}");
-                self.text("known");
-                self.end(id, "end_turn");
-            }
-            _ => self.turn_and_cancel(mode, id),
-        }
-    }
-
-    /// What is wrong with the answer to a cancel; without any, a turn that is well.
-    fn turn_and_cancel(&self, mode: &str, id: &str) {
-        match mode {
-            "never-answer" => {
-                self.text("before");
-                std::thread::sleep(FOR_EVER);
-            }
-            "cancel-end-turn" => {
-                self.wait_for_cancel();
-                self.end(id, "end_turn");
-            }
-            "cancel-error" => {
-                self.wait_for_cancel();
-                refuse(id, -32603, "Request was aborted.");
-            }
-            "lose-first-cancel" => {
-                self.wait_for_cancel();
-                self.wait_for_cancel();
-                self.end(id, "cancelled");
-            }
-            _ => {
-                self.text("well");
-                self.end(id, "end_turn");
-            }
-        }
-    }
-
-    fn wait_for_cancel(&self) {
-        self.text("working");
-        while !matches!(self.said.recv(), Ok(Said::Cancel) | Err(_)) {}
-    }
-
-    /// Lives on without an output.
-    fn close_stdout(&self) {
-        let nowhere = OpenOptions::new().write(true).open("/dev/null").expect("/dev/null");
-        nix::unistd::dup2_stdout(nowhere).expect("stdout");
-    }
+fn update_of(session: &str, update: &str) -> String {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":{{\"sessionId\":\"{session}\",\"update\":{update}}}}}"
+    )
 }
 
-/// What is no message, in the middle of a turn.
-fn noise(mode: &str) {
-    match mode {
-        "garbage" => {
-            line("[2026-11-22] INFO: this is a log line, on the wrong stream");
-            line("\u{1b}[31mred\u{1b}[0m");
-            line("{\"half\": ");
-        }
-        "invalid-utf8" => raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xff\xfe\"}\n"),
-        "batch" => line("[{\"jsonrpc\":\"2.0\",\"method\":\"x\"}]"),
-        "long-line" => {
-            let piece = vec![b'x'; PIECE_BYTES];
-            for _ in 0..LONG_LINE_BYTES / PIECE_BYTES {
-                raw(&piece);
-            }
-            raw(b"\n");
-        }
-        _ => {
-            let piece = "complaint ".repeat(PIECE_BYTES / 10);
-            for _ in 0..STDERR_BYTES / PIECE_BYTES {
-                eprintln!("{piece}");
-            }
-        }
-    }
+/// A piece of a message, whose text is JSON already.
+fn quoted_update(session: &str, kind: &str, text: &str) {
+    line(&update_of(session, &chunk(kind, text)));
+}
+
+fn chunk(kind: &str, text: &str) -> String {
+    format!("{{\"sessionUpdate\":\"{kind}\",\"content\":{{\"type\":\"text\",\"text\":{text}}}}}")
 }

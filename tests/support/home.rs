@@ -27,12 +27,14 @@ impl Setup {
         for folder in ["hob", "home", "tmp"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
-        Self {
-            root,
-            config: toml::Table::new(),
-            model: None,
-            path: std::env::var("PATH").unwrap_or_default(),
-        }
+        // What the machine has left is no part of any test but those that say so.
+        let config = "[pool]\nmin_available = \"0B\"".parse().unwrap();
+        Self { root, config, model: None, path: std::env::var("PATH").unwrap_or_default() }
+    }
+
+    /// The directory that the home will be in.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// Adds to the configuration.
@@ -104,6 +106,11 @@ impl Home {
         self.root().join("hob")
     }
 
+    /// `HOME`, also of the agents.
+    pub fn user_home(&self) -> PathBuf {
+        self.root().join("home")
+    }
+
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.hob_home().join("hob.sock")
@@ -130,7 +137,7 @@ impl Home {
         command
             .env_clear()
             .env("PATH", &self.path)
-            .env("HOME", self.root().join("home"))
+            .env("HOME", self.user_home())
             .env("TMPDIR", self.root().join("tmp"))
             .env("LANG", "C.UTF-8")
             .env("HOB_HOME", self.hob_home())

@@ -5,6 +5,8 @@
 //! - [`model`]: the scripted model server that real agents talk to.
 //! - [`agents`]: the real agents, pinned, and how each is started against that server.
 //! - [`fault`]: the agent that misbehaves on demand.
+//! - [`stage`]: that one beside a good one.
+//! - [`ends`]: what must hold of every home at its end.
 //! - [`machine`]: another clock, another disk below the daemon.
 //! - [`namespace`]: small disks, each in a mount namespace of its own.
 //! - [`leftovers`]: finds processes that should be gone.
@@ -18,6 +20,7 @@ pub mod agents;
 pub mod client;
 pub mod daemon;
 pub mod demo;
+pub mod ends;
 pub mod fault;
 pub mod growth;
 pub mod home;
@@ -26,4 +29,5 @@ pub mod machine;
 pub mod model;
 pub mod namespace;
 pub mod repo;
+pub mod stage;
 pub mod wait;

@@ -25,6 +25,8 @@ use crate::session::state::Denied;
 const NOT_BEGUN: &str = "cancelled before it began";
 /// The reason of an `agent_state` event by which a start says that it waits for a place.
 const WAITING_FOR_SLOT: &str = "waiting_for_slot";
+/// The same for memory.
+const WAITING_FOR_MEMORY: &str = "waiting_for_memory";
 
 /// Runs tasks in order.
 pub struct Dispatcher;
@@ -93,6 +95,7 @@ impl Actor for Dispatcher {
             DispatchMsg::Lost { key } => desk.lost(&me, |lost| *lost == key),
             DispatchMsg::Living(keys) => desk.lost(&me, |key| !keys.contains(key)),
             DispatchMsg::PlaceFreed => desk.queue.place_freed(),
+            DispatchMsg::Configured => desk.queue.configured(),
             DispatchMsg::Waiting(reply) => {
                 reply.send(desk.queue.waiting()).ok();
             }
@@ -214,7 +217,13 @@ impl Desk {
 
     /// A task waits for a place, and says so once.
     fn park(&mut self, task: &TaskId, wait: Wait) {
-        if !self.queue.park(task, wait) || wait != Wait::Slot {
+        let reason = match wait {
+            Wait::Slot => WAITING_FOR_SLOT,
+            Wait::Memory => WAITING_FOR_MEMORY,
+            // The session actor says that, which knows why.
+            Wait::Backoff | Wait::Circuit => "",
+        };
+        if !self.queue.park(task, wait) || reason.is_empty() {
             return;
         }
         let Some(card) = self.queue.get(task).map(|entry| &entry.card) else { return };
@@ -228,7 +237,7 @@ impl Desk {
         let event = Event::AgentState {
             from: None,
             to: AgentStatus::Starting,
-            reason: Some(WAITING_FOR_SLOT.to_owned()),
+            reason: Some(reason.to_owned()),
             pid: None,
             exit: None,
         };

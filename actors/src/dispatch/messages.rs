@@ -46,6 +46,8 @@ pub enum DispatchMsg {
     Living(BTreeSet<AgentKey>),
     /// A backend ended: there may be a place now.
     PlaceFreed,
+    /// The configuration has changed, and with it what may be tried.
+    Configured,
     /// What each queued task waits for.
     Waiting(RpcReplyPort<BTreeMap<TaskId, (AgentKey, &'static str)>>),
     /// How many tasks are in flight.

@@ -98,6 +98,11 @@ impl Queue {
         self.wake(|card| card.key == *key, &[Wait::Backoff, Wait::Circuit]);
     }
 
+    /// Limits and commands have changed: whoever waits for anything may try again.
+    pub fn configured(&mut self) {
+        self.wake(|_| true, &[Wait::Slot, Wait::Memory, Wait::Backoff, Wait::Circuit]);
+    }
+
     /// Who is only being told to wait is woken beforehand: the answer is still on its way.
     fn wake(&mut self, whose: impl Fn(&TaskCard) -> bool, waits: &[Wait]) {
         for entry in self.entries.values_mut().filter(|entry| whose(&entry.card)) {

@@ -132,6 +132,11 @@ impl World {
         }
     }
 
+    /// What a running agent says its news to; it stays good to say things when that has ended.
+    pub fn voice(&self, key: &AgentKey) -> Option<NewsSink> {
+        lock(&self.sinks).get(key).cloned()
+    }
+
     /// Where a task stands.
     pub fn state(&self, task: &TaskId) -> Option<TaskState> {
         self.memory().tasks.iter().find(|card| card.task == *task).map(|card| card.state)

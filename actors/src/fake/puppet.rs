@@ -41,13 +41,13 @@ impl Backend for World {
                 backend_session: BackendSessionId::from("b-1"),
                 context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
                 reset: None,
-                config_hash: "hash".into(),
+                config_hash: script.config_hash,
             })
         })
     }
 
     fn config_hash(&self, _: &AgentName, _: &Path) -> String {
-        "hash".into()
+        self.script().config_hash.clone()
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Script {
     pub start_fails: Option<String>,
     /// And would again, whatever happens.
     pub fails_for_good: bool,
+    /// The fingerprint of what agents are started with.
+    pub config_hash: String,
     /// How long a turn takes; `None`: it never ends by itself.
     pub turn: Option<Duration>,
     /// Whether a cancel ends the turn.
@@ -57,6 +59,7 @@ impl Default for Script {
             start: Duration::from_millis(10),
             start_fails: None,
             fails_for_good: false,
+            config_hash: "hash".into(),
             turn: Some(Duration::from_millis(100)),
             obeys_cancel: true,
             asks: None,

@@ -232,7 +232,11 @@ impl Watched {
     }
 
     fn failed(&mut self, key: &AgentKey, asked: Instant, failure: ProbeFailed, now: Instant) {
-        self.record(key, now).failed(&failure, now);
+        let record = self.record(key, now);
+        // What is seen of it while it is being ended does not hide why it is.
+        if record.machine.state() != Some(HealthState::Restarting) {
+            record.failed(&failure, now);
+        }
         let seen = Seen::ProbeFailed { class: failure.class, asked };
         self.take_in(key, seen, Some(failure.message), now);
     }

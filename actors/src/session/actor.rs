@@ -22,7 +22,7 @@ use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
-use crate::id::Generation;
+use crate::id::{Generation, TaskId};
 use crate::ports::{Agent, AgentRecord, Launched, StartFailed, TaskCard};
 
 /// Drives one agent session.
@@ -58,9 +58,11 @@ pub struct Memory {
     pub(super) early: Vec<(PermissionReply, RpcReplyPort<Answered>)>,
     pub(super) settled_usage: Option<crate::event::Usage>,
     pub(super) failures: Failures,
-    /// The last failure, in words, and the configuration that could not work.
+    /// The last failure, in words, and the configuration that the last start was made with.
     pub(super) failure: String,
-    pub(super) failed_hash: Option<String>,
+    pub(super) tried_hash: Option<String>,
+    /// What was told last of a task that waits for a start.
+    pub(super) told_waiting: Option<(TaskId, String)>,
     pub(super) retry: Option<AbortHandle>,
     pub(super) restarters: Vec<RpcReplyPort<Result<(), Unwilling>>>,
     pub(super) helpers: BTreeSet<u32>,
@@ -126,7 +128,7 @@ impl Actor for SessionActor {
                 reply.send(memory.view()).ok();
             }
             SessionMsg::Heard(generation, news, permit) => memory.heard(&me, generation, news, permit),
-            SessionMsg::Begun(generation, record) => memory.begun(generation, *record),
+            SessionMsg::Begun(generation, record, hash) => memory.begun(generation, *record, hash),
             SessionMsg::Started(generation, result) => memory.started(&me, generation, result),
             SessionMsg::Seen(seen) => memory.saw(&me, seen),
             SessionMsg::Stopped(generation, exit) => memory.stopped(&me, generation, exit),
@@ -181,7 +183,8 @@ impl Memory {
             settled_usage: None,
             failures: Failures::default(),
             failure: String::new(),
-            failed_hash: None,
+            tried_hash: None,
+            told_waiting: None,
             retry: None,
             restarters: Vec::new(),
             helpers: BTreeSet::new(),
@@ -265,9 +268,11 @@ impl Memory {
         }
     }
 
-    fn begun(&mut self, generation: Generation, record: AgentRecord) {
+    fn begun(&mut self, generation: Generation, record: AgentRecord, hash: String) {
         self.generation = generation;
         self.begun += 1;
+        self.tried_hash = Some(hash);
+        self.helpers.clear();
         self.record = Some(record);
         self.resting = AgentStatus::Starting;
     }

@@ -1,6 +1,8 @@
 //! How an agent session comes back after a failure, and how it is let go or started again on
 //! request: gathers the facts for the rules, and tells whoever waits.
 
+use std::sync::Arc;
+
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
@@ -10,10 +12,11 @@ use super::state::{After, Backend, Denied, Request};
 use super::{lifecycle, news};
 use crate::backoff::{Cause, Gate};
 use crate::dispatch::actor::DispatchMsg;
-use crate::event::{AgentStatus, Exit, Wait};
+use crate::event::{AgentStatus, Event, Exit, Level, NewEvent, Wait};
 use crate::health::messages::{EndCause, HealthMsg, Patient};
+use crate::id::{AgentKey, TaskId};
 use crate::links::tell;
-use crate::ports::{Launched, StartFailed};
+use crate::ports::{Launched, Permit, StartFailed};
 
 /// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: i32 = 78;
@@ -53,9 +56,6 @@ impl Memory {
         let roll = self.args.ports.machine.roll();
         let gate = self.failures.fail(cause, &settings.restart, Self::now(), roll);
         self.failure = what.to_owned();
-        if cause == Cause::Configuration {
-            self.failed_hash = self.present_hash();
-        }
         let wait = waits(gate).unwrap_or(Wait::Backoff);
         After { wait, keep_warm: settings.keep_warm }
     }
@@ -68,8 +68,8 @@ impl Memory {
 
     /// What the next start has to wait for.
     pub(super) fn start_waits(&mut self) -> Option<Wait> {
-        if self.failures.is_configuration() && self.failed_hash != self.present_hash() {
-            // What could not work was changed since.
+        if self.tried_hash.is_some() && self.tried_hash != self.present_hash() {
+            // What did not work was changed since: what failed is not what would be started.
             self.failures.forgive();
         }
         waits(self.failures.gate(Self::now()))
@@ -104,6 +104,29 @@ impl Memory {
         if let Some(before) = self.retry.replace(timer) {
             before.abort();
         }
+    }
+
+    /// Whoever waits for a task hears why it is not begun.
+    pub(super) fn tell_waiting(&mut self, task: &TaskId, wait: Wait) {
+        let AgentKey { chat, agent } = &self.args.key;
+        let text = match wait {
+            Wait::Circuit => format!(
+                "{agent} is not started for now, and the task waits: {}; `hob restart {chat} {agent}` tries at once",
+                self.failure
+            ),
+            _ => format!("{agent} could not be started and is tried again: {}", self.failure),
+        };
+        let told = (task.clone(), text);
+        if self.told_waiting.as_ref() == Some(&told) {
+            // The same again and again says nothing new.
+            return;
+        }
+        let text = told.1.clone();
+        self.told_waiting = Some(told);
+        let mut scope = self.scope(self.generation);
+        scope.task = Some(task.clone());
+        let event = Event::Notice { level: Level::Warning, text };
+        self.args.ports.store.append(NewEvent { scope: Arc::new(scope), event }, Permit::free());
     }
 
     /// A start may be made again: by whoever has a task for it, or at once to keep it warm.
@@ -141,7 +164,6 @@ impl Memory {
         for restarter in self.restarters.drain(..) {
             restarter.send(Ok(())).ok();
         }
-        self.know_helpers(me);
         self.present(me);
     }
 
@@ -169,7 +191,7 @@ impl Memory {
             key: self.args.key.clone(),
             generation: self.generation,
             pid: self.pid,
-            agent: std::sync::Arc::downgrade(agent),
+            agent: Arc::downgrade(agent),
             pulse: self.pulse.clone(),
             busy: self.turn.is_some(),
             session: me.clone(),
@@ -185,19 +207,6 @@ impl Memory {
     pub(super) fn tell_ended(&self, exit: Exit, cause: EndCause, why: &str) {
         let (key, generation) = (self.args.key.clone(), self.generation);
         tell(&self.args.links.health, HealthMsg::Ended { key, generation, exit, cause, why: why.to_owned() });
-    }
-
-    /// The processes that an agent always has are no work of a turn.
-    fn know_helpers(&mut self, me: &ActorRef<SessionMsg>) {
-        self.helpers.clear();
-        let counts = self.args.ports.settings.agent(&self.args.key.agent).count_background;
-        let (true, Some(pid)) = (counts, self.pid) else { return };
-        let (machine, generation, to) = (self.args.ports.machine.clone(), self.generation, me.clone());
-        self.spawn(me, async move {
-            if let Some(Some(tree)) = machine.trees(vec![pid]).await.pop() {
-                to.cast(SessionMsg::Helpers(generation, tree.descendants)).ok();
-            }
-        });
     }
 
     // --------------------------------------------------------------------------------- requests

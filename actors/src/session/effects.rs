@@ -7,28 +7,22 @@ use std::time::Duration;
 
 use ractor::ActorRef;
 
-use super::actor::{Memory, SessionArgs, SessionMsg, Unwilling};
+use super::actor::{Memory, SessionMsg, Unwilling};
+use super::launch;
 use super::state::{Leave, Observation};
 use super::turn::Turn;
-use crate::backoff::Cause;
 use crate::dispatch::actor::{Back, DispatchMsg};
 
 use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage, Wait};
 use crate::health::messages::EndCause;
-use crate::id::{Generation, TaskId, TurnId};
+use crate::id::{TaskId, TurnId};
 use crate::links::tell;
 use crate::persist::insist;
-use crate::ports::{
-    AgentMove, Answer, BackendOpened, Launch, Launched, NewsSink, Permit, PortError, StartFailed, TurnEnd,
-};
+use crate::ports::{AgentMove, Answer, Permit, PortError, TurnEnd};
 
 /// A cancel is sent again as often as this until the prompt is answered: the first is lost by some
 /// agents when it follows the prompt closely (goose, measured).
 const CANCEL_AGAIN: Duration = Duration::from_millis(250);
-
-/// What a backend has beyond its own limit on a start to end what it began and to say at which
-/// step it stood. Only one that does not keep its limit at all is given up by this one.
-const START_MARGIN: Duration = Duration::from_secs(10);
 
 /// Tells the actor if its effect panicked, so that it does not wait for ever.
 struct Alarm(ActorRef<SessionMsg>);
@@ -89,7 +83,7 @@ impl Memory {
     pub(super) fn start(&mut self, me: &ActorRef<SessionMsg>) {
         let (args, to) = (self.args.clone(), me.clone());
         let handle = self.spawn(me, async move {
-            if let Err(error) = start(&args, &to).await {
+            if let Err(error) = launch::start(&args, &to).await {
                 to.cast(SessionMsg::Unrecorded(error)).ok();
             }
         });
@@ -219,6 +213,9 @@ impl Memory {
 
     /// Gives the task back to the dispatcher: ended, or as it was.
     pub(super) fn hand_back(&mut self, task: TaskId, back: Back) {
+        if let Back::Unrun(Some(wait)) = back {
+            self.tell_waiting(&task, wait);
+        }
         self.card = None;
         tell(&self.args.links.dispatcher, DispatchMsg::Back { task, back });
     }
@@ -266,7 +263,8 @@ impl Memory {
         for restarter in self.restarters.drain(..) {
             restarter.send(Err(Unwilling::Leaving)).ok();
         }
-        if self.resting == AgentStatus::Crashed && self.recorded == AgentStatus::Backoff {
+        let rested = matches!(self.recorded, AgentStatus::Backoff | AgentStatus::CircuitOpen);
+        if self.resting == AgentStatus::Crashed && rested {
             self.record_move(me, AgentStatus::Crashed, Some("nothing waits for it".into()), None);
         }
         if matches!(self.resting, AgentStatus::Starting | AgentStatus::Idle) {
@@ -307,81 +305,6 @@ impl Memory {
             .map_or_else(|| Arc::new(self.scope(self.generation)), |turn| turn.scope.clone());
         let event = Event::Notice { level, text };
         self.args.ports.store.append(NewEvent { scope, event }, Permit::free());
-    }
-}
-
-/// Begins a generation, launches its backend and records how that came out.
-async fn start(args: &SessionArgs, to: &ActorRef<SessionMsg>) -> Result<(), PortError> {
-    let store = &args.ports.store;
-    let key = &args.key;
-    let record = insist(store.agent_record(key.clone()), || store.agent_record(key.clone())).await?;
-    let generation =
-        insist(store.begin_generation(key.clone()), || store.begin_generation(key.clone())).await?;
-    let launch = Launch {
-        key: key.clone(),
-        generation,
-        cwd: record.cwd.clone(),
-        resume: record.backend_session.clone(),
-        has_history: record.has_history,
-    };
-    to.cast(SessionMsg::Begun(generation, Box::new(record))).ok();
-    let result = launch_in_time(args, launch, news_sink(to, generation)).await;
-    record_start(args, generation, &result).await?;
-    to.cast(SessionMsg::Started(generation, result)).ok();
-    Ok(())
-}
-
-fn news_sink(to: &ActorRef<SessionMsg>, generation: Generation) -> NewsSink {
-    let to = to.clone();
-    Arc::new(move |news, permit| {
-        // The actor may be gone: its backend goes with it.
-        to.cast(SessionMsg::Heard(generation, news, permit)).ok();
-    })
-}
-
-async fn launch_in_time(args: &SessionArgs, launch: Launch, sink: NewsSink) -> Result<Launched, StartFailed> {
-    let limit = args.ports.settings.agent(&args.key.agent).start_timeout + START_MARGIN;
-    match tokio::time::timeout(limit, args.ports.backend.launch(launch, sink)).await {
-        Ok(result) => result,
-        Err(_) => Err(StartFailed {
-            cause: Cause::StartFailure,
-            message: format!("{} did not start within {} ms", args.key.agent, limit.as_millis()),
-            exit: None,
-        }),
-    }
-}
-
-/// Records how a start came out, before the actor acts on it.
-async fn record_start(
-    args: &SessionArgs,
-    generation: Generation,
-    result: &Result<Launched, StartFailed>,
-) -> Result<(), PortError> {
-    let store = &args.ports.store;
-    match result {
-        Ok(launched) => {
-            let opened = BackendOpened {
-                key: args.key.clone(),
-                generation,
-                backend_session: launched.backend_session.clone(),
-                context: launched.context,
-                reset: launched.reset.clone(),
-                pid: launched.pid,
-                config_hash: launched.config_hash.clone(),
-            };
-            insist(store.backend_opened(opened.clone()), || store.backend_opened(opened.clone())).await
-        }
-        Err(failed) => {
-            let step = AgentMove {
-                key: args.key.clone(),
-                generation,
-                to: AgentStatus::Crashed,
-                reason: Some(failed.message.clone()),
-                pid: None,
-                exit: failed.exit.clone(),
-            };
-            insist(store.move_agent(step.clone()), || store.move_agent(step.clone())).await
-        }
     }
 }
 

@@ -96,8 +96,8 @@ pub enum SessionMsg {
     Inspect(RpcReplyPort<View>),
     /// The backend tells.
     Heard(Generation, News, Permit),
-    /// A generation was begun.
-    Begun(Generation, Box<AgentRecord>),
+    /// A generation was begun, with a configuration of this fingerprint.
+    Begun(Generation, Box<AgentRecord>, String),
     /// A start came through, or did not.
     Started(Generation, Result<Launched, StartFailed>),
     /// An effect came through.

@@ -4,6 +4,7 @@ pub mod actor;
 pub mod busy;
 pub mod comeback;
 pub mod effects;
+mod launch;
 pub mod lifecycle;
 pub mod messages;
 pub mod news;

@@ -90,3 +90,53 @@ async fn an_agent_that_closes_its_output_is_told_as_crashed_and_replaced() {
     assert!(world.memory().moves.contains(&(key, AgentStatus::Crashed)));
     assert_eq!(world.memory().alive.len(), 1);
 }
+
+/// The processes that are alive, and how many were ever started.
+fn processes(world: &hob_actors::fake::World) -> (usize, u32) {
+    let memory = world.memory();
+    (memory.alive.len(), memory.n_starts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_is_killed_in_mid_turn_costs_nobody_anything() {
+    let (world, tree) = stage(Script { turn: Some(Duration::from_secs(60)), ..Script::default() }).await;
+    let mut tasks = Vec::new();
+    for chat in ["c-1", "c-2", "c-1"] {
+        tasks.push(submit(&world, &tree, chat, "demo"));
+    }
+    until("both run", || world.memory().open_turns.len() == 2).await;
+    let handle = tree.handle();
+    let pool = handle.links().pool.borrow().clone().expect("a pool");
+    pool.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let health = handle.links().health.borrow().clone().expect("a health actor");
+    health.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let dispatcher = handle.links().dispatcher.borrow().clone().expect("a dispatcher");
+    dispatcher.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(processes(&world), (2, 2));
+    assert_eq!(handle.live().await.expect("the new pool answers").len(), 2, "it adopted both");
+    assert_eq!(handle.health().await.expect("the new one answers").len(), 2, "it watches both again");
+    for task in &tasks {
+        assert_eq!(ended(&world, task).await, TaskState::Completed);
+    }
+    assert_eq!((processes(&world), world.memory().prompts.len()), ((2, 2), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_supervisor_that_is_killed_leaks_no_process_and_its_queues_go_on() {
+    let (world, tree) = stage(Script { turn: Some(Duration::from_secs(60)), ..Script::default() }).await;
+    let running: Vec<_> = ["c-1", "c-2"].map(|chat| submit(&world, &tree, chat, "demo")).into();
+    let behind = submit(&world, &tree, "c-1", "demo");
+    until("both run", || world.memory().open_turns.len() == 2).await;
+    let sessions = tree.handle().links().sessions.borrow().clone().expect("a supervisor");
+    sessions.kill();
+    for task in &running {
+        assert_eq!(ended(&world, task).await, TaskState::Interrupted, "their agents went with it");
+    }
+    assert_eq!(ended(&world, &behind).await, TaskState::Completed);
+    assert_eq!(processes(&world), (1, 3));
+    let memory = world.memory();
+    assert_eq!(memory.turn_ends.len() + memory.task_ends.len(), 3, "each ended once");
+}

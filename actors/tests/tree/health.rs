@@ -33,8 +33,9 @@ impl Agent for Doll {
     fn cancel(&self) {}
     fn answer(&self, _: u64, _: Option<String>) {}
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {
-        self.pinged.lock().unwrap().push(Instant::now());
-        let (answer, hanging) = (self.answer.lock().unwrap().clone(), self.hanging.clone());
+        self.pinged.lock().expect("no test panics with it").push(Instant::now());
+        let (answer, hanging) =
+            (self.answer.lock().expect("no test panics with it").clone(), self.hanging.clone());
         Box::pin(async move {
             tokio::task::yield_now().await;
             match answer {
@@ -79,7 +80,7 @@ impl Actor for Owner {
         (start, orders): &mut (Instant, Orders),
     ) -> Result<(), ActorProcessingErr> {
         if let SessionMsg::Ill { generation, interrupt, .. } = message {
-            orders.lock().unwrap().push((generation, interrupt, start.elapsed()));
+            orders.lock().expect("no test panics with it").push((generation, interrupt, start.elapsed()));
         }
         Ok(())
     }
@@ -149,11 +150,11 @@ impl Rig {
     }
 
     fn answers(&self, answer: Option<Result<(), ProbeFailed>>) {
-        *self.answer.lock().unwrap() = answer;
+        *self.answer.lock().expect("no test panics with it") = answer;
     }
 
     fn orders(&self) -> Vec<(Generation, bool, Duration)> {
-        self.orders.lock().unwrap().clone()
+        self.orders.lock().expect("no test panics with it").clone()
     }
 
     /// Waits for so many orders, in paused time.
@@ -192,7 +193,7 @@ async fn a_live_agent_is_probed_once_per_interval_and_nothing_is_told_of_it() {
     let doll = rig.doll();
     rig.began(key(), 1, &doll, false);
     tokio::time::sleep(3600 * SECOND).await;
-    let pinged = rig.pinged.lock().unwrap().clone();
+    let pinged = rig.pinged.lock().expect("no test panics with it").clone();
     assert!((239..=241).contains(&pinged.len()), "{} probes in an hour", pinged.len());
     assert!(pinged.windows(2).all(|two| two[1] - two[0] >= 15 * SECOND));
     let row = rig.rows().await.remove(0);
@@ -234,6 +235,19 @@ async fn an_idle_agent_that_does_not_answer_is_to_be_restarted_and_its_story_sta
         ]
     );
     assert_eq!(rig.orders().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pipes_that_close_while_it_is_being_ended_do_not_hide_why_it_is() {
+    let rig = rig().await;
+    let doll = rig.doll();
+    rig.answers(None);
+    rig.began(key(), 1, &doll, false);
+    rig.ordered(1).await;
+    rig.answers(Some(Err(refused())));
+    rig.ordered(3).await;
+    let failure = rig.rows().await.remove(0).last_failure.expect("it failed");
+    assert_eq!(failure.class, FailureClass::TimedOut);
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,7 +320,7 @@ async fn a_probe_keeps_nobody_alive_and_who_is_gone_is_shown_so() {
     tokio::time::sleep(60 * SECOND).await;
     let row = rig.rows().await.remove(0);
     assert_eq!((row.state, row.pid), (None, None));
-    assert_eq!(rig.pinged.lock().unwrap().len(), 1);
+    assert_eq!(rig.pinged.lock().expect("no test panics with it").len(), 1);
     assert_eq!(rig.orders(), []);
 }
 
@@ -321,7 +335,7 @@ async fn news_of_an_older_process_is_none_of_the_present_one() {
     let row = rig.rows().await.remove(0);
     assert_eq!((row.generation, row.state, row.last_end), (Generation(2), Some(HealthState::Healthy), None));
     tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(rig.pinged.lock().unwrap().len(), 4, "one of them is probed");
+    assert_eq!(rig.pinged.lock().expect("no test panics with it").len(), 4, "one of them is probed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,7 +366,7 @@ async fn a_thousand_processes_are_probed_each_in_its_own_moment() {
         rig.began(AgentKey::new(format!("c-{n}").as_str(), "demo"), 1, doll, false);
     }
     tokio::time::sleep(60 * SECOND).await;
-    let pinged = rig.pinged.lock().unwrap().clone();
+    let pinged = rig.pinged.lock().expect("no test panics with it").clone();
     assert!((3000..=4100).contains(&pinged.len()), "{} probes in a minute", pinged.len());
     for moment in pinged.chunk_by(|a, b| *b - *a < Duration::from_millis(1)) {
         assert!(moment.len() <= 3, "{} at once", moment.len());

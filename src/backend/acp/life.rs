@@ -103,9 +103,11 @@ impl Drop for AcpAgent {
 impl Agent for AcpAgent {
     fn prompt(&self, number: u64, text: &str) {
         let request = PromptRequest::new(self.session.clone(), vec![text.into()]);
+        crash_point!("prompt.unsent");
         let sent = self
             .in_flight
             .prompt(number, || self.peer.send_call(AGENT_METHOD_NAMES.session_prompt, &request));
+        crash_point!("prompt.sent");
         if let Err(error) = sent {
             let result = Err(format!("the prompt could not be sent: {error}"));
             (self.sink)(News::Settled(Settled { prompt: number, result, usage: None }), Permit::free());
@@ -117,12 +119,14 @@ impl Agent for AcpAgent {
         if self.in_flight.cancel() {
             let cancel = CancelNotification::new(self.session.clone());
             self.peer.notify(AGENT_METHOD_NAMES.session_cancel, &cancel).ok();
+            crash_point!("cancel.sent");
         }
     }
 
     fn answer(&self, question: u64, option: Option<String>) {
         if let Some(id) = self.in_flight.settle(question) {
             router::answer(&self.peer, &id, option);
+            crash_point!("answer.given");
         }
     }
 
@@ -202,6 +206,7 @@ impl Life {
         tokio::time::timeout(REST_TIME_MAX, drain).await.ok();
         let exit = Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() };
         exited.send_replace(Some(exit.clone()));
+        crash_point!("agent.exited");
         sink(News::Exited(exit), Permit::free());
     }
 }

@@ -174,6 +174,7 @@ pub(super) async fn supervise(
             let pid = running.agent.cast_unsigned();
             ready.send(Ok(Process { pid, stdin, stdout, stderr, handle })).ok();
             let detail = stay(&inner, attempt, running, &wishes, request.stop_grace).await;
+            crash_point!("agent.gone");
             record_end(&inner, attempt, detail).await;
             wishes.gone();
         }
@@ -207,6 +208,7 @@ async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(R
     }));
     let (pipes, theirs) = pipes().map_err(limited("make the agent's pipes"))?;
     let mut keeper = inner.launch_keeper().await.map_err(limited("start a keeper"))?;
+    crash_point!("keeper.spawned");
     let pid = keeper.pid();
     let started = async {
         let born = Stat::of(pid.cast_signed())
@@ -215,6 +217,7 @@ async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(R
         recorded.map_err(|error| SpawnError::other("record the keeper", error))?;
         keeper.tell(&go, &theirs).await.map_err(limited("reach the keeper"))?;
         drop(theirs);
+        crash_point!("go.sent");
         hear_of_start(&mut keeper, request).await
     }
     .await;
@@ -229,6 +232,7 @@ async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(R
         give_up(inner, attempt, keeper).await;
         return Err(SpawnError::other("record the agent", error));
     }
+    crash_point!("agent.recorded");
     let agent_process = sys::pidfd_open(agent)
         .ok()
         .filter(|_| Stat::of(agent).is_some_and(|stat| stat.start_time == start_time));

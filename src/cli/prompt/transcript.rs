@@ -91,6 +91,11 @@ impl Transcript {
             }
             "notice" => self
                 .line(paint(WARN, format_args!("! {}", one_line(event.text("text"), usize::MAX))), &mut out),
+            // A start that has to wait for somebody else says so.
+            "agent_state" if event.text("reason").starts_with("waiting_for_") => {
+                let what = event.text("reason").replace('_', " ");
+                self.line(paint(DIM, one_line(&what, TITLE_WIDTH_MAX)), &mut out);
+            }
             "turn_ended" => self.line(turn_ended(event), &mut out),
             // A task that ended without a turn has nothing else that says why.
             "task_state"

@@ -42,7 +42,10 @@ pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<Permis
     };
     let key = AgentKey::new(row.chat.as_str(), row.agent.as_str());
     match call.services().tree.answer_permission(key, reply).await? {
-        Answered::Accepted => recorded(call, &params.permission).await,
+        Answered::Accepted => {
+            crash_point!("answer.unanswered");
+            recorded(call, &params.permission).await
+        }
         Answered::Late => Err(settled(&find(call, &params.permission).await?)),
         Answered::NotOffered(offered) => {
             let message =

@@ -21,6 +21,8 @@ use crate::store::words;
 
 /// How long a list waits for the record of what the tree knows already.
 const RECORD_TIMEOUT: Duration = Duration::from_millis(500);
+/// What is said of a task that the dispatcher has handed out.
+const STARTING: &str = "starting";
 /// What a restart may take beyond the stop and the start: the records in between.
 const RESTART_MARGIN: Duration = Duration::from_secs(30);
 
@@ -116,9 +118,10 @@ pub(super) async fn agree(call: &Call) -> Done<Vec<AgentSessionRow>> {
     }
 }
 
-/// Whether it has a process, or is about to.
+/// Whether it has a process, is about to, or is kept from it by its failures.
 fn is_live(row: &AgentSessionRow) -> bool {
-    row.pid.is_some() || matches!(row.status.as_str(), "starting" | "idle" | "busy" | "backoff")
+    row.pid.is_some()
+        || matches!(row.status.as_str(), "starting" | "idle" | "busy" | "backoff" | "circuit_open")
 }
 
 /// What the tree knows at one moment.
@@ -151,8 +154,9 @@ impl Now {
             if let Some(view) = self.live.iter().find(|view| is_of(&view.key, row)) {
                 take(row, view);
             }
-            let n_waiting = self.waiting.values().filter(|(key, _)| is_of(key, row)).count() as u64;
-            row.queued = row.queued.max(n_waiting);
+            // What is on its way to the agent, or there, waits no more.
+            let waits = |(key, what): &&(AgentKey, &str)| is_of(key, row) && *what != STARTING;
+            row.queued = row.queued.max(self.waiting.values().filter(waits).count() as u64);
         }
     }
 
@@ -179,6 +183,7 @@ fn take(row: &mut AgentSessionRow, view: &LiveView) {
     row.turn = view.turn.as_ref().map(ToString::to_string);
     row.restarts = view.restarts;
     row.retry_in_ms = view.retry_in_ms;
+    (row.crashes, row.start_failures) = view.failures;
     row.busy = view.busy.words().into_iter().map(str::to_owned).collect();
     row.reason.clone_from(&view.reason);
     if let Some(context) = view.context {
@@ -231,6 +236,8 @@ mod tests {
             descendants: None,
             reason: None,
             retry_in_ms: None,
+            crashes: 0,
+            start_failures: 0,
             busy: Vec::new(),
             last_exit: None,
         }
@@ -298,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_a_process_or_soon_will_is_live() {
+    fn what_has_a_process_or_would_have_one_is_shown() {
         let cases = [
             ("starting", true),
             ("idle", true),
@@ -306,7 +313,7 @@ mod tests {
             ("backoff", true),
             ("evicted", false),
             ("crashed", false),
-            ("circuit_open", false),
+            ("circuit_open", true),
             ("closed", false),
         ];
         for (status, live) in cases {

@@ -26,6 +26,7 @@ const REQUEST_ID_BYTES_MAX: usize = 256;
 /// `task/submit`
 pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     check(&params)?;
+    let params = if mutant!("no_request_id") { TaskSubmit { request_id: None, ..params } } else { params };
     let caller = delegation::caller(call).await?;
     let params = match &caller {
         Some(caller) => delegation::narrow(caller, params)?,
@@ -294,8 +295,10 @@ fn new_task(params: TaskSubmit, chat: String, agent: String) -> NewTask {
 async fn accept(call: &Call, new: NewTask) -> Done<TaskRow> {
     let services = call.services();
     let submitted = services.store.submit(new).await?;
+    crash_point!("submit.committed");
     if submitted.fresh {
         services.tree.submitted(submitted.card);
     }
+    crash_point!("submit.unanswered");
     Ok(submitted.task)
 }

@@ -15,6 +15,8 @@ use crate::store::TaskFilter;
 
 /// A waiting call looks at its task at most once in this time, however fast the journal grows.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a cancel may take to be written down.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait that is counted: 10 years, so that a sum of times cannot overflow.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -87,7 +89,34 @@ pub(crate) async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
         return Ok(row);
     }
     call.services().tree.cancel(TaskId::from(params.task.as_str())).await?;
-    explained(call, find(call, &params.task).await?).await
+    crash_point!("cancel.unanswered");
+    let row = if mutant!("unrecorded_cancel") {
+        find(call, &params.task).await?
+    } else {
+        off_the_queue(call, &params.task).await?
+    };
+    explained(call, row).await
+}
+
+/// The task once it has left the queue, as one that was cancelled soon does: found there by the
+/// next daemon it would be run, although its cancel was answered.
+async fn off_the_queue(call: &Call, id: &str) -> Done<TaskRow> {
+    let mut head = call.services().store.head();
+    let left = async {
+        loop {
+            head.borrow_and_update();
+            let row = find(call, id).await?;
+            if row.state != "queued" {
+                return Ok(row);
+            }
+            head.changed().await.map_err(|_| RpcFailure::shutting_down())?;
+        }
+    };
+    match tokio::time::timeout(RECORD_TIMEOUT, left).await {
+        Ok(row) => row,
+        // It says that it is queued still, so nobody takes it for cancelled.
+        Err(_) => find(call, id).await,
+    }
 }
 
 /// `task/hold`

@@ -1,0 +1,36 @@
+//! What an agent writes that is no message at all.
+
+use super::{line, raw};
+
+/// One piece of what is written without end.
+const PIECE_BYTES: usize = 64 * 1024;
+/// A line that nobody should hold.
+const LONG_LINE_BYTES: usize = 100 * 1024 * 1024;
+/// What floods stderr, in all.
+const STDERR_BYTES: usize = 64 * 1024 * 1024;
+
+/// What is no message, in the middle of a turn.
+pub(crate) fn make(mode: &str) {
+    match mode {
+        "garbage" => {
+            line("[2026-11-22] INFO: this is a log line, on the wrong stream");
+            line("\u{1b}[31mred\u{1b}[0m");
+            line("{\"half\": ");
+        }
+        "invalid-utf8" => raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xff\xfe\"}\n"),
+        "batch" => line("[{\"jsonrpc\":\"2.0\",\"method\":\"x\"}]"),
+        "long-line" => {
+            let piece = vec![b'x'; PIECE_BYTES];
+            for _ in 0..LONG_LINE_BYTES / PIECE_BYTES {
+                raw(&piece);
+            }
+            raw(b"\n");
+        }
+        _ => {
+            let piece = "complaint ".repeat(PIECE_BYTES / 10);
+            for _ in 0..STDERR_BYTES / PIECE_BYTES {
+                eprintln!("{piece}");
+            }
+        }
+    }
+}
