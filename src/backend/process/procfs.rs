@@ -68,6 +68,21 @@ impl Table {
         Self(pids().filter_map(Stat::of).map(|stat| (stat.pid, stat)).collect())
     }
 
+    /// Everything below a process, and nobody else: what that costs does not grow with the machine.
+    /// Where a process ends meanwhile, another may be missing; where the kernel does not list
+    /// children, everybody is there.
+    pub(super) fn below(root: i32) -> Self {
+        let Some(mut next) = children(root) else { return Self::read() };
+        let mut found = BTreeMap::new();
+        while let Some(pid) = next.pop() {
+            let Some(stat) = Stat::of(pid) else { continue };
+            if found.insert(pid, stat).is_none() {
+                next.extend(children(pid).unwrap_or_default());
+            }
+        }
+        Self(found)
+    }
+
     /// One process.
     pub(super) fn get(&self, pid: i32) -> Option<&Stat> {
         self.0.get(&pid)
@@ -97,6 +112,20 @@ pub(super) fn pids() -> impl Iterator<Item = i32> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The children of a process, of all of its threads. `None` if there is no such process, or the
+/// kernel does not list them (`CONFIG_PROC_CHILDREN`).
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    let mut is_told = false;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        // A thread may have ended by now.
+        let Ok(list) = fs::read_to_string(thread.path().join("children")) else { continue };
+        is_told = true;
+        found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    is_told.then_some(found)
 }
 
 /// The user that a process runs as (its real user id).
@@ -147,5 +176,29 @@ mod tests {
         assert!(table.descendants(parent).iter().any(|stat| stat.pid == me));
         assert!(!table.descendants(me).iter().any(|stat| stat.pid == me));
         assert_eq!(user_of(me), Some(nix::unistd::getuid().as_raw()));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs processes to look at")]
+    fn what_is_below_a_process_is_found_without_a_look_at_the_others() {
+        use std::io::{BufRead as _, BufReader};
+        use std::process::{Command, Stdio};
+
+        let me = std::process::id().cast_signed();
+        let script = "sleep 1000 >&2 & echo $!; wait";
+        let mut shell =
+            Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut said = String::new();
+        BufReader::new(shell.stdout.take().expect("is a pipe")).read_line(&mut said).expect("reads");
+        let parent = shell.id().cast_signed();
+        let child: i32 = said.trim().parse().expect("is a number");
+        let table = Table::below(me);
+        let order: Vec<_> = table.descendants(parent).iter().map(|stat| stat.pid).collect();
+        assert_eq!(order, [child]);
+        assert!(table.descendants(me).iter().any(|stat| stat.pid == parent));
+        assert!(table.get(1).is_none(), "init is above");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL)
+            .expect("is ours");
+        shell.wait().expect("ends with its child");
     }
 }

@@ -282,11 +282,16 @@ impl Keeper {
 
     /// Kills every descendant. True if there is no more to do: what lives is not ours to end.
     fn kill_round(&mut self, since: Instant) -> bool {
-        let denied = signal_descendants(Signal::SIGKILL);
-        let alive = living();
+        // Many keepers may do this at once: each looks at its own. What it misses, it meets in the
+        // next round.
+        let denied = signal_descendants(&Table::below(getpid().as_raw()), Signal::SIGKILL);
         let waited = since.elapsed();
-        let given_up =
-            waited > KILL_TIME_MAX || (waited > DENIED_WAIT && !alive.is_empty() && alive.is_subset(&denied));
+        let is_late = waited > KILL_TIME_MAX;
+        if !is_late && (waited <= DENIED_WAIT || denied.is_empty()) {
+            return false;
+        }
+        let alive = living();
+        let given_up = is_late || (!alive.is_empty() && alive.is_subset(&denied));
         if given_up {
             self.tell(&Report::Left { pids: alive.into_iter().collect() });
         }
@@ -316,15 +321,15 @@ impl Kept {
         }
         if cause == Cause::AgentExited && matches!(self.phase, Phase::Terminating { .. }) {
             // The agent was the one to end its helpers. It is gone: tell them ourselves.
-            signal_descendants(Signal::SIGTERM);
-            signal_descendants(Signal::SIGCONT);
+            let table = Table::read();
+            signal_descendants(&table, Signal::SIGTERM);
+            signal_descendants(&table, Signal::SIGCONT);
         }
     }
 }
 
 /// Signals everything below this process; the answer is who may not be signalled by us.
-fn signal_descendants(signal: Signal) -> BTreeSet<i32> {
-    let table = Table::read();
+fn signal_descendants(table: &Table, signal: Signal) -> BTreeSet<i32> {
     let below = table.descendants(getpid().as_raw());
     below.into_iter().filter(|stat| is_denied(stat, signal)).map(|stat| stat.pid).collect()
 }
