@@ -115,10 +115,10 @@ fn an_idle_agent_that_closes_its_input_and_lives_on_is_replaced() {
     let old = daemon.agent_session(&chat, FAULT)["pid"].as_u64();
     // Nothing but a probe would be written to it.
     until("it to be noticed", || (row(&daemon, &chat)["last_failure"]["class"] == "refused").then_some(()));
-    assert_eq!(daemon.ask(&chat, FAULT, "hello again"), "well");
     if let Some(old) = old {
         until("the old one to be ended", || (!is_alive(old as u32)).then_some(()));
     }
+    assert_eq!(daemon.ask(&chat, FAULT, "hello again"), "well");
 }
 
 #[test]

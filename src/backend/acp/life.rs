@@ -131,7 +131,7 @@ impl Agent for AcpAgent {
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {
-        let peer = self.peer.clone();
+        let (peer, stopping) = (self.peer.clone(), self.stopping.clone());
         Box::pin(async move {
             let asked = async { peer.call(PING, &serde_json::Map::new()).await };
             let answer = tokio::select! {
@@ -140,10 +140,14 @@ impl Agent for AcpAgent {
                 // We do not read, because the disk does not keep up with what it says: nothing
                 // that is missing is the agent's fault, and it talks.
                 () = peer.held_up() => return Ok(()),
+                // What it does not read any more it will not answer.
+                () = peer.closed() => Err(CallError::Closed),
             };
             match answer {
                 // Nobody knows the method, and only who lives can say so.
                 Ok(_) | Err(CallError::Rpc(_)) => Ok(()),
+                // We closed its input: that is how its end begins, and no sign of ill health.
+                Err(_) if stopping.load(Ordering::Acquire) => Ok(()),
                 Err(CallError::Closed | CallError::Params(_)) => Err(ProbeFailed {
                     class: FailureClass::Refused,
                     message: "the agent closed a pipe and lives on".to_owned(),

@@ -57,3 +57,8 @@ fn two_agents_in_one_chat_share_the_worktree_and_not_the_context() {
     assert_eq!(daemon.ask(&chat, "goose", "count"), "prompts=2");
     assert_ne!(daemon.agent_pid(&chat, "goose"), daemon.agent_pid(&chat, "qwen"));
 }
+
+#[test]
+fn evicted_for_another_chat_it_comes_back_and_remembers() {
+    super::evicted_for_another(AGENT);
+}

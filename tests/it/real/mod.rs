@@ -175,6 +175,23 @@ fn killed_mid_turn(agent: RealAgent) {
     assert!(daemon.events(json!({"chat": chat, "types": ["context_reset"]})).is_empty());
 }
 
+/// Two chats with one place take turns: each comes back with what it remembers. Probes at a quick
+/// pace find nothing wrong with either, idle or in mid-turn.
+fn evicted_for_another(agent: RealAgent) {
+    let config = "[pool]\nmax_live = 1\n[health]\ninterval = \"200ms\"";
+    let daemon = Setup::new().config(config).real(agent, Consent::Assumes).start();
+    let (left, right) = (daemon.lone_chat(), daemon.lone_chat());
+    assert_eq!(daemon.ask(&left, agent.name(), "say: left"), "left");
+    assert_eq!(daemon.ask(&right, agent.name(), "say: right"), "right");
+    assert_eq!(daemon.agent_session(&left, agent.name())["status"], "evicted");
+    for chat in [&left, &right] {
+        assert_eq!(daemon.ask(chat, agent.name(), "count"), "prompts=2");
+        let began = contexts(&daemon, chat);
+        assert!(["loaded", "resumed"].contains(&began[1].as_str()), "{began:?}");
+        assert!(daemon.events(json!({"chat": chat, "types": ["context_reset", "health"]})).is_empty());
+    }
+}
+
 /// A conversation that the agent itself has lost is begun again, and that is said.
 fn lost_conversation(agent: RealAgent, stored_in: &str) {
     let daemon = start(agent);

@@ -43,3 +43,8 @@ fn killed_in_mid_turn_it_comes_back_and_remembers() {
 fn a_lost_conversation_is_told() {
     super::lost_conversation(AGENT, ".qwen/projects");
 }
+
+#[test]
+fn evicted_for_another_chat_it_comes_back_and_remembers() {
+    super::evicted_for_another(AGENT);
+}
