@@ -2,6 +2,7 @@
 //! names the scenarios it is put through.
 
 mod goose;
+mod lifecycle;
 mod opencode;
 mod qwen;
 
