@@ -2,6 +2,7 @@
 
 mod bugs;
 mod comeback;
+mod day;
 mod generations;
 mod health;
 mod ill;
