@@ -122,6 +122,11 @@ impl Actor for SessionActor {
             SessionMsg::Present => memory.present(&me),
             SessionMsg::Configured => memory.configured(&me),
             SessionMsg::Rested => memory.rested(&me),
+            SessionMsg::Warm if memory.machine.backend == Backend::Down => {
+                memory.ask(&me, Request::Restart { interrupt: false, revive: true, why: "kept warm".into() });
+            }
+            // A prompt was faster.
+            SessionMsg::Warm => {}
             SessionMsg::Watch(turn) => memory.watch_turn(&me, &turn),
             SessionMsg::Answer(answer, reply) => memory.answer(&me, answer, reply),
             SessionMsg::AudienceLeft => memory.audience_left(&me),

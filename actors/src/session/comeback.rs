@@ -15,7 +15,8 @@ use crate::dispatch::actor::DispatchMsg;
 use crate::event::{AgentStatus, Event, Exit, Level, NewEvent, Wait};
 use crate::health::messages::{EndCause, HealthMsg, Patient};
 use crate::id::{AgentKey, TaskId};
-use crate::links::tell;
+use crate::links::{request, tell};
+use crate::pool::actor::PoolMsg;
 use crate::ports::{Launched, Permit, StartFailed};
 
 /// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
@@ -148,7 +149,15 @@ impl Memory {
         }
         let key = self.args.key.clone();
         if self.args.ports.settings.agent(&key.agent).keep_warm && self.machine.backend == Backend::Down {
-            self.ask(me, Request::Restart { interrupt: false, revive: true, why: "kept warm".into() });
+            // Its place went with its process. Where there is none, the next prompt starts it.
+            let acquire = |reply| PoolMsg::Acquire { key: key.clone(), behind: false, reply };
+            let (asked, me) = (request("pool", &self.args.links.pool, acquire), me.clone());
+            let to = me.clone();
+            self.spawn(&me, async move {
+                if let Ok(Ok(_)) = asked.await {
+                    to.cast(SessionMsg::Warm).ok();
+                }
+            });
         }
         tell(&self.args.links.dispatcher, DispatchMsg::Ready(key));
     }

@@ -86,6 +86,8 @@ pub enum SessionMsg {
     Present,
     /// The configuration was read again: what could not work may work now.
     Configured,
+    /// There is a place for what is kept warm.
+    Warm,
     /// The wait after a failure is over.
     Rested,
     /// Time to look whether the turn makes progress.

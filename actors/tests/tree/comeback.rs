@@ -5,7 +5,7 @@ use std::time::Duration;
 use hob_actors::event::{AgentStatus, Exit, TaskState};
 use hob_actors::fake::{Script, World};
 use hob_actors::id::AgentKey;
-use hob_actors::ports::News;
+use hob_actors::ports::{Limits, News};
 use hob_actors::tree::{NotRestarted, Refusal, Tree, Unwilling};
 use tokio::time::Instant;
 
@@ -180,4 +180,22 @@ async fn a_cancelled_task_does_not_come_back_from_its_backoff() {
     let n_starts = count(&world, AgentStatus::Starting);
     tokio::time::sleep(LONG).await;
     assert!(count(&world, AgentStatus::Starting) <= n_starts + 1, "a start that had begun comes through");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_warm_takes_no_place_that_another_has() {
+    let limits = Limits { max_live: 1, min_available: 0, max_running: 100, max_running_per_agent: 0 };
+    let mut script = Script { limits, ..Script::default() };
+    script.agent.keep_warm = true;
+    script.agent.restart.backoff_min = Duration::from_secs(5);
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &task).await;
+    kill(&world);
+    until("it backs off", || count(&world, AgentStatus::Backoff) == 1).await;
+    world.script().turn = None;
+    let other = submit(&world, &tree, "c-2", "demo");
+    until("the other runs", || world.state(&other) == Some(TaskState::Running)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.memory().alive.len(), 1, "over the cap");
 }
