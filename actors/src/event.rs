@@ -187,6 +187,19 @@ pub struct ToolUpdate {
     pub output: Option<Json>,
 }
 
+/// A file that a turn changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedFile {
+    /// Where it is, relative to the worktree.
+    pub path: String,
+    /// Where it was, if it was renamed.
+    pub old_path: Option<String>,
+    /// `added modified deleted renamed type mode`.
+    pub kind: &'static str,
+    /// Another turn was under way: it may be that one's change.
+    pub shared: bool,
+}
+
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -339,6 +352,11 @@ pub enum Event {
         to: &'static str,
         /// Why it was kept, if it was.
         reasons: Vec<String>,
+    },
+    /// What a turn changed in its worktree.
+    Changes {
+        /// The files, in order of their paths.
+        files: Vec<ChangedFile>,
     },
     /// Something a person should know.
     Notice {

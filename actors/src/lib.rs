@@ -30,3 +30,4 @@ pub mod settings;
 pub mod states;
 pub mod tree;
 mod words;
+pub mod worktree;

@@ -258,6 +258,16 @@ pub trait Store: Send + Sync + 'static {
     ) -> Answer<bool>;
 }
 
+/// Remembers what the files of a session look like before and after its turns, so that it is known
+/// who changed what. A failure is told where the person sees it, and is never that of a turn.
+pub trait Snapshots: Send + Sync + 'static {
+    /// Remembers the files as they are before the prompt of a turn is sent.
+    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Remembers the files as they are after a turn, and emits `changes` if it changed any.
+    fn after_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Backend
 

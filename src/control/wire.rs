@@ -6,9 +6,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod changes;
 mod health;
 mod reply;
 
+pub use changes::{
+    ApplyReply, ChangeRow, ChangedFileRow, ConflictRow, DeleteReply, DiffReply, HunkRow, ReapRow, ReasonRow,
+    RiskRow, StashReply, UndoReply, UnstashReply,
+};
 pub use health::{FailureRow, HealthRow};
 pub use reply::{
     Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, StatusReply,

@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0002_chat_agents.sql"),
         verify: Some(include_str!("../../migrations/0002_chat_agents.verify.sql")),
     },
+    Step { name: "0003_changes", sql: include_str!("../../migrations/0003_changes.sql"), verify: None },
 ];
 
 /// The newest schema that this program knows.

@@ -1,11 +1,11 @@
 //! How an event is written down: its type, and the fields that only this type has, as one JSON
 //! object. The common fields are columns; [`splice`] puts both together without parsing either.
 
-use hob_actors::event::{Event, Exit, Json, PermissionOption, PlanEntry, Usage};
+use hob_actors::event::{ChangedFile, Event, Exit, Json, PermissionOption, PlanEntry, Usage};
 use serde::Serialize;
 
 use super::words;
-use crate::control::wire::{Moment, OptionRow, UsageRow};
+use crate::control::wire::{ChangedFileRow, Moment, OptionRow, UsageRow};
 
 /// The `type` of an event.
 pub(super) fn kind(event: &Event) -> &'static str {
@@ -28,6 +28,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         Event::Health { .. } => "health",
         Event::ContextReset { .. } => "context_reset",
         Event::WorktreeState { .. } => "worktree_state",
+        Event::Changes { .. } => "changes",
         Event::Notice { .. } => "notice",
         Event::Raw { .. } => "raw",
     }
@@ -60,6 +61,7 @@ pub(super) fn write(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> 
             let object = object.field("worktree", worktree.as_str()).field("from", from).field("to", to);
             if reasons.is_empty() { object } else { object.field("reasons", reasons) }
         }
+        Event::Changes { files } => object.field("files", &changed_files(files)),
         Event::Notice { level, text } => object.field("level", words::level(*level)).field("text", text),
     }
     .end()
@@ -173,6 +175,19 @@ pub(super) fn usage_row(usage: &Usage) -> UsageRow {
         cost: usage.cost,
         currency: usage.currency.clone(),
     }
+}
+
+/// The files that a turn changed, as the contract shows them.
+pub(super) fn changed_files(files: &[ChangedFile]) -> Vec<ChangedFileRow> {
+    files
+        .iter()
+        .map(|file| ChangedFileRow {
+            path: file.path.clone(),
+            old_path: file.old_path.clone(),
+            kind: file.kind.to_owned(),
+            shared: file.shared,
+        })
+        .collect()
 }
 
 /// The offered answers as the contract shows them.

@@ -20,6 +20,7 @@ mod error;
 mod facts;
 mod git_program;
 mod include;
+mod known;
 mod locate;
 mod lock;
 pub mod method;
@@ -40,6 +41,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use error::{WorktreeError, WorktreeErrorKind};
+pub use known::{Known, Segment, Writer};
 pub use locate::Located;
 pub use undo::Undone;
 

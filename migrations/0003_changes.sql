@@ -1,0 +1,31 @@
+-- Who changed what in a worktree, and how far a removal has come.
+--
+-- Trees are named by their object id in hex.
+
+-- What counts as the person's own: the tree at creation, and everything that was adopted or given
+-- up since. NULL: the tree of `base_commit`.
+ALTER TABLE worktrees ADD COLUMN baseline TEXT;
+-- The tree that was seen last; what differs from it when it is looked at again is a new segment.
+ALTER TABLE worktrees ADD COLUMN last_tree TEXT;
+-- The tombstone: a removal or a restore that was begun and is not done, as one JSON object.
+ALTER TABLE worktrees ADD COLUMN removal TEXT;
+ALTER TABLE worktrees ADD COLUMN archived_at INTEGER;
+
+-- The tree before its prompt was sent, and after its end. A turn that has the first and not the
+-- second is one that may still be writing.
+ALTER TABLE turns ADD COLUMN before_tree TEXT;
+ALTER TABLE turns ADD COLUMN after_tree TEXT;
+
+-- What changed in a worktree between two looks at it. `writers` are the turns that were under way,
+-- as a JSON array of {turn, agent}; an empty one means the person. `doubt` is set where somebody
+-- else may have written as well: the daemon was away for a part of it.
+CREATE TABLE segments (
+    num         INTEGER PRIMARY KEY AUTOINCREMENT,
+    worktree_id TEXT NOT NULL REFERENCES worktrees (id) ON DELETE CASCADE,
+    from_tree   TEXT NOT NULL,
+    to_tree     TEXT NOT NULL,
+    writers     TEXT NOT NULL,
+    doubt       INTEGER NOT NULL DEFAULT 0,
+    at          INTEGER NOT NULL
+) STRICT;
+CREATE INDEX segments_by_worktree ON segments (worktree_id, num);

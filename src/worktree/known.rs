@@ -1,0 +1,55 @@
+//! What is recorded of a worktree, for every job that comes after its making. Plain data.
+
+use std::path::PathBuf;
+
+/// A worktree as it was recorded when it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: String,
+    /// The directory.
+    pub path: PathBuf,
+    /// Its branch, without `refs/heads/`.
+    pub branch: String,
+    /// The commit that the branch started from, in hex.
+    pub base_commit: String,
+    /// The git directory that all worktrees of the repository share.
+    pub common_dir: PathBuf,
+    /// The top of the user's checkout that it was made from.
+    pub top: PathBuf,
+    /// Device number of the directory.
+    pub device: u64,
+    /// Inode number of the directory.
+    pub inode: u64,
+    /// The tree that counts as the person's own, in hex; `None` for that of the base commit.
+    pub baseline: Option<String>,
+}
+
+impl Known {
+    /// Its entry in the repository.
+    pub fn admin(&self) -> PathBuf {
+        self.common_dir.join("worktrees").join(&self.id)
+    }
+}
+
+/// What changed between two looks at a worktree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The tree before, in hex.
+    pub from: String,
+    /// The tree after, in hex.
+    pub to: String,
+    /// The turns that were under way; nobody means the person.
+    pub writers: Vec<Writer>,
+    /// Somebody else may have written as well.
+    pub doubt: bool,
+}
+
+/// A turn that may have written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Writer {
+    /// The turn.
+    pub turn: String,
+    /// Its agent.
+    pub agent: String,
+}
