@@ -11,14 +11,20 @@ ALTER TABLE worktrees ADD COLUMN last_tree TEXT;
 ALTER TABLE worktrees ADD COLUMN removal TEXT;
 ALTER TABLE worktrees ADD COLUMN archived_at INTEGER;
 
--- The tree before its prompt was sent, and after its end. A turn that has the first and not the
--- second is one that may still be writing.
+-- Set when it is not known who wrote since the last look; the next segment carries it.
+ALTER TABLE worktrees ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;
+
+-- The tree before its prompt was sent, and after its end. `watch` says whether the turn may still be
+-- writing: until its end was looked at it may (`open`); one whose agent is known to be gone has its
+-- last word with the next look (`closing`).
 ALTER TABLE turns ADD COLUMN before_tree TEXT;
 ALTER TABLE turns ADD COLUMN after_tree TEXT;
+ALTER TABLE turns ADD COLUMN watch TEXT CHECK (watch IN ('open', 'closing', 'closed'));
+CREATE INDEX turns_watched ON turns (id) WHERE watch IN ('open', 'closing');
 
 -- What changed in a worktree between two looks at it. `writers` are the turns that were under way,
 -- as a JSON array of {turn, agent}; an empty one means the person. `doubt` is set where somebody
--- else may have written as well: the daemon was away for a part of it.
+-- else may have written as well.
 CREATE TABLE segments (
     num         INTEGER PRIMARY KEY AUTOINCREMENT,
     worktree_id TEXT NOT NULL REFERENCES worktrees (id) ON DELETE CASCADE,

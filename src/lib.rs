@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod jsonrpc;
 pub mod paths;
+pub mod pending;
 pub mod store;
 mod sync;
 pub mod sys;

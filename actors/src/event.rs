@@ -357,6 +357,8 @@ pub enum Event {
     Changes {
         /// The files, in order of their paths.
         files: Vec<ChangedFile>,
+        /// How many more there are.
+        n_omitted: usize,
     },
     /// Something a person should know.
     Notice {

@@ -39,6 +39,8 @@ pub struct Ports {
     pub audience: Arc<dyn Audience>,
     /// How much memory there is, and who holds it.
     pub machine: Arc<dyn Machine>,
+    /// What remembers the files of a session around its turns.
+    pub snapshots: Arc<dyn Snapshots>,
 }
 
 /// An answer that comes later. The request is already in line when this is returned.
@@ -259,7 +261,9 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// Remembers what the files of a session look like before and after its turns, so that it is known
-/// who changed what. A failure is told where the person sees it, and is never that of a turn.
+/// who changed what. A failure is told where the person sees it, and is never that of a turn; a look
+/// takes its place in line when it is called for, bounds its own time, and goes on if its future is
+/// dropped.
 pub trait Snapshots: Send + Sync + 'static {
     /// Remembers the files as they are before the prompt of a turn is sent.
     fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;

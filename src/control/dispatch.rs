@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
-    Call, agents, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
+    Call, agents, changes, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
 };
 use super::params::read;
 use super::peer_check::Standing;
@@ -73,6 +73,13 @@ methods! {
     "events/subscribe" => events::subscribe,
     "events/unsubscribe" => events::unsubscribe,
     "events/list" => events::list,
+    "change/list" => changes::list,
+    "change/diff" => changes::diff,
+    "change/apply" => changes::apply,
+    "change/discard" => changes::discard,
+    "change/undo" => changes::undo,
+    "worktree/stash" => changes::stash,
+    "worktree/unstash" => changes::unstash,
     "permission/list" => permissions::list,
     "permission/answer" => permissions::answer,
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::jsonrpc::RpcError;
+use crate::pending::PendingError;
 use crate::store::StoreError;
 use crate::worktree::{WorktreeError, WorktreeErrorKind};
 
@@ -261,11 +262,35 @@ impl From<WorktreeError> for RpcFailure {
             K::BadBase => Self::invalid_params("base", error.message),
             K::BranchTaken | K::PathTaken => Self::conflict(error.message),
             K::Unsupported(what) => Self::refused(error.message).reason(what),
-            K::Carry => Self::conflict(error.message),
+            K::Carry | K::InTheWay => Self::conflict(error.message),
+            K::NoSuchChange => Self::new(Kind::NotFound, error.message),
+            K::Foreign => Self::refused(error.message).reason("foreign"),
             K::Busy(_) => Self::overloaded(error.message),
             K::Io => Self::internal(error.message),
         };
         failure.maybe_hint(error.hint)
+    }
+}
+
+impl From<PendingError> for RpcFailure {
+    fn from(error: PendingError) -> Self {
+        let message = error.to_string();
+        match error {
+            PendingError::Store(error) => error.into(),
+            PendingError::Worktree(error) => error.into(),
+            PendingError::NotFound { what: "turn", id } => {
+                Self::not_found("turn", &id).hint("hob task show TASK")
+            }
+            PendingError::NotFound { what, id } => Self::not_found(what, &id).hint("hob session ls -a"),
+            PendingError::Gone { worktree, .. } => {
+                Self::conflict(message).hint(format!("hob worktree restore {worktree}"))
+            }
+            PendingError::AtWork(_) => {
+                Self::refused(message).reason("live").hint("wait for it, or `hob task cancel` it")
+            }
+            PendingError::TooSlow(_) => Self::overloaded(message),
+            PendingError::Unseen { .. } => Self::conflict(message),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::error::RpcFailure;
 use super::params::StateName;
 use super::wire::SessionRow;
 use crate::store::{NewSession, NewWorktree, TaskFilter, WorktreeFacts, fresh_id};
-use crate::worktree::{CreateRequest, Created, Located};
+use crate::worktree::{CreateRequest, Created, Known, Located};
 
 /// How many waiting tasks of a closing chat are looked up at once.
 const TASKS_PAGE: usize = 1000;
@@ -78,6 +78,19 @@ async fn record(
     plan: Plan,
     created: &Created,
 ) -> Result<SessionRow, RpcFailure> {
+    let carried = plan.carry_changes || !created.copied.is_empty();
+    let known = Known {
+        id: worktree.to_owned(),
+        path: created.path.clone(),
+        branch: created.branch.clone(),
+        base_commit: created.base_commit.clone(),
+        common_dir: created.common_dir.clone(),
+        top: Path::new(&repo).to_owned(),
+        device: created.device,
+        inode: created.inode,
+        baseline: None,
+    };
+    let baseline = services.pending.first_look(&known, carried).await;
     let facts = WorktreeFacts {
         id: worktree.to_owned(),
         path: text(&created.path)?.to_owned(),
@@ -86,6 +99,7 @@ async fn record(
         common_dir: text(&created.common_dir)?.to_owned(),
         device: created.device,
         inode: created.inode,
+        baseline: baseline,
     };
     let session = NewSession {
         id: plan.id,

@@ -16,6 +16,7 @@ use crate::backend::Agents;
 use crate::config::SharedConfig;
 use crate::daemon::DaemonControl;
 use crate::paths::Paths;
+use crate::pending::Pending;
 use crate::store::Store;
 use crate::worktree::Worktrees;
 
@@ -56,6 +57,8 @@ pub struct Services {
     pub paths: Paths,
     /// Where agents work.
     pub worktrees: Worktrees,
+    /// What agents changed there.
+    pub pending: Pending,
     /// Which agents there are.
     pub agents: Arc<Agents>,
     /// What supervises them.

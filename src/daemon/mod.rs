@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths, PathsError};
+use crate::pending::Pending;
 use crate::store::{OpenError, Store, StoreError};
 use crate::worktree::Worktrees;
 
@@ -238,6 +239,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let worktrees = Worktrees::new(root, Arc::new(move || copied.current().worktrees.copy.clone()));
     let agents =
         Arc::new(Agents::new(config.clone(), spawner.clone(), options.env.clone(), paths.state.clone()));
+    let pending = Pending::new(store.clone(), worktrees.clone());
     let audience = Audience::new();
     let tree = tree::start(Ports {
         store: Arc::new(store.clone()),
@@ -245,6 +247,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         settings: Arc::new(config.clone()),
         audience: Arc::new(audience.clone()),
         machine: Arc::new(ThisMachine),
+        snapshots: Arc::new(pending.clone()),
     })
     .await
     .context("cannot start the supervision tree")?;
@@ -260,6 +263,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         config,
         paths: paths.clone(),
         worktrees,
+        pending,
         agents,
         tree: tree.handle(),
         audience,

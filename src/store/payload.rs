@@ -61,7 +61,10 @@ pub(super) fn write(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> 
             let object = object.field("worktree", worktree.as_str()).field("from", from).field("to", to);
             if reasons.is_empty() { object } else { object.field("reasons", reasons) }
         }
-        Event::Changes { files } => object.field("files", &changed_files(files)),
+        Event::Changes { files, n_omitted } => {
+            let object = object.field("files", &changed_files(files));
+            if *n_omitted == 0 { object } else { object.field("omitted", n_omitted) }
+        }
         Event::Notice { level, text } => object.field("level", words::level(*level)).field("text", text),
     }
     .end()

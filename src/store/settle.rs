@@ -7,7 +7,7 @@ use super::command::Tx;
 use super::reader::Reply;
 use super::sql::Result;
 use super::turns::{self, Ending};
-use super::{Store, agents, permissions, tasks, worktrees};
+use super::{Store, agents, looks, permissions, tasks, worktrees};
 
 /// How much was left open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub struct Settled {
 }
 
 fn settle(tx: &mut Tx<'_>, why: &str) -> Result<Settled> {
+    looks::settle(tx)?;
     let mut settled = Settled { permissions: permissions::settle_all(tx)?, ..Settled::default() };
     for task in tasks::in_flight(tx.conn)? {
         let seen_ms = turns::last_sign_ms(tx.conn, &task.id)?;

@@ -3,6 +3,7 @@
 mod agents;
 mod history;
 mod journal;
+mod looks;
 mod sessions;
 mod tasks;
 mod upgrade;
@@ -116,6 +117,7 @@ fn sketch(event: &serde_json::Value) -> String {
 
 fn worktree(id: &str) -> WorktreeFacts {
     WorktreeFacts {
+        baseline: None,
         id: id.to_owned(),
         path: format!("/worktrees/{id}"),
         branch: format!("hob/{id}"),

@@ -41,6 +41,8 @@ pub struct WorktreeFacts {
     pub device: u64,
     /// The inode of the directory.
     pub inode: u64,
+    /// The tree that it was made with, if it could be looked at.
+    pub baseline: Option<String>,
 }
 
 fn begin(tx: &mut Tx<'_>, new: &NewWorktree) -> Result<()> {
@@ -61,7 +63,7 @@ pub(super) fn activate(tx: &mut Tx<'_>, session: &str, facts: &WorktreeFacts) ->
     let changed = sql::run(
         tx.conn,
         "UPDATE worktrees SET session_id = ?2, path = ?3, branch = ?4, base_commit = ?5, common_dir = ?6,
-            device = ?7, inode = ?8, state = 'active'
+            device = ?7, inode = ?8, baseline = ?9, last_tree = ?9, state = 'active'
          WHERE id = ?1 AND state = 'creating'",
         params![
             facts.id,
@@ -72,6 +74,7 @@ pub(super) fn activate(tx: &mut Tx<'_>, session: &str, facts: &WorktreeFacts) ->
             facts.common_dir,
             facts.device.cast_signed(),
             facts.inode.cast_signed(),
+            facts.baseline,
         ],
     )?;
     if changed == 0 {
@@ -163,6 +166,7 @@ impl Store {
                     common_dir: row.get("common_dir")?,
                     device: row.get::<_, i64>("device")?.cast_unsigned(),
                     inode: row.get::<_, i64>("inode")?.cast_unsigned(),
+                    baseline: row.get("baseline")?,
                 })
             });
             Ok(found.optional()?)

@@ -24,6 +24,12 @@ pub enum WorktreeErrorKind {
     Busy(String),
     /// The uncommitted changes cannot be carried over.
     Carry,
+    /// The directory is not the worktree that was recorded.
+    Foreign,
+    /// There is no change of that name: says which.
+    NoSuchChange,
+    /// Something is in the way of what was asked for: says what.
+    InTheWay,
     /// The file system, or git, failed.
     Io,
 }

@@ -18,9 +18,11 @@ const SYSTEM_ATTRIBUTES: &str = "/etc/gitattributes";
 
 /// What attributes ask for.
 #[derive(Debug, Default)]
-struct Wanted {
-    filters: BTreeSet<String>,
-    encoding: bool,
+pub(super) struct Wanted {
+    /// Filter drivers, by name.
+    pub(super) filters: BTreeSet<String>,
+    /// A `working-tree-encoding`.
+    pub(super) encoding: bool,
 }
 
 /// Gathers the facts for a worktree from the commit `base`, given in hex.
@@ -71,7 +73,8 @@ fn config_of(source: &Source<'_>) -> Result<Config, WorktreeError> {
     config.snapshot().map_err(failed)
 }
 
-fn has_promisor(config: &Config) -> bool {
+/// Whether some remote promises objects that are not here.
+pub(super) fn has_promisor(config: &Config) -> bool {
     let mut found = false;
     if let Ok(entries) = config.entries(Some("remote\\..*\\.promisor")) {
         // An entry that cannot be read is no promise.
@@ -80,8 +83,14 @@ fn has_promisor(config: &Config) -> bool {
     found
 }
 
+/// Whether the configuration defines any filter driver.
+pub(super) fn has_drivers(config: &Config) -> bool {
+    let Ok(mut entries) = config.entries(Some(r"filter\..*")) else { return true };
+    entries.next().is_some()
+}
+
 /// Whether the configuration says how to run the filter, or that it must be run.
-fn is_driver(config: &Config, name: &str) -> bool {
+pub(super) fn is_driver(config: &Config, name: &str) -> bool {
     ["smudge", "process", "clean", "required"]
         .iter()
         .any(|key| config.get_entry(&format!("filter.{name}.{key}")).is_ok())
@@ -108,7 +117,7 @@ fn look_at_tree(repo: &Repository, commit: &str) -> Result<(usize, Wanted), git2
 }
 
 /// Collects what any line asks for, macros included; which paths it is for does not matter.
-fn look_at_attributes(text: &[u8], wanted: &mut Wanted) {
+pub(super) fn look_at_attributes(text: &[u8], wanted: &mut Wanted) {
     let text = String::from_utf8_lossy(&text[..text.len().min(ATTRIBUTES_BYTES_MAX)]);
     for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
         for word in line.split_ascii_whitespace() {
@@ -121,7 +130,7 @@ fn look_at_attributes(text: &[u8], wanted: &mut Wanted) {
 }
 
 /// Attributes that are in no commit.
-fn attribute_files(common_dir: &Path, config: &Config) -> Vec<PathBuf> {
+pub(super) fn attribute_files(common_dir: &Path, config: &Config) -> Vec<PathBuf> {
     let own = config.get_path("core.attributesfile").ok().or_else(|| {
         let home = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))?;

@@ -59,6 +59,10 @@ pub(super) struct Call<'a> {
     pub(super) args: Vec<OsString>,
     /// Settings as they were recorded when the repository was first seen.
     pub(super) settings: &'a [(String, String)],
+    /// Whether its paths are patterns: they are taken literally otherwise.
+    pub(super) magic_pathspecs: bool,
+    /// Variables of its own.
+    pub(super) env: Vec<(&'static str, OsString)>,
     /// What it reads.
     pub(super) stdin: Vec<u8>,
     /// How long it may take.
@@ -72,6 +76,8 @@ impl<'a> Call<'a> {
             dir,
             args: args.iter().map(|arg| arg.as_ref().to_owned()).collect(),
             settings: &[],
+            magic_pathspecs: false,
+            env: Vec::new(),
             stdin: Vec::new(),
             timeout: ASK_TIMEOUT,
         }
@@ -177,7 +183,12 @@ impl Git {
             command.env(format!("GIT_CONFIG_KEY_{n}"), key);
             command.env(format!("GIT_CONFIG_VALUE_{n}"), value);
         }
-        command.arg("--no-pager").arg("--literal-pathspecs").arg("-C").arg(call.dir);
+        command.envs(call.env.iter().map(|(name, value)| (name, value)));
+        command.arg("--no-pager");
+        if !call.magic_pathspecs {
+            command.arg("--literal-pathspecs");
+        }
+        command.arg("-C").arg(call.dir);
         for (key, value) in SETTINGS {
             command.arg("-c").arg(format!("{key}={value}"));
         }

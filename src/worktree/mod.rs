@@ -13,19 +13,27 @@
 //! no hook, filter or helper runs that a repository's configuration did not name when we first
 //! saw it; a lock of git's is waited for and never removed.
 
+mod at;
 mod carry;
 mod carry_merge;
+mod changes;
 mod create;
+mod eol;
 mod error;
 mod facts;
 mod git_program;
 mod include;
+mod index;
 mod known;
+mod large;
 mod locate;
 mod lock;
 pub mod method;
+mod objects;
+mod operation;
 mod recorded;
 pub mod safe_path;
+mod snapshot;
 mod source;
 mod undo;
 
@@ -40,10 +48,13 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
+pub(crate) use changes::is_within;
+pub use changes::{Applied, Change, ChangeKind, Content, Diff, Discarded, Hunk, Selection, Stashed, Undone};
 pub use error::{WorktreeError, WorktreeErrorKind};
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;
-pub use undo::Undone;
+pub use snapshot::Snapshot;
+pub use undo::TakenBack;
 
 use git_program::Git;
 use lock::{Locks, RepoLock, Turn};
@@ -201,7 +212,7 @@ impl Worktrees {
     ///
     /// # Errors
     /// `Busy`, `Io`: then nothing was removed.
-    pub async fn undo_create(&self, created: &Created) -> Result<Undone, WorktreeError> {
+    pub async fn undo_create(&self, created: &Created) -> Result<TakenBack, WorktreeError> {
         let created = created.clone();
         self.locked_job(&created.common_dir.clone(), move |inner, _lock| {
             // The user's own checkout may be a linked one that has gone meanwhile.

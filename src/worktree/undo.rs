@@ -18,7 +18,7 @@ use super::{Created, LOCK_REASON};
 /// What was taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "what was left behind should be told"]
-pub struct Undone {
+pub struct TakenBack {
     /// What was left where it is, and why; empty if everything is gone.
     pub kept: Vec<String>,
 }
@@ -80,14 +80,14 @@ pub(super) fn wipe(source: &Source<'_>, names: &Names) -> Vec<String> {
 }
 
 /// Removes a worktree that was made a moment ago if nothing in it has changed since.
-pub(super) fn undo(source: &Source<'_>, created: &Created) -> Undone {
+pub(super) fn undo(source: &Source<'_>, created: &Created) -> TakenBack {
     let names = Names::of(created);
     match changed(source, created, &names) {
-        Ok(None) => Undone { kept: wipe(source, &names) },
-        Ok(Some(what)) => Undone {
+        Ok(None) => TakenBack { kept: wipe(source, &names) },
+        Ok(Some(what)) => TakenBack {
             kept: vec![format!("`{}` and its branch `{}`: {what}", created.path.display(), created.branch)],
         },
-        Err(error) => Undone {
+        Err(error) => TakenBack {
             kept: vec![format!("`{}` and its branch `{}`: {error}", created.path.display(), created.branch)],
         },
     }

@@ -1,6 +1,7 @@
 //! Fakes of the ports: they obey, remember, and yield, because a fake that never yields hides
 //! ordering bugs. For tests only. The agents are in [`puppet`].
 
+mod looks;
 mod puppet;
 mod script;
 
@@ -55,6 +56,8 @@ pub struct Remembered {
     pub cancels: usize,
     /// Answers that reached an agent.
     pub answers: Vec<(u64, Option<String>)>,
+    /// Looks at the files around turns, in order.
+    pub looks: Vec<(TurnId, &'static str)>,
     /// Processes that are alive.
     pub alive: BTreeSet<(AgentKey, Generation)>,
     /// Open turns.
@@ -87,6 +90,7 @@ impl World {
             settings: Arc::new(self.clone()),
             audience: Arc::new(self.clone()),
             machine: Arc::new(self.clone()),
+            snapshots: Arc::new(self.clone()),
         }
     }
 

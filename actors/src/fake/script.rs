@@ -47,6 +47,8 @@ pub struct Script {
     pub available_bytes: Option<u64>,
     /// What the trees of agents hold, by the agent's pid.
     pub trees: BTreeMap<u32, ProcessTree>,
+    /// How long a look at the files around a turn takes.
+    pub look_takes: Duration,
     /// How agents answer a probe; `None`: not at all.
     pub ping: Option<Result<(), ProbeFailed>>,
     /// So many of the next probes panic.
@@ -73,6 +75,7 @@ impl Default for Script {
             pinned: BTreeSet::new(),
             available_bytes: None,
             trees: BTreeMap::new(),
+            look_takes: Duration::ZERO,
             ping: Some(Ok(())),
             pings_panic: 0,
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 pub use super::comeback::{EvictRequest, Unwilling};
 use super::lifecycle;
+use super::looks::Looks;
 pub use super::messages::{SessionArgs, SessionMsg, View};
 pub use super::permission::{Answered, PermissionReply, Remember};
 use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Machine, Observation, Request};
@@ -70,6 +71,7 @@ pub struct Memory {
     pub(super) end_cause: EndCause,
     pub(super) watching: Option<AbortHandle>,
     pub(super) reported: Option<View>,
+    pub(super) looks: Looks,
 }
 
 impl Actor for SessionActor {
@@ -136,6 +138,8 @@ impl Actor for SessionActor {
             SessionMsg::Heard(generation, news, permit) => memory.heard(&me, generation, news, permit),
             SessionMsg::Begun(generation, record, hash) => memory.begun(generation, *record, hash),
             SessionMsg::Started(generation, result) => memory.started(&me, generation, result),
+            SessionMsg::TurnOpened(turn) => memory.turn_opened(&me, turn),
+            SessionMsg::LookedAfter(turn) => memory.looked_after(&me, &turn),
             SessionMsg::Seen(seen) => memory.saw(&me, seen),
             SessionMsg::Stopped(generation, exit) => memory.stopped(&me, generation, exit),
             SessionMsg::Recorded(turn, permission, question, title) => {
@@ -198,6 +202,7 @@ impl Memory {
             end_cause: EndCause::Ordered,
             watching: None,
             reported: None,
+            looks: Looks::default(),
         }
     }
 
@@ -228,6 +233,7 @@ impl Memory {
     }
 
     pub(super) fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {
+        self.settle(me);
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => self.apply(me, decision),
             Err(denied) => tracing::debug!(key = %self.args.key, %denied, "request denied"),
@@ -235,6 +241,7 @@ impl Memory {
     }
 
     pub(super) fn saw(&mut self, me: &ActorRef<SessionMsg>, seen: Observation) {
+        self.settle(me);
         let stuck = matches!(self.machine.job, Job::Running { ending: Some(Ending::Stuck(_)), .. });
         if stuck && seen == Observation::CancelGraceOver {
             self.end_cause = EndCause::Ill;
@@ -323,6 +330,7 @@ impl Memory {
         }
         self.agent = None;
         self.pid = None;
+        self.look_when_gone(me);
         self.record_stopped(me, exit);
         self.saw(me, Observation::Gone);
     }

@@ -111,7 +111,7 @@ impl Memory {
         self.persist(
             me,
             move || store.start_turn(task.clone(), generation, context),
-            |turn| Some(SessionMsg::Seen(Observation::Opened(turn))),
+            |turn| Some(SessionMsg::TurnOpened(turn)),
         );
         self.record_move(me, AgentStatus::Busy, None, None);
     }
@@ -184,13 +184,14 @@ impl Memory {
         if let Some(mut open) = self.turn.take() {
             let told = self.settled_usage.take();
             end.usage = open.usage(told);
-            end.duration_ms = millis(Self::now() - open.since);
+            end.duration_ms = millis(open.answered.unwrap_or_else(Self::now) - open.since);
             end.first_token_ms = open.first_output.map(millis);
             end.text = open.final_text();
             self.cost_total = open.cost_total();
         }
         let store = self.args.ports.store.clone();
         self.persist(me, move || store.end_turn(end.clone()), |_| Some(SessionMsg::Seen(Observation::Ended)));
+        self.look_at_end(me);
         if self.machine.backend == super::state::Backend::Up {
             self.record_move(me, AgentStatus::Idle, None, None);
         }

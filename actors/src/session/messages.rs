@@ -104,6 +104,10 @@ pub enum SessionMsg {
     Begun(Generation, Box<AgentRecord>, String),
     /// A start came through, or did not.
     Started(Generation, Result<Launched, StartFailed>),
+    /// The turn is committed.
+    TurnOpened(TurnId),
+    /// The files were looked at after the turn.
+    LookedAfter(TurnId),
     /// An effect came through.
     Seen(Observation),
     /// The ordered stop of a backend is complete.

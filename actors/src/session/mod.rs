@@ -6,6 +6,7 @@ pub mod comeback;
 pub mod effects;
 mod launch;
 pub mod lifecycle;
+mod looks;
 pub mod messages;
 pub mod news;
 pub mod permission;

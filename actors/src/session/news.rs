@@ -91,11 +91,11 @@ impl Memory {
 
     fn settled(&mut self, me: &ActorRef<SessionMsg>, settled: Settled) {
         // An answer to a prompt that was given up, or of the turn before.
-        if self.turn.as_ref().is_none_or(|turn| turn.prompt != settled.prompt) {
+        if self.turn.as_ref().is_none_or(|turn| turn.prompt != settled.prompt) || self.looks.is_answered() {
             return;
         }
         self.settled_usage = settled.usage;
-        self.saw(me, Observation::Settled(settled.result));
+        self.answered(me, settled.result);
     }
 
     // ------------------------------------------------------------------------------ questions
@@ -106,7 +106,7 @@ impl Memory {
             self.reply_to_agent(number, None);
             return;
         };
-        if self.cancelling.is_some() {
+        if self.cancelling.is_some() || self.looks.is_answered() {
             self.reply_to_agent(number, None);
             return;
         }
@@ -157,7 +157,7 @@ impl Memory {
         id: PermissionId,
         (question, title): (Question, String),
     ) {
-        let cancelled = self.cancelling.is_some();
+        let cancelled = self.cancelling.is_some() || self.looks.is_answered();
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *of && !cancelled) else {
             // The turn ended, or was cancelled, while the question was being written.
             let by = "cancelled".to_owned();

@@ -38,6 +38,8 @@ pub struct Turn {
     pub prompt: u64,
     /// When the prompt was sent.
     pub since: Instant,
+    /// When it was answered.
+    pub answered: Option<Instant>,
     /// To the first output.
     pub first_output: Option<Duration>,
     /// What the requests of the turn told one by one (qwen).
@@ -69,6 +71,7 @@ impl Turn {
             scope,
             prompt,
             since: now,
+            answered: None,
             first_output: None,
             spent: Usage::default(),
             questions: BTreeMap::new(),

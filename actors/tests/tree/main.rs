@@ -6,6 +6,7 @@ mod day;
 mod generations;
 mod health;
 mod ill;
+mod looks;
 mod pool;
 mod questions;
 mod stage;

@@ -1,6 +1,7 @@
 //! Worktrees on real repositories, made by the real `git` in throw-away directories.
 
 mod carry;
+mod changes;
 mod copy;
 mod create;
 mod limits;
@@ -143,6 +144,21 @@ impl Stage {
         assert_eq!(self.state(), before);
         assert_eq!(self.made(), made_before);
         error
+    }
+}
+
+/// What is recorded of a worktree that was made.
+pub(super) fn known(stage: &Stage, created: &Created) -> Known {
+    Known {
+        id: created.path.file_name().unwrap().to_str().unwrap().to_owned(),
+        path: created.path.clone(),
+        branch: created.branch.clone(),
+        base_commit: created.base_commit.clone(),
+        common_dir: created.common_dir.clone(),
+        top: stage.repo.clone(),
+        device: created.device,
+        inode: created.inode,
+        baseline: None,
     }
 }
 

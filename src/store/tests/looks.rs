@@ -1,0 +1,167 @@
+//! Looks at worktrees: each change has the writers who may have made it, whatever happens between.
+
+use super::*;
+use crate::worktree::{Segment, Writer};
+use hob_actors::event::ChangedFile;
+
+impl Stage {
+    async fn look(&self, tree: Option<&str>, occasion: Occasion) {
+        let look = Look {
+            worktree: "w-s".to_owned(),
+            tree: tree.map(str::to_owned),
+            start: Some("base".to_owned()),
+            occasion,
+        };
+        self.store.record_look(look).await.unwrap();
+    }
+
+    async fn before(&self, turn: &TurnId, tree: &str) {
+        self.look(Some(tree), Occasion::Before(turn.as_str().to_owned())).await;
+    }
+
+    async fn after(&self, turn: &TurnId, tree: &str) {
+        self.look(Some(tree), Occasion::After(turn.as_str().to_owned())).await;
+    }
+
+    async fn asked(&self, tree: &str) {
+        self.look(Some(tree), Occasion::Asked).await;
+    }
+
+    /// The segments, each as `from>to: turns`, with a `?` where there is doubt.
+    async fn story(&self) -> Vec<String> {
+        let words = |segment: Segment| {
+            let turns: Vec<_> = segment.writers.into_iter().map(|writer| writer.turn).collect();
+            let doubt = if segment.doubt { "?" } else { "" };
+            format!("{}>{}: {}{doubt}", segment.from, segment.to, turns.join("+"))
+        };
+        self.store.segments("w-s").await.unwrap().into_iter().map(words).collect()
+    }
+
+    /// Makes the first look an earlier one, so that there is nothing to doubt.
+    async fn seen(&self) {
+        self.asked("base").await;
+    }
+}
+
+#[tokio::test]
+async fn what_changes_in_a_turn_is_its_own_and_what_changes_between_is_nobodys() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let (task, turn) = stage.running("one").await;
+    stage.before(&turn, "a").await;
+    stage.after(&turn, "b").await;
+    stage.store.end_turn(ending(&task, &turn, Outcome::Completed)).await.unwrap();
+    stage.asked("b").await;
+    stage.asked("c").await;
+    assert_eq!(stage.story().await, ["base>a: ".to_owned(), format!("a>b: {turn}"), "b>c: ".to_owned()]);
+    let trees = stage.store.turn_trees(turn.as_str()).await.unwrap().unwrap();
+    assert_eq!((trees.before.as_deref(), trees.after.as_deref()), (Some("a"), Some("b")));
+    let writer = &stage.store.segments("w-s").await.unwrap()[1].writers;
+    assert_eq!(*writer, [Writer { turn: turn.as_str().to_owned(), agent: "demo".to_owned() }]);
+}
+
+#[tokio::test]
+async fn turns_that_overlap_share_only_the_overlap() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let ((_, first), (_, second)) = (stage.running("one").await, stage.running("two").await);
+    stage.before(&first, "base").await;
+    stage.before(&second, "a").await;
+    stage.after(&first, "b").await;
+    stage.after(&second, "c").await;
+    let both = |separator: &str| format!("{first}{separator}{second}");
+    let story = stage.story().await;
+    assert_eq!(story[0], format!("base>a: {first}"));
+    assert!(story[1] == format!("a>b: {}", both("+")) || story[1] == format!("a>b: {second}+{first}"));
+    assert_eq!(story[2], format!("b>c: {second}"));
+}
+
+#[tokio::test]
+async fn a_look_in_the_middle_of_a_turn_leaves_it_open() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let (_, turn) = stage.running("one").await;
+    stage.before(&turn, "base").await;
+    stage.asked("a").await;
+    stage.after(&turn, "b").await;
+    assert_eq!(stage.story().await, [format!("base>a: {turn}"), format!("a>b: {turn}")]);
+}
+
+#[tokio::test]
+async fn a_turn_that_the_daemon_did_not_see_the_end_of_has_its_last_word_with_doubt() {
+    let mut stage = Stage::set().await;
+    stage.seen().await;
+    let (_, turn) = stage.running("one").await;
+    stage.before(&turn, "a").await;
+    stage.reopen().await;
+    stage.store.settle("killed").await.unwrap();
+    let (_, next) = stage.running("two").await;
+    stage.before(&next, "b").await;
+    stage.after(&next, "c").await;
+    let story = stage.story().await;
+    assert_eq!(story[1..], [format!("a>b: {turn}?"), format!("b>c: {next}")]);
+    let trees = stage.store.turn_trees(turn.as_str()).await.unwrap().unwrap();
+    assert_eq!(trees.after.as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_turn_whose_first_look_was_lost_with_the_power_is_not_forgotten() {
+    let mut stage = Stage::set().await;
+    stage.seen().await;
+    let (_, turn) = stage.running("one").await;
+    stage.reopen().await;
+    stage.store.settle("killed").await.unwrap();
+    stage.asked("a").await;
+    stage.asked("b").await;
+    assert_eq!(stage.story().await, [format!("base>a: {turn}?"), "a>b: ".to_owned()]);
+}
+
+#[tokio::test]
+async fn a_look_that_failed_puts_doubt_on_what_is_seen_next() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let (_, turn) = stage.running("one").await;
+    stage.look(None, Occasion::Before(turn.as_str().to_owned())).await;
+    stage.after(&turn, "a").await;
+    stage.asked("b").await;
+    assert_eq!(stage.story().await, [format!("base>a: {turn}?"), "a>b: ".to_owned()]);
+}
+
+#[tokio::test]
+async fn a_worktree_that_nobody_looked_at_when_it_was_made_begins_with_doubt() {
+    let stage = Stage::set().await;
+    stage.asked("a").await;
+    assert_eq!(stage.story().await, ["base>a: ?"]);
+}
+
+#[tokio::test]
+async fn what_a_turn_changed_is_told_and_kept_with_it() {
+    let stage = Stage::set().await;
+    let (task, turn) = stage.running("one").await;
+    let file = ChangedFile { path: "a.txt".into(), old_path: None, kind: "added", shared: false };
+    stage.store.record_changes(turn.as_str(), vec![file], 2).await.unwrap();
+    let told = stage.told_of(&task).await;
+    assert_eq!(told.last().map(String::as_str), Some("changes"));
+    let event = stage.journal().await.pop().unwrap();
+    assert_eq!(event["files"][0]["path"], "a.txt");
+    assert_eq!((event["files"][0]["kind"].as_str(), event["omitted"].as_u64()), (Some("added"), Some(2)));
+    assert_eq!(stage.task(&task).await.turns.unwrap()[0].files.as_deref(), Some(&["a.txt".to_owned()][..]));
+}
+
+#[tokio::test]
+async fn what_was_applied_is_the_new_baseline() {
+    let stage = Stage::set().await;
+    stage.store.set_baseline("w-s", "applied").await.unwrap();
+    let found = stage.store.worktree_of_session("s").await.unwrap().unwrap();
+    assert_eq!(found.known.baseline.as_deref(), Some("applied"));
+    assert_eq!(stage.store.known_worktree("w-s").await.unwrap(), Some(found));
+}
+
+#[tokio::test]
+async fn only_turns_that_run_are_at_work() {
+    let stage = Stage::set().await;
+    let (task, turn) = stage.running("one").await;
+    assert_eq!(stage.store.turns_at_work("w-s").await.unwrap(), [turn.as_str()]);
+    stage.store.end_turn(ending(&task, &turn, Outcome::Completed)).await.unwrap();
+    assert!(stage.store.turns_at_work("w-s").await.unwrap().is_empty());
+}

@@ -1,0 +1,258 @@
+//! Gives changes up in the worktree: pending ones back to the baseline, or all files back to what they
+//! were before a turn; after the present content was put on a ref.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::apply::{Chosen, choose};
+use super::disk::{Found, Stamp, look};
+use super::list::files;
+use super::swap::{Replace, Wanted, swap};
+use super::text::with_hunks;
+use super::{ChangeKind, Discarded, Selection, Undone, baseline};
+use crate::worktree::carry::Entry;
+use crate::worktree::eol::{self, Eol};
+use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
+use crate::worktree::known::Known;
+use crate::worktree::objects::{EXECUTABLE, GITLINK, LINK, Objects, shown};
+use crate::worktree::source::Source;
+use crate::worktree::{Inner, Worktrees, index, large, snapshot};
+
+impl Worktrees {
+    /// Reverts pending changes in the worktree. `present` is the tree that they were listed of.
+    ///
+    /// # Errors
+    /// `InTheWay` for a hunk or path that names no pending change; what git or the disk says. A conflict
+    /// is no error.
+    pub async fn discard(
+        &self,
+        known: &Known,
+        present: &str,
+        selection: Selection,
+        dry_run: bool,
+    ) -> Result<Discarded, WorktreeError> {
+        let (known, present) = (known.clone(), present.to_owned());
+        self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
+            discard(inner, &known, &present, (&selection, dry_run))
+        })
+        .await
+    }
+
+    /// Puts the files of a worktree back to what they are in the tree `to`.
+    ///
+    /// # Errors
+    /// `InTheWay` for a file that cannot be put back; what git or the disk says.
+    pub async fn undo(&self, known: &Known, present: &str, to: &str) -> Result<Undone, WorktreeError> {
+        let (known, present, to) = (known.clone(), present.to_owned(), to.to_owned());
+        self.locked_job(&known.common_dir.clone(), move |inner, _lock| undo(inner, &known, &present, &to))
+            .await
+    }
+}
+
+/// What each path is to be; `None` for nothing.
+pub(super) type Goal = BTreeMap<PathBuf, Option<Entry>>;
+
+fn discard(
+    inner: &Inner,
+    known: &Known,
+    present: &str,
+    (selection, dry_run): (&Selection, bool),
+) -> Result<Discarded, WorktreeError> {
+    let source = inner.at(known)?;
+    let objects = Objects::of(&source);
+    let base = baseline(&objects, known)?;
+    let chosen = choose(files(&objects, &base, present)?, selection)?;
+    let (mut discarded, mut goal) = (Discarded::default(), Goal::new());
+    for change in &chosen {
+        match give_up(&objects, change, &mut goal)? {
+            Ok(()) => discarded.paths.push(change.file.change.path.clone()),
+            Err(why) => discarded.conflicts.push((change.file.change.path.clone(), why)),
+        }
+    }
+    let mut replacements = Vec::new();
+    for (path, why) in replace_all(known, &objects, (present, &goal), &mut replacements)? {
+        discarded.conflicts.push((shown(&path), why));
+    }
+    if !discarded.conflicts.is_empty() {
+        discarded.paths.clear();
+        return Ok(discarded);
+    }
+    if dry_run || chosen.is_empty() {
+        return Ok(discarded);
+    }
+    discarded.rescue_ref = Some(rescue(&objects, known, present)?);
+    swap(&known.path, &replacements)?;
+    let whole = chosen.iter().filter(|change| change.hunks.is_none());
+    let paths = whole.flat_map(|change| {
+        [Some(change.file.delta.path().clone()), change.file.delta.old_path().cloned()].into_iter().flatten()
+    });
+    unstage(inner, &source, &goal, &paths.collect::<Vec<_>>())?;
+    Ok(discarded)
+}
+
+/// What the files of a change are to be without it.
+fn give_up(
+    objects: &Objects<'_>,
+    chosen: &Chosen,
+    goal: &mut Goal,
+) -> Result<Result<(), String>, WorktreeError> {
+    let delta = &chosen.file.delta;
+    if let Some(hunks) = &chosen.hunks {
+        if matches!(chosen.file.change.kind, ChangeKind::Renamed | ChangeKind::Type) {
+            return Ok(Err("it has another name or kind now, and goes only as a whole".to_owned()));
+        }
+        let others: Vec<_> = (0..chosen.file.hunks.len()).filter(|n| !hunks.contains(n)).collect();
+        let kept: Vec<_> = others.iter().map(|n| &chosen.file.hunks[*n]).collect();
+        let before = chosen.file.text.as_ref().map_or(&[][..], |(before, _)| before);
+        let object = objects.write_blob(&with_hunks(before, &kept))?;
+        let side = delta.new.as_ref().or(delta.old.as_ref());
+        if let Some((path, entry)) = side {
+            goal.insert(path.clone(), Some(Entry { mode: entry.mode, object }));
+        }
+        return Ok(Ok(()));
+    }
+    for (path, _) in delta.new.iter() {
+        goal.insert(path.clone(), None);
+    }
+    for (path, entry) in delta.old.iter() {
+        goal.insert(path.clone(), Some(entry.clone()));
+    }
+    Ok(Ok(()))
+}
+
+fn undo(inner: &Inner, known: &Known, present: &str, to: &str) -> Result<Undone, WorktreeError> {
+    let source = inner.at(known)?;
+    let objects = Objects::of(&source);
+    let goal = way_back(&objects, present, to)?;
+    let mut replacements = Vec::new();
+    let conflicts = replace_all(known, &objects, (present, &goal), &mut replacements)?;
+    refuse(&conflicts, "they cannot be put back")?;
+    let rescue_ref = rescue(&objects, known, present)?;
+    swap(&known.path, &replacements)?;
+    let restored = goal.keys().map(|path| shown(path)).collect();
+    unstage(inner, &source, &goal, &goal.keys().cloned().collect::<Vec<_>>())?;
+    Ok(Undone { restored, rescue_ref })
+}
+
+/// What leads from one tree to another.
+pub(super) fn way_back(objects: &Objects<'_>, from: &str, to: &str) -> Result<Goal, WorktreeError> {
+    let mut goal = Goal::new();
+    for delta in objects.deltas(from, to)? {
+        if let Some((path, _)) = delta.old {
+            goal.entry(path).or_insert(None);
+        }
+        if let Some((path, entry)) = delta.new {
+            goal.insert(path, Some(entry));
+        }
+    }
+    Ok(goal)
+}
+
+/// An error that names what is in the way.
+pub(super) fn refuse(conflicts: &[(PathBuf, String)], what: &str) -> Result<(), WorktreeError> {
+    let Some((path, why)) = conflicts.first() else { return Ok(()) };
+    let more = match conflicts.len() - 1 {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    let message = format!("{what}: `{}`: {why}{more}", path.display());
+    Err(WorktreeError::new(WorktreeErrorKind::InTheWay, message))
+}
+
+/// Plans to make every path of the goal so, each of which must be as it is in `present`; gives what
+/// stands against it.
+pub(super) fn replace_all(
+    known: &Known,
+    objects: &Objects<'_>,
+    (present, goal): (&str, &Goal),
+    replacements: &mut Vec<Replace>,
+) -> Result<Vec<(PathBuf, String)>, WorktreeError> {
+    let mut conflicts = Vec::new();
+    for (path, entry) in goal {
+        let now = objects.entry(present, path)?;
+        if now == *entry {
+            continue;
+        }
+        match replacement(known, objects, path, (now.as_ref(), entry.as_ref()))? {
+            Ok(replace) => replacements.push(replace),
+            Err(why) => conflicts.push((path.clone(), why)),
+        }
+    }
+    Ok(conflicts)
+}
+
+fn replacement(
+    known: &Known,
+    objects: &Objects<'_>,
+    path: &Path,
+    (now, goal): (Option<&Entry>, Option<&Entry>),
+) -> Result<Result<Replace, String>, WorktreeError> {
+    if [now, goal].into_iter().flatten().any(|entry| entry.mode == GITLINK) {
+        return Ok(Err("it is a submodule; its own git puts it back".to_owned()));
+    }
+    let (found, seen): (Found, Stamp) =
+        look(&known.path, path).map_err(|error| WorktreeError::io("read", &known.path.join(path), &error))?;
+    match &found {
+        Found::Blocked(why) => return Ok(Err(why.clone())),
+        Found::Folder if now.is_some() => return Ok(Err("a directory is there now".to_owned())),
+        _ => {}
+    }
+    for entry in [now, goal].into_iter().flatten() {
+        if objects.blob_size(&entry.object)? <= large::POINTER_BYTES_MAX
+            && large::size_of(&objects.blob(&entry.object)?).is_some()
+        {
+            return Ok(Err("it is too large to be kept; remove or restore it by hand".to_owned()));
+        }
+    }
+    let Some(goal) = goal else {
+        return Ok(Ok(Replace { path: path.to_owned(), wanted: Wanted::Nothing, seen }));
+    };
+    let bytes = objects.blob(&goal.object)?;
+    if goal.mode == LINK {
+        return Ok(Ok(Replace { path: path.to_owned(), wanted: Wanted::Link(bytes), seen }));
+    }
+    let eol = match &found {
+        Found::File { bytes: before, .. } => eol::of(before, &eol::to_lf(before)),
+        _ => eol::configured(objects.source, path, &bytes),
+    };
+    let bytes = if eol == Eol::CrLf { eol::to_crlf(&bytes) } else { bytes };
+    let wanted = Wanted::File { bytes, executable: goal.mode == EXECUTABLE };
+    Ok(Ok(Replace { path: path.to_owned(), wanted, seen }))
+}
+
+/// Puts a tree on a rescue ref of the worktree.
+fn rescue(objects: &Objects<'_>, known: &Known, tree: &str) -> Result<String, WorktreeError> {
+    let reference = next_ref(objects, &format!("refs/hob/rescue/{}", known.id))?;
+    let head = objects.head().ok();
+    let message = format!("hob: the files of {} before something was given up", known.id);
+    let commit = objects.commit(tree, &head.into_iter().collect::<Vec<_>>(), &message)?;
+    objects.set_ref(&reference, &commit)?;
+    Ok(reference)
+}
+
+/// The next free number below a name.
+pub(super) fn next_ref(objects: &Objects<'_>, name: &str) -> Result<String, WorktreeError> {
+    let prefix = format!("{name}/");
+    let numbers = objects.refs(&prefix)?;
+    let last = numbers.iter().filter_map(|(name, _)| name.strip_prefix(&prefix)?.parse::<u64>().ok()).max();
+    Ok(format!("{prefix}{}", last.unwrap_or(0) + 1))
+}
+
+/// Takes what was given up out of the index as well, where the file is as HEAD has it now.
+fn unstage(inner: &Inner, source: &Source<'_>, goal: &Goal, paths: &[PathBuf]) -> Result<(), WorktreeError> {
+    let objects = Objects::of(source);
+    let head = objects.tree_of(&objects.head()?)?;
+    let mut entries = BTreeMap::new();
+    for path in paths {
+        let at_head = objects.entry(&head, path)?;
+        if goal.get(path).is_some_and(|goal| *goal == at_head) {
+            entries.insert(path.clone(), at_head);
+        }
+    }
+    index::update(inner, source, &entries)
+}
+
+/// The tree of the worktree at this moment, for what compares with it.
+pub(super) fn present(inner: &Inner, known: &Known) -> Result<String, WorktreeError> {
+    snapshot::take(inner, known).map(|snapshot| snapshot.tree)
+}

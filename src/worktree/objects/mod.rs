@@ -1,0 +1,248 @@
+//! The objects and refs of a repository, whichever of libgit2 and the `git` program can read it:
+//! blobs, trees as flat lists, commits. Writes objects and refs of ours; touches no file and no index
+//! of the user's, and runs no filter.
+
+mod deltas;
+mod program;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalkResult};
+
+pub(super) use program::index_info;
+
+pub(super) use deltas::{Delta, Status, diff as diff_of, of as plain};
+
+use super::carry::{Entry, index_entry};
+use super::error::WorktreeError;
+use super::source::{Source, bytes_of, path_from};
+
+/// What git writes as the mode of a symbolic link.
+pub(super) const LINK: u32 = 0o120_000;
+/// What git writes as the mode of a submodule.
+pub(super) const GITLINK: u32 = 0o160_000;
+/// What git writes as the mode of a file, and of one that can be executed.
+pub(super) const FILE: u32 = 0o100_644;
+pub(super) const EXECUTABLE: u32 = 0o100_755;
+
+/// Who our commits are by. They are kept on refs of ours and never published.
+const NAME: &str = "hob";
+const EMAIL: &str = "hob@localhost";
+
+/// The files of a tree, by path.
+pub(super) type Entries = BTreeMap<PathBuf, Entry>;
+
+/// The objects of a repository.
+pub(super) struct Objects<'a> {
+    pub(super) source: &'a Source<'a>,
+}
+
+impl<'a> Objects<'a> {
+    /// Those of the repository that `source` is in.
+    pub(super) fn of(source: &'a Source<'a>) -> Self {
+        Self { source }
+    }
+
+    fn failed(&self, action: &str) -> impl Fn(git2::Error) -> WorktreeError + use<'a> {
+        let (action, at) = (action.to_owned(), self.source.common_dir.clone());
+        move |error| WorktreeError::git(&action, &at, &error)
+    }
+
+    /// The content of a blob.
+    pub(super) fn blob(&self, id: &str) -> Result<Vec<u8>, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => Oid::from_str(id)
+                .and_then(|id| repo.find_blob(id))
+                .map(|blob| blob.content().to_vec())
+                .map_err(self.failed(&format!("read the object {id}"))),
+            None => program::blob(self.source, id),
+        }
+    }
+
+    /// The size of a blob, in bytes.
+    pub(super) fn blob_size(&self, id: &str) -> Result<u64, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => {
+                let header = Oid::from_str(id).and_then(|id| repo.odb()?.read_header(id));
+                header.map(|(size, _)| size as u64).map_err(self.failed(&format!("read the object {id}")))
+            }
+            None => program::blob_size(self.source, id),
+        }
+    }
+
+    /// Writes a blob.
+    pub(super) fn write_blob(&self, bytes: &[u8]) -> Result<String, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => repo.blob(bytes).map(|id| id.to_string()).map_err(self.failed("write an object")),
+            None => program::write_blob(self.source, bytes),
+        }
+    }
+
+    /// The files of a tree, or of the tree of a commit.
+    pub(super) fn entries(&self, tree: &str) -> Result<Entries, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => entries(repo, tree).map_err(self.failed(&format!("read the tree {tree}"))),
+            None => program::entries(self.source, tree),
+        }
+    }
+
+    /// One entry of a tree.
+    pub(super) fn entry(&self, tree: &str, path: &Path) -> Result<Option<Entry>, WorktreeError> {
+        let Some(repo) = &self.source.repo else {
+            return program::entry(self.source, tree, path);
+        };
+        let failed = self.failed(&format!("read the tree {tree}"));
+        let found = repo.find_tree(Oid::from_str(tree).map_err(&failed)?).map_err(&failed)?;
+        match found.get_path(path) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(None),
+            Ok(entry) => {
+                let mode = entry.filemode_raw().cast_unsigned();
+                Ok(Some(Entry { mode, object: entry.id().to_string() }))
+            }
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes a tree.
+    pub(super) fn tree(&self, entries: &Entries) -> Result<String, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => {
+                let write = || {
+                    let mut index = Index::new()?;
+                    for (path, entry) in entries {
+                        index.add(&index_entry(path, entry.mode, Oid::from_str(&entry.object)?))?;
+                    }
+                    index.write_tree_to(repo)
+                };
+                write().map(|id| id.to_string()).map_err(self.failed("write a tree"))
+            }
+            None => program::tree(self.source, None, entries.iter().map(|(path, entry)| (path, Some(entry)))),
+        }
+    }
+
+    /// Writes a tree that differs from another in some entries; `None` takes one away.
+    pub(super) fn tree_with(
+        &self,
+        tree: &str,
+        changes: &BTreeMap<PathBuf, Option<Entry>>,
+    ) -> Result<String, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => {
+                let write = || {
+                    let mut index = Index::new()?;
+                    index.read_tree(&repo.find_tree(Oid::from_str(tree)?)?)?;
+                    for (path, _) in changes.iter().filter(|(_, entry)| entry.is_none()) {
+                        index.remove_path(path)?;
+                    }
+                    for (path, entry) in changes {
+                        if let Some(entry) = entry {
+                            index.add(&index_entry(path, entry.mode, Oid::from_str(&entry.object)?))?;
+                        }
+                    }
+                    index.write_tree_to(repo)
+                };
+                write().map(|id| id.to_string()).map_err(self.failed("write a tree"))
+            }
+            None => {
+                let changes = changes.iter().map(|(path, entry)| (path, entry.as_ref()));
+                program::tree(self.source, Some(tree), changes)
+            }
+        }
+    }
+
+    /// Writes a commit.
+    pub(super) fn commit(
+        &self,
+        tree: &str,
+        parents: &[String],
+        message: &str,
+    ) -> Result<String, WorktreeError> {
+        let Some(repo) = &self.source.repo else {
+            return program::commit(self.source, tree, parents, message);
+        };
+        let write = || {
+            let tree = repo.find_tree(Oid::from_str(tree)?)?;
+            let parents = parents
+                .iter()
+                .map(|id| Oid::from_str(id).and_then(|id| repo.find_commit(id)))
+                .collect::<Result<Vec<_>, _>>()?;
+            let by = Signature::now(NAME, EMAIL)?;
+            repo.commit(None, &by, &by, message, &tree, &parents.iter().collect::<Vec<_>>())
+        };
+        write().map(|id| id.to_string()).map_err(self.failed("write a commit"))
+    }
+
+    /// Points a ref of ours to a commit, whatever it pointed to.
+    pub(super) fn set_ref(&self, name: &str, commit: &str) -> Result<(), WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => Oid::from_str(commit)
+                .and_then(|id| repo.reference(name, id, true, "hob"))
+                .map(drop)
+                .map_err(self.failed(&format!("write `{name}`"))),
+            None => program::set_ref(self.source, name, commit),
+        }
+    }
+
+    /// The refs that begin with `prefix`, with what they point to.
+    pub(super) fn refs(&self, prefix: &str) -> Result<Vec<(String, String)>, WorktreeError> {
+        let Some(repo) = &self.source.repo else {
+            return program::refs(self.source, prefix);
+        };
+        let read = || {
+            let mut found = Vec::new();
+            for reference in repo.references_glob(&format!("{prefix}*"))? {
+                let reference = reference?;
+                if let (Ok(name), Some(id)) = (reference.name(), reference.target()) {
+                    found.push((name.to_owned(), id.to_string()));
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(self.failed("read the refs"))
+    }
+
+    /// The commit that HEAD of the checkout points to.
+    pub(super) fn head(&self) -> Result<String, WorktreeError> {
+        self.source.commit("HEAD")?.ok_or_else(|| self.source.no_commit())
+    }
+
+    /// The tree of a commit.
+    pub(super) fn tree_of(&self, commit: &str) -> Result<String, WorktreeError> {
+        self.source.tree_of(commit)
+    }
+
+    /// What differs between two trees, renames found.
+    pub(super) fn deltas(&self, from: &str, to: &str) -> Result<Vec<Delta>, WorktreeError> {
+        if from == to {
+            return Ok(Vec::new());
+        }
+        match &self.source.repo {
+            Some(repo) => {
+                deltas::by_libgit2(repo, from, to).map_err(self.failed("compare the trees of a worktree"))
+            }
+            None => program::deltas(self.source, from, to),
+        }
+    }
+}
+
+fn entries(repo: &Repository, tree: &str) -> Result<Entries, git2::Error> {
+    let tree = repo.find_object(Oid::from_str(tree)?, None)?.peel_to_tree()?;
+    let mut found = Entries::new();
+    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
+        if entry.kind() != Some(ObjectType::Tree) {
+            let mut path = folder.as_bytes().to_vec();
+            path.extend_from_slice(entry.name_bytes());
+            let mode = entry.filemode_raw().cast_unsigned();
+            found.insert(path_from(path), Entry { mode, object: entry.id().to_string() });
+        }
+        TreeWalkResult::Ok
+    })?;
+    Ok(found)
+}
+
+/// A path as a person reads it.
+pub(super) fn shown(path: &Path) -> String {
+    String::from_utf8_lossy(bytes_of(path)).into_owned()
+}

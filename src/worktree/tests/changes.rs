@@ -1,0 +1,489 @@
+//! Snapshots, pending changes, and what is done with them, on real repositories made with git.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::worktree::{ChangeKind, Content, Known, Segment, Selection, Writer};
+
+/// A worktree with its repository, and what was seen of it.
+struct Desk {
+    stage: Stage,
+    known: Known,
+    history: Vec<Segment>,
+    last: String,
+}
+
+fn all() -> Selection {
+    Selection::default()
+}
+
+fn paths(paths: &[&str]) -> Selection {
+    Selection { paths: Some(paths.iter().map(|path| (*path).to_owned()).collect()), hunks: None }
+}
+
+fn hunk(id: &str) -> Selection {
+    Selection { paths: None, hunks: Some(vec![id.to_owned()]) }
+}
+
+fn numbered(changed: &[(usize, &str)]) -> String {
+    let line =
+        |n: usize| changed.iter().find(|(at, _)| *at == n).map_or(n.to_string(), |(_, t)| (*t).to_owned());
+    (0..40).map(|n| line(n) + "\n").collect()
+}
+
+impl Desk {
+    async fn set() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A repository that is made ready before the worktree is.
+    async fn with(prepare: impl FnOnce(&Stage)) -> Self {
+        let stage = Stage::new();
+        prepare(&stage);
+        Self::at(stage).await
+    }
+
+    async fn at(stage: Stage) -> Self {
+        let created = stage.create(|_| ()).await.unwrap();
+        let known = known(&stage, &created);
+        let last = stage.worktrees.base_tree(&known).await.unwrap();
+        Self { stage, known, history: Vec::new(), last }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.known.path.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    async fn tree(&self) -> String {
+        self.stage.worktrees.snapshot(&self.known).await.unwrap().tree
+    }
+
+    /// Writes down what changed since the last look as the work of these agents.
+    async fn look(&mut self, agents: &[&str]) -> String {
+        let tree = self.tree().await;
+        let n = self.history.len();
+        let writer = |agent: &&str| Writer { turn: format!("u-{n}"), agent: (*agent).to_owned() };
+        if tree != self.last {
+            let from = std::mem::replace(&mut self.last, tree.clone());
+            let writers = agents.iter().map(writer).collect();
+            self.history.push(Segment { from, to: tree.clone(), writers, doubt: false });
+        }
+        tree
+    }
+
+    async fn pending(&self) -> Vec<crate::worktree::Change> {
+        let present = self.tree().await;
+        self.stage.worktrees.pending(&self.known, &present, self.history.clone()).await.unwrap()
+    }
+
+    async fn apply(&mut self, selection: Selection) -> crate::worktree::Applied {
+        let present = self.tree().await;
+        let applied = self.stage.worktrees.apply(&self.known, &present, selection, false).await.unwrap();
+        if applied.baseline.is_some() {
+            self.known.baseline.clone_from(&applied.baseline);
+        }
+        applied
+    }
+
+    async fn discard(&mut self, selection: Selection) -> crate::worktree::Discarded {
+        let present = self.tree().await;
+        self.stage.worktrees.discard(&self.known, &present, selection, false).await.unwrap()
+    }
+
+    fn checkout(&self, path: &str) -> String {
+        fs::read_to_string(self.stage.repo.join(path)).unwrap_or_default()
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.known.path.join(path)).unwrap_or_default()
+    }
+
+    /// Everything that git says of the user's checkout, and the bytes of its files.
+    fn state_of_checkout(&self) -> Vec<String> {
+        let git = |args: &[&str]| self.stage.git(args);
+        let mut state = vec![git(&["status", "--porcelain=v2"]), git(&["diff"]), git(&["diff", "--cached"])];
+        let mut files: Vec<_> = walkdir::WalkDir::new(&self.stage.repo)
+            .into_iter()
+            .filter_entry(|entry| entry.file_name() != ".git")
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_type().is_file())
+            .map(|entry| format!("{} {:?}", entry.path().display(), fs::read(entry.path()).unwrap()))
+            .collect();
+        files.sort();
+        state.append(&mut files);
+        state
+    }
+}
+
+#[tokio::test]
+async fn an_unchanged_worktree_gives_the_tree_of_its_base_and_leaves_its_index_alone() {
+    let desk = Desk::set().await;
+    let index = fs::read(desk.known.admin().join("index")).unwrap();
+    assert_eq!(desk.tree().await, desk.last);
+    assert_eq!(fs::read(desk.known.admin().join("index")).unwrap(), index);
+}
+
+#[tokio::test]
+async fn every_kind_of_change_is_listed_by_its_kind_and_applied_whole() {
+    let mut desk = Desk::with(|stage| {
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        fs::write(stage.repo.join("gone"), "gone\n").unwrap();
+        fs::write(stage.repo.join("was.txt"), numbered(&[])).unwrap();
+        fs::write(stage.repo.join("bytes"), b"\0\x01\x02").unwrap();
+        fs::write(stage.repo.join("run"), "#!/bin/sh\n").unwrap();
+        fs::write(stage.repo.join("kind"), "a file\n").unwrap();
+        symlink("text", stage.repo.join("link")).unwrap();
+        stage.commit("all kinds");
+    })
+    .await;
+    desk.write("text", &numbered(&[(3, "three")]));
+    fs::remove_file(desk.known.path.join("gone")).unwrap();
+    fs::rename(desk.known.path.join("was.txt"), desk.known.path.join("is.txt")).unwrap();
+    fs::write(desk.known.path.join("bytes"), b"\0\x03").unwrap();
+    fs::set_permissions(desk.known.path.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_file(desk.known.path.join("kind")).unwrap();
+    symlink("text", desk.known.path.join("kind")).unwrap();
+    fs::remove_file(desk.known.path.join("link")).unwrap();
+    symlink("run", desk.known.path.join("link")).unwrap();
+    desk.write("new dir/with space\nand line", "new\n");
+    desk.write("empty", "");
+    desk.look(&["demo"]).await;
+    let listed: Vec<_> =
+        desk.pending().await.into_iter().map(|c| (c.path, c.kind, c.content, c.agents.join("+"))).collect();
+    let expected = [
+        ("bytes", ChangeKind::Modified, Content::Binary),
+        ("empty", ChangeKind::Added, Content::Text),
+        ("gone", ChangeKind::Deleted, Content::Text),
+        ("is.txt", ChangeKind::Renamed, Content::Text),
+        ("kind", ChangeKind::Type, Content::Symlink),
+        ("link", ChangeKind::Modified, Content::Symlink),
+        ("new dir/with space\nand line", ChangeKind::Added, Content::Text),
+        ("run", ChangeKind::Mode, Content::Text),
+        ("text", ChangeKind::Modified, Content::Text),
+    ];
+    let expected: Vec<_> =
+        expected.into_iter().map(|(p, k, c)| (p.to_owned(), k, c, "demo".to_owned())).collect();
+    assert_eq!(listed, expected);
+    let applied = desk.apply(all()).await;
+    assert_eq!(applied.conflicts, []);
+    assert_eq!(applied.paths.len(), 9);
+    assert!(desk.pending().await.is_empty());
+    for entry in walkdir::WalkDir::new(&desk.known.path).into_iter().filter_map(Result::ok) {
+        let relative = entry.path().strip_prefix(&desk.known.path).unwrap();
+        let there = desk.stage.repo.join(relative);
+        if entry.file_type().is_symlink() {
+            assert_eq!(fs::read_link(there).unwrap(), fs::read_link(entry.path()).unwrap());
+        } else if entry.file_type().is_file() && relative != Path::new(".git") {
+            assert_eq!(fs::read(&there).unwrap(), fs::read(entry.path()).unwrap(), "{}", there.display());
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o111;
+            assert_eq!(mode(&there), mode(entry.path()), "{}", there.display());
+        }
+    }
+    assert!(!desk.stage.repo.join("gone").exists() && !desk.stage.repo.join("was.txt").exists());
+    assert_eq!(desk.stage.git(&["diff", "--cached"]), "", "the index is the user's");
+}
+
+#[tokio::test]
+async fn two_agents_in_one_file_go_apart_and_a_later_turn_shows_only_its_own() {
+    let mut desk = Desk::with(|stage| {
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        stage.commit("a text");
+    })
+    .await;
+    desk.write("text", &numbered(&[(2, "left")]));
+    desk.look(&["left"]).await;
+    desk.write("text", &numbered(&[(2, "left"), (30, "right")]));
+    desk.look(&["right"]).await;
+    let pending = desk.pending().await;
+    let hunks = &pending[0].hunks;
+    assert_eq!([&hunks[0].agents, &hunks[1].agents], [&["left"], &["right"]]);
+    let applied = desk.apply(hunk(&hunks[0].id)).await;
+    assert_eq!(applied.paths, ["text"]);
+    assert_eq!(desk.checkout("text"), numbered(&[(2, "left")]));
+    let left_over = desk.pending().await;
+    assert_eq!((left_over[0].hunks.len(), &left_over[0].hunks[0].agents[..]), (1, &["right".to_owned()][..]));
+    desk.apply(all()).await;
+    assert!(desk.pending().await.is_empty());
+    desk.write("text", &numbered(&[(2, "left"), (15, "later"), (30, "right")]));
+    desk.look(&["left"]).await;
+    let later = desk.pending().await;
+    assert_eq!((later[0].hunks.len(), &later[0].turns[..]), (1, &["u-2".to_owned()][..]));
+}
+
+#[tokio::test]
+async fn a_checkout_that_moved_on_is_merged_into() {
+    let mut desk = Desk::with(|stage| {
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        stage.commit("a text");
+    })
+    .await;
+    desk.write("text", &numbered(&[(2, "agent")]));
+    fs::write(desk.stage.repo.join("text"), numbered(&[(35, "mine")])).unwrap();
+    let applied = desk.apply(all()).await;
+    assert_eq!((applied.conflicts.len(), applied.paths.len()), (0, 1));
+    assert_eq!(desk.checkout("text"), numbered(&[(2, "agent"), (35, "mine")]));
+    assert!(desk.pending().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_conflict_changes_nothing_and_names_every_file_that_stands_against_it() {
+    let mut desk = Desk::with(|stage| {
+        for name in ["text", "fine", "staged", "gone", "dir-here", "bytes"] {
+            fs::write(stage.repo.join(name), numbered(&[])).unwrap();
+        }
+        fs::write(stage.repo.join("bytes"), b"\0one").unwrap();
+        stage.commit("texts");
+    })
+    .await;
+    for name in ["text", "fine", "staged", "gone", "dir-here"] {
+        desk.write(name, &numbered(&[(2, "agent")]));
+    }
+    fs::write(desk.known.path.join("bytes"), b"\0two").unwrap();
+    desk.write("new", "the agent's\n");
+    desk.write("deep/new", "the agent's\n");
+    let mine = |name: &str, text: &str| fs::write(desk.stage.repo.join(name), text).unwrap();
+    mine("text", &numbered(&[(2, "mine")]));
+    mine("staged", &numbered(&[(2, "staged")]));
+    desk.stage.git(&["add", "staged"]);
+    mine("staged", &numbered(&[(2, "staged and more")]));
+    mine("new", "mine\n");
+    mine("bytes", "\0three");
+    mine("deep", "a file in the way\n");
+    fs::remove_file(desk.stage.repo.join("gone")).unwrap();
+    fs::remove_file(desk.stage.repo.join("dir-here")).unwrap();
+    fs::create_dir(desk.stage.repo.join("dir-here")).unwrap();
+    fs::write(desk.stage.repo.join("dir-here/x"), "x").unwrap();
+    let before = desk.state_of_checkout();
+    let applied = desk.apply(all()).await;
+    let named: Vec<_> = applied.conflicts.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(named, ["bytes", "dir-here", "gone", "new", "staged", "text"]);
+    assert!(applied.paths.is_empty() && applied.baseline.is_none());
+    assert_eq!(desk.state_of_checkout(), before);
+}
+
+#[tokio::test]
+async fn what_fails_in_the_middle_is_taken_back() {
+    let mut desk = Desk::set().await;
+    desk.write("a", "new\n");
+    desk.write("deep/new", "new\n");
+    fs::write(desk.stage.repo.join("deep"), "a file in the way\n").unwrap();
+    let before = desk.state_of_checkout();
+    let present = desk.tree().await;
+    let failed = desk.stage.worktrees.apply(&desk.known, &present, all(), false).await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(desk.state_of_checkout(), before);
+    fs::remove_file(desk.stage.repo.join("deep")).unwrap();
+    assert_eq!(desk.apply(all()).await.paths.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_the_same_and_does_nothing() {
+    let desk = Desk::set().await;
+    desk.write("a", "new\n");
+    let present = desk.tree().await;
+    let before = desk.state_of_checkout();
+    let applied = desk.stage.worktrees.apply(&desk.known, &present, all(), true).await.unwrap();
+    assert_eq!((applied.paths, applied.baseline), (vec!["a".to_owned()], None));
+    let discarded = desk.stage.worktrees.discard(&desk.known, &present, all(), true).await.unwrap();
+    assert_eq!((discarded.paths, discarded.rescue_ref), (vec!["a".to_owned()], None));
+    assert_eq!((desk.state_of_checkout(), desk.read("a")), (before, "new\n".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_discarded_is_gone_from_the_worktree_and_on_the_rescue_ref() {
+    let mut desk = Desk::with(|stage| {
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        stage.commit("a text");
+    })
+    .await;
+    desk.write("text", &numbered(&[(2, "left"), (30, "right")]));
+    desk.write("new", "new\n");
+    git(&desk.known.path, &["add", "."]);
+    let ids: Vec<_> = desk.pending().await[1].hunks.iter().map(|hunk| hunk.id.clone()).collect();
+    let discarded = desk.discard(hunk(&ids[0])).await;
+    assert_eq!((discarded.paths, desk.read("text")), (vec!["text".to_owned()], numbered(&[(30, "right")])));
+    let rescue = discarded.rescue_ref.unwrap();
+    assert_eq!(
+        desk.stage.git(&["show", &format!("{rescue}:text")]),
+        numbered(&[(2, "left"), (30, "right")]).trim_end()
+    );
+    desk.discard(all()).await;
+    assert_eq!((desk.read("text"), desk.known.path.join("new").exists()), (numbered(&[]), false));
+    assert_eq!(git(&desk.known.path, &["status", "--porcelain"]), "", "nothing is left in the index");
+    assert!(desk.pending().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_undone_turn_leaves_the_files_as_before_it() {
+    let mut desk = Desk::set().await;
+    desk.write("kept", "kept\n");
+    let before = desk.look(&["demo"]).await;
+    desk.write("kept", "changed\n");
+    desk.write("new", "new\n");
+    let present = desk.look(&["demo"]).await;
+    let undone = desk.stage.worktrees.undo(&desk.known, &present, &before).await.unwrap();
+    assert_eq!(undone.restored, ["kept", "new"]);
+    assert_eq!((desk.read("kept"), desk.known.path.join("new").exists()), ("kept\n".to_owned(), false));
+    assert_eq!(desk.stage.git(&["show", &format!("{}:new", undone.rescue_ref)]), "new");
+    assert_eq!(desk.tree().await, before);
+}
+
+#[tokio::test]
+async fn work_that_is_put_away_comes_back_as_it_was() {
+    let desk = Desk::with(|stage| {
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        stage.commit("a text");
+    })
+    .await;
+    desk.write("text", &numbered(&[(2, "staged")]));
+    git(&desk.known.path, &["add", "text"]);
+    desk.write("text", &numbered(&[(2, "staged"), (9, "not staged")]));
+    desk.write("untracked", "untracked\n");
+    let before = git(&desk.known.path, &["status", "--porcelain=v2"]);
+    let stashed = desk.stage.worktrees.stash(&desk.known, Some("for later")).await.unwrap();
+    assert_eq!((git(&desk.known.path, &["status", "--porcelain"]).as_str(), stashed.files.len()), ("", 2));
+    let again = desk.stage.worktrees.stash(&desk.known, None).await.unwrap_err();
+    assert!(again.message.contains("nothing is uncommitted"), "{again}");
+    desk.write("untracked", "in the way\n");
+    let refused = desk.stage.worktrees.unstash(&desk.known, None).await.unwrap_err();
+    assert!(refused.message.contains("untracked"), "{refused}");
+    assert_eq!((desk.read("untracked"), desk.read("text")), ("in the way\n".to_owned(), numbered(&[])));
+    fs::remove_file(desk.known.path.join("untracked")).unwrap();
+    let files = desk.stage.worktrees.unstash(&desk.known, None).await.unwrap();
+    assert_eq!(files, ["text", "untracked"]);
+    assert_eq!(git(&desk.known.path, &["status", "--porcelain=v2"]), before);
+    assert!(desk.stage.worktrees.unstash(&desk.known, None).await.is_err(), "the ref is gone");
+}
+
+#[tokio::test]
+async fn what_git_was_told_not_to_look_at_is_looked_at() {
+    let desk = Desk::with(|stage| {
+        for name in ["assumed", "skipped", "intended"] {
+            fs::write(stage.repo.join(name), "before\n").unwrap();
+        }
+        stage.git(&["add", "assumed", "skipped"]);
+        stage.git(&["commit", "-qm", "two"]);
+    })
+    .await;
+    git(&desk.known.path, &["update-index", "--assume-unchanged", "assumed"]);
+    git(&desk.known.path, &["update-index", "--skip-worktree", "skipped"]);
+    desk.write("assumed", "after!\n");
+    desk.write("skipped", "after!\n");
+    desk.write("intended", "after!\n");
+    git(&desk.known.path, &["add", "-N", "intended"]);
+    let listed: Vec<_> = desk.pending().await.into_iter().map(|change| change.path).collect();
+    assert_eq!(listed, ["assumed", "intended", "skipped"]);
+}
+
+#[tokio::test]
+async fn ends_of_lines_are_those_of_the_checkout() {
+    let mut desk = Desk::with(|stage| {
+        fs::write(stage.repo.join(".gitattributes"), "* text=auto eol=crlf\n").unwrap();
+        fs::write(stage.repo.join("text"), numbered(&[]).replace('\n', "\r\n")).unwrap();
+        stage.commit("with carriage returns");
+    })
+    .await;
+    assert!(desk.read("text").contains("\r\n"));
+    assert!(desk.pending().await.is_empty());
+    desk.write("text", &numbered(&[(2, "agent")]).replace('\n', "\r\n"));
+    desk.write("new", "a\r\nb\r\n");
+    fs::write(desk.stage.repo.join("text"), numbered(&[(35, "mine")]).replace('\n', "\r\n")).unwrap();
+    let applied = desk.apply(all()).await;
+    assert_eq!(applied.conflicts, []);
+    assert_eq!(desk.checkout("text"), numbered(&[(2, "agent"), (35, "mine")]).replace('\n', "\r\n"));
+    assert_eq!(desk.checkout("new"), "a\r\nb\r\n");
+    assert!(desk.pending().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_large_file_is_listed_and_copied_and_not_kept() {
+    let mut desk = Desk::set().await;
+    let file = fs::File::create(desk.known.path.join("big.bin")).unwrap();
+    file.set_len((100 << 20) + 7).unwrap();
+    let snapshot = desk.stage.worktrees.snapshot(&desk.known).await.unwrap();
+    assert!(snapshot.notices[0].contains("big.bin"), "{:?}", snapshot.notices);
+    let listed = desk.pending().await;
+    assert_eq!((listed[0].content, listed[0].size_bytes), (Content::Large, Some((100 << 20) + 7)));
+    let diff = desk.stage.worktrees.diff(&desk.known, &desk.last, &snapshot.tree, None).await.unwrap();
+    assert_eq!((diff.text.as_str(), diff.left_out.len()), ("", 1));
+    let discarded = desk.discard(all()).await;
+    assert!(discarded.conflicts[0].1.contains("too large"), "{:?}", discarded.conflicts);
+    assert!(desk.known.path.join("big.bin").exists());
+    assert_eq!(desk.apply(all()).await.paths, ["big.bin"]);
+    assert_eq!(fs::metadata(desk.stage.repo.join("big.bin")).unwrap().len(), (100 << 20) + 7);
+    assert!(desk.pending().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_link_on_the_way_is_not_followed() {
+    let mut desk = Desk::set().await;
+    desk.write("other/new", "new\n");
+    let outside = desk.stage.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, desk.stage.repo.join("other")).unwrap();
+    let applied = desk.apply(all()).await;
+    assert!(applied.conflicts[0].1.contains("symbolic link"), "{applied:?}");
+    assert!(!outside.join("new").exists());
+}
+
+#[tokio::test]
+async fn what_names_no_change_is_an_error_that_names_it() {
+    let desk = Desk::set().await;
+    desk.write("a", "new\n");
+    let present = desk.tree().await;
+    for (selection, name) in [(paths(&["b"]), "`b`"), (hunk("h-none"), "`h-none`")] {
+        let error = desk.stage.worktrees.apply(&desk.known, &present, selection, false).await.unwrap_err();
+        assert!(error.message.contains(name), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_diff_is_what_git_writes() {
+    let mut desk = Desk::with(|stage| {
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        fs::write(stage.repo.join("bytes"), b"\0one").unwrap();
+        stage.commit("a text");
+    })
+    .await;
+    desk.write("text", &numbered(&[(2, "two")]));
+    fs::write(desk.known.path.join("bytes"), b"\0two").unwrap();
+    desk.write("dir/new", "no end");
+    let present = desk.look(&["demo"]).await;
+    let diff = desk.stage.worktrees.diff(&desk.known, &desk.history[0].from, &present, None).await.unwrap();
+    let theirs = desk.stage.git(&["diff", "-M", &desk.history[0].from, &present]);
+    assert_eq!(diff.text.trim_end(), theirs);
+    let only = Some(vec!["dir".to_owned()]);
+    let part = desk.stage.worktrees.diff(&desk.known, &desk.history[0].from, &present, only).await.unwrap();
+    assert!(part.text.starts_with("diff --git a/dir/new b/dir/new"), "{}", part.text);
+}
+
+#[tokio::test]
+async fn repositories_that_libgit2_cannot_read_are_served_by_the_program() {
+    for format in ["--object-format=sha256", "--ref-format=reftable"] {
+        let stage = Stage::with(&["init", "--quiet", "--initial-branch=main", format], &[]);
+        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
+        stage.commit("a text");
+        let mut desk = Desk::at(stage).await;
+        desk.write("text", &numbered(&[(2, "left"), (30, "right")]));
+        desk.write("new", "new\n");
+        let present = desk.look(&["demo"]).await;
+        let pending = desk.pending().await;
+        assert_eq!(pending.iter().map(|c| c.path.as_str()).collect::<Vec<_>>(), ["new", "text"]);
+        assert_eq!(pending[1].hunks[0].agents, ["demo"]);
+        let diff =
+            desk.stage.worktrees.diff(&desk.known, &desk.history[0].from, &present, None).await.unwrap();
+        assert!(diff.text.contains("+left"), "{}", diff.text);
+        let id = pending[1].hunks[0].id.clone();
+        assert_eq!(desk.apply(hunk(&id)).await.paths, ["text"]);
+        assert_eq!(desk.checkout("text"), numbered(&[(2, "left")]));
+        let stashed = desk.stage.worktrees.stash(&desk.known, None).await.unwrap();
+        assert_eq!(stashed.files, ["new", "text"]);
+        desk.stage.worktrees.unstash(&desk.known, None).await.unwrap();
+        desk.discard(all()).await;
+        assert!(desk.pending().await.is_empty());
+        assert_eq!(desk.read("text"), numbered(&[(2, "left")]));
+    }
+}
