@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod jsonrpc;
 pub mod paths;
 pub mod pending;
+pub mod retire;
 pub mod store;
 mod sync;
 pub mod sys;

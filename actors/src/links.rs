@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::dispatch::actor::DispatchMsg;
 use crate::health::messages::HealthMsg;
 use crate::pool::actor::PoolMsg;
+use crate::reaper::messages::ReaperMsg;
 use crate::sessions::SessionsMsg;
 
 /// How long one actor waits for the answer of another that has nothing slow to do.
@@ -27,6 +28,8 @@ pub struct Links {
     pub pool: watch::Receiver<Option<ActorRef<PoolMsg>>>,
     /// The health actor.
     pub health: watch::Receiver<Option<ActorRef<HealthMsg>>>,
+    /// The reaper.
+    pub reaper: watch::Receiver<Option<ActorRef<ReaperMsg>>>,
     /// The dispatcher.
     pub dispatcher: watch::Receiver<Option<ActorRef<DispatchMsg>>>,
 }

@@ -21,10 +21,13 @@ use crate::id::{
 };
 pub use crate::machine::{Machine, ProcessTree};
 pub use crate::port_error::{PortError, chain};
+pub use crate::reaper::policy::{Candidate, ReaperRules, Stand};
 pub use crate::settings::{
     AgentSettings, Audience, HealthRules, Limits, PermissionPolicy, PermissionRules, RestartRules, Settings,
     WatchdogRules,
 };
+pub use crate::worktree::{Preflight, Reason};
+pub use crate::worktree_ports::{Snapshots, Worktrees};
 
 /// Everything that the tree asks of the world.
 #[derive(Clone)]
@@ -41,13 +44,14 @@ pub struct Ports {
     pub machine: Arc<dyn Machine>,
     /// What remembers the files of a session around its turns.
     pub snapshots: Arc<dyn Snapshots>,
+    /// What becomes of worktrees when nobody needs them.
+    pub worktrees: Arc<dyn Worktrees>,
 }
 
 /// An answer that comes later. The request is already in line when this is returned.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 'static>>;
 
-/// Room in a bounded pipe, held for as long as a message of an agent is on its way to the disk.
-/// Dropping it lets the agent go on writing.
+/// Room in a bounded pipe, held while a message of an agent is on its way to the disk. Dropped, the agent writes on.
 #[derive(Debug, Default)]
 pub struct Permit {
     // Held, never looked at.
@@ -258,18 +262,6 @@ pub trait Store: Send + Sync + 'static {
         option: Option<String>,
         by: String,
     ) -> Answer<bool>;
-}
-
-/// Remembers what the files of a session look like before and after its turns, so that it is known
-/// who changed what. A failure is told where the person sees it, and is never that of a turn; a look
-/// takes its place in line when it is called for, bounds its own time, and goes on if its future is
-/// dropped.
-pub trait Snapshots: Send + Sync + 'static {
-    /// Remembers the files as they are before the prompt of a turn is sent.
-    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    /// Remembers the files as they are after a turn, and emits `changes` if it changed any.
-    fn after_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 // ---------------------------------------------------------------------------------------------

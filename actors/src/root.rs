@@ -4,6 +4,7 @@
 //! Root ─┬─ Sessions ── Session (chat, agent) …
 //!       ├─ Pool
 //!       ├─ Health
+//!       ├─ Reaper
 //!       └─ Dispatcher
 //! ```
 //!
@@ -24,6 +25,8 @@ use crate::health::messages::HealthMsg;
 use crate::links::{Links, tell};
 use crate::pool::actor::{Pool, PoolMsg};
 use crate::ports::Ports;
+use crate::reaper::actor::Reaper;
+use crate::reaper::messages::ReaperMsg;
 use crate::restart::RestartBudget;
 use crate::sessions::{Sessions, SessionsMsg};
 
@@ -54,6 +57,7 @@ pub struct Tree {
     sessions: Child<SessionsMsg>,
     pool: Child<PoolMsg>,
     health: Child<HealthMsg>,
+    reaper: Child<ReaperMsg>,
     dispatcher: Child<DispatchMsg>,
     stopping: bool,
 }
@@ -65,6 +69,7 @@ pub struct RootArgs {
     sessions: watch::Sender<Option<ActorRef<SessionsMsg>>>,
     pool: watch::Sender<Option<ActorRef<PoolMsg>>>,
     health: watch::Sender<Option<ActorRef<HealthMsg>>>,
+    reaper: watch::Sender<Option<ActorRef<ReaperMsg>>>,
     dispatcher: watch::Sender<Option<ActorRef<DispatchMsg>>>,
 }
 
@@ -74,14 +79,16 @@ impl RootArgs {
         let (sessions, sessions_link) = watch::channel(None);
         let (pool, pool_link) = watch::channel(None);
         let (health, health_link) = watch::channel(None);
+        let (reaper, reaper_link) = watch::channel(None);
         let (dispatcher, dispatcher_link) = watch::channel(None);
         let links = Links {
             sessions: sessions_link,
             pool: pool_link,
             health: health_link,
+            reaper: reaper_link,
             dispatcher: dispatcher_link,
         };
-        (Self { ports, links: links.clone(), sessions, pool, health, dispatcher }, links)
+        (Self { ports, links: links.clone(), sessions, pool, health, reaper, dispatcher }, links)
     }
 }
 
@@ -120,12 +127,14 @@ impl Actor for Root {
             sessions: Child::new(args.sessions),
             pool: Child::new(args.pool),
             health: Child::new(args.health),
+            reaper: Child::new(args.reaper),
             dispatcher: Child::new(args.dispatcher),
             stopping: false,
         };
         tree.start_sessions(me.get_cell())?;
         tree.start_pool(me.get_cell())?;
         tree.start_health(me.get_cell())?;
+        tree.start_reaper(me.get_cell())?;
         tree.start_dispatcher(me.get_cell())?;
         Ok(tree)
     }
@@ -140,6 +149,7 @@ impl Actor for Root {
             RootMsg::Stop(reply) => {
                 tree.stopping = true;
                 tree.dispatcher.stop().await;
+                tree.reaper.stop().await;
                 tree.health.stop().await;
                 tree.pool.stop().await;
                 tree.sessions.stop().await;
@@ -191,6 +201,12 @@ impl Tree {
         Ok(())
     }
 
+    fn start_reaper(&self, root: ActorCell) -> Result<(), ActorProcessingErr> {
+        let (actor, _) = ActorRuntime::spawn_linked_instant(None, Reaper, self.ports.clone(), root)?;
+        self.reaper.link.send_replace(Some(actor));
+        Ok(())
+    }
+
     fn start_dispatcher(&self, root: ActorCell) -> Result<(), ActorProcessingErr> {
         let args = (self.ports.clone(), self.links.clone());
         let (actor, _) = ActorRuntime::spawn_linked_instant(None, Dispatcher, args, root)?;
@@ -218,6 +234,10 @@ impl Tree {
             tracing::error!(cause, "the health actor died and is started again");
             self.health.budget.spend(now)?;
             self.start_health(me.get_cell())?;
+        } else if self.reaper.is(child) {
+            tracing::error!(cause, "the reaper died and is started again");
+            self.reaper.budget.spend(now)?;
+            self.start_reaper(me.get_cell())?;
         } else if self.dispatcher.is(child) {
             tracing::error!(cause, "the dispatcher died and is started again");
             self.dispatcher.budget.spend(now)?;

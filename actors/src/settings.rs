@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::{AgentKey, AgentName, ChatId};
+use crate::reaper::policy::ReaperRules;
 
 /// What answers a permission request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub trait Settings: Send + Sync + 'static {
     fn agent(&self, agent: &AgentName) -> AgentSettings;
     /// The limits.
     fn limits(&self) -> Limits;
+    /// How patient the reaper is.
+    fn reaper(&self) -> ReaperRules;
 }
 
 /// Who is looking.

@@ -12,6 +12,7 @@ use crate::id::{AgentKey, ChatId, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
 use crate::pool::actor::PoolMsg;
 use crate::ports::{Ports, TaskCard};
+use crate::reaper::messages::ReaperMsg;
 use crate::root::{Root, RootArgs, RootMsg};
 use crate::session::actor::{EvictRequest, SessionMsg};
 
@@ -19,6 +20,7 @@ pub use crate::health::messages::{EndCause, HealthView, LastEnd, LastFailure};
 pub use crate::links::TreeError;
 pub use crate::pool::actor::LiveView;
 pub use crate::pool::policy::Refusal;
+pub use crate::reaper::messages::{Action, ByHand, Reaped};
 pub use crate::session::actor::{Answered, PermissionReply, Remember, Unwilling};
 
 /// How long every agent session together may take to be let go.
@@ -214,6 +216,12 @@ impl Handle {
     /// How every server process is, and what went wrong with those before it.
     pub async fn health(&self) -> Result<Vec<HealthView>, TreeError> {
         ask("health actor", &self.links.health, HealthMsg::List).await
+    }
+
+    /// Makes a pass of the reaper now; `limit` bounds the wait for it, not the pass.
+    pub async fn reap(&self, wish: ByHand, limit: Duration) -> Result<Vec<Reaped>, TreeError> {
+        let reaper = self.links.reaper.borrow().clone().ok_or(TreeError::Absent("reaper"))?;
+        ask_actor("reaper", &reaper, |reply| ReaperMsg::Reap(wish, reply), limit).await
     }
 
     /// What each queued task waits for.

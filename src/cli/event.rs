@@ -169,7 +169,8 @@ fn changes(event: &EventRow) -> String {
     let files = event.fields.get("files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let name = |file: &Value| file.as_str().or_else(|| file.get("path")?.as_str()).unwrap_or("?").to_owned();
     let names: Vec<_> = files.iter().map(name).collect();
-    format!("changed {} files: {}", files.len(), one_line(&names.join(" "), WORDS_WIDTH_MAX))
+    let what = if files.len() == 1 { "file" } else { "files" };
+    format!("changed {} {what}: {}", files.len(), one_line(&names.join(" "), WORDS_WIDTH_MAX))
 }
 
 fn turn_ended(event: &EventRow) -> String {

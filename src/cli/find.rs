@@ -22,6 +22,8 @@ pub enum Kind {
     Task,
     /// `p-…`
     Permission,
+    /// `w-…`
+    Worktree,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Chat => "chat",
             Self::Task => "task",
             Self::Permission => "permission",
+            Self::Worktree => "worktree",
         }
     }
 }

@@ -6,12 +6,14 @@
 //! do, another program can do over the same socket.
 
 pub mod agent;
+pub mod apply;
 pub mod chat;
 pub mod completions;
 pub mod config;
 pub mod context;
 pub mod daemon;
 pub mod demo;
+pub mod diff;
 pub mod down;
 pub mod error;
 pub mod event;
@@ -20,8 +22,10 @@ pub mod find;
 pub mod follow;
 pub mod health;
 pub mod hold;
+pub mod hunks;
 pub mod link;
 pub mod log;
+pub mod pager;
 pub mod permission;
 pub mod prompt;
 pub mod ps;
@@ -33,8 +37,11 @@ pub mod rpc;
 pub mod session;
 pub mod start;
 pub mod status;
+pub mod target;
 pub mod task;
+pub mod undo;
 pub mod up;
+pub mod worktree;
 
 use std::io::Write;
 
@@ -103,6 +110,17 @@ pub enum Command {
     /// Tasks: the prompts that were asked to be run
     #[command(subcommand)]
     Task(task::TaskCommand),
+    /// Show what agents changed and nobody has applied or discarded yet
+    Diff(diff::DiffArgs),
+    /// Take pending changes over into the checkout, all or nothing
+    Apply(apply::ActArgs),
+    /// Give pending changes up in the worktree; a ref keeps them
+    Discard(apply::ActArgs),
+    /// Put the files of a session back to what they were before a turn
+    Undo(undo::UndoArgs),
+    /// Worktrees: where agents work, and what becomes of them
+    #[command(subcommand)]
+    Worktree(worktree::WorktreeCommand),
     /// Hold the queued tasks of a chat back
     Hold(hold::HoldArgs),
     /// Let the held tasks of a chat go on
@@ -192,6 +210,11 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Evict(args) => evict::run(ctx, &args).await,
         Command::Restart(args) => restart::run(ctx, &args).await,
         Command::Task(command) => task::run(ctx, &command).await,
+        Command::Diff(args) => diff::run(ctx, &args).await,
+        Command::Apply(args) => apply::apply(ctx, &args).await,
+        Command::Discard(args) => apply::discard(ctx, &args).await,
+        Command::Undo(args) => undo::run(ctx, &args).await,
+        Command::Worktree(command) => worktree::run(ctx, &command).await,
         Command::Hold(args) => hold::run(ctx, &args).await,
         Command::Release(args) => release::run(ctx, &args).await,
         Command::Log(args) => log::run(ctx, &args).await,

@@ -9,7 +9,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::find::{Kind, with_id};
 use super::render::{NOTHING, ago, facts, one_line, table, usage};
-use crate::control::wire::{IdOr, Moment, SessionRow, WorktreeRow};
+use crate::control::wire::{DeleteReply, IdOr, Moment, SessionRow, WorktreeRow};
 
 /// The widest title in a table, in characters.
 const TITLE_WIDTH_MAX: usize = 40;
@@ -135,10 +135,16 @@ async fn rm(ctx: &mut Ctx, args: &RmArgs) -> Outcome {
         link.raw("session/delete", params).await
     };
     let answer = with_id(&link, Kind::Session, &args.session, call).await?;
-    ctx.show(&answer, |deleted: serde_json::Value| {
-        let salvage = deleted.get("salvage_ref").and_then(|salvage| salvage.as_str());
-        salvage.map_or_else(String::new, |salvage| format!("kept on {salvage}\n"))
+    let reply: DeleteReply = serde_json::from_str(answer.get())?;
+    ctx.show(&answer, |reply: DeleteReply| {
+        reply.salvage_ref.map_or_else(String::new, |salvage| format!("kept on {salvage}\n"))
     })?;
+    for notice in &reply.notices {
+        ctx.say(notice);
+    }
+    if let Some(worktree) = &reply.worktree {
+        ctx.say(format_args!("`hob worktree restore {worktree}` brings it back"));
+    }
     Ok(Exit::Done)
 }
 

@@ -308,6 +308,8 @@ pub struct Hooks {
     pub worktree_created: Vec<String>,
     /// Before a worktree is archived.
     pub before_archive: Vec<String>,
+    /// Whether a failure of that one keeps the worktree where it is.
+    pub before_archive_blocks: bool,
     /// For one command.
     #[serde(with = "units::positive_duration")]
     pub timeout: Duration,
@@ -315,6 +317,11 @@ pub struct Hooks {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { worktree_created: Vec::new(), before_archive: Vec::new(), timeout: secs(300) }
+        Self {
+            worktree_created: Vec::new(),
+            before_archive: Vec::new(),
+            before_archive_blocks: false,
+            timeout: secs(300),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hob_actors::id::AgentName;
 use hob_actors::ports::{
-    AgentSettings, HealthRules, Limits, PermissionRules, RestartRules, Settings, WatchdogRules,
+    AgentSettings, HealthRules, Limits, PermissionRules, ReaperRules, RestartRules, Settings, WatchdogRules,
 };
 
 use super::permissions::Permissions;
@@ -112,6 +112,16 @@ impl Settings for SharedConfig {
         match config.agent(agent.as_str()) {
             Some(agent) => of_agent(&config, agent),
             None => general(&config),
+        }
+    }
+
+    fn reaper(&self) -> ReaperRules {
+        let reaper = &self.current().reaper;
+        ReaperRules {
+            interval: reaper.interval,
+            grace: reaper.grace,
+            retention: reaper.retention,
+            salvage_retention: reaper.salvage_retention,
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
     Call, agents, changes, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
+    worktrees,
 };
 use super::params::read;
 use super::peer_check::Standing;
@@ -78,6 +79,10 @@ methods! {
     "change/apply" => changes::apply,
     "change/discard" => changes::discard,
     "change/undo" => changes::undo,
+    "worktree/list" => worktrees::list,
+    "worktree/risk" => worktrees::risk,
+    "worktree/reap" => worktrees::reap,
+    "worktree/restore" => worktrees::restore,
     "worktree/stash" => changes::stash,
     "worktree/unstash" => changes::unstash,
     "permission/list" => permissions::list,
@@ -86,7 +91,7 @@ methods! {
 
 /// Whether a method may take as long as somebody's work does.
 pub(super) fn is_wait(method: &str) -> bool {
-    method == "task/wait"
+    matches!(method, "task/wait" | "worktree/reap")
 }
 
 /// Does what a request asks for.

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::jsonrpc::RpcError;
-use crate::pending::PendingError;
 use crate::store::StoreError;
-use crate::worktree::{WorktreeError, WorktreeErrorKind};
+
+mod worktrees;
 
 /// What kind of failure it was: the contract's word and code for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,46 +250,6 @@ impl From<StoreError> for RpcFailure {
                 Self::overloaded(passing.to_string())
             }
             other => Self::internal(chain(&other)),
-        }
-    }
-}
-
-impl From<WorktreeError> for RpcFailure {
-    fn from(error: WorktreeError) -> Self {
-        use WorktreeErrorKind as K;
-        let failure = match error.kind {
-            K::NotARepo | K::Bare | K::NoCommit => Self::invalid_params("repo", error.message),
-            K::BadBase => Self::invalid_params("base", error.message),
-            K::BranchTaken | K::PathTaken => Self::conflict(error.message),
-            K::Unsupported(what) => Self::refused(error.message).reason(what),
-            K::Carry | K::InTheWay => Self::conflict(error.message),
-            K::NoSuchChange => Self::new(Kind::NotFound, error.message),
-            K::Foreign => Self::refused(error.message).reason("foreign"),
-            K::Busy(_) => Self::overloaded(error.message),
-            K::Io => Self::internal(error.message),
-        };
-        failure.maybe_hint(error.hint)
-    }
-}
-
-impl From<PendingError> for RpcFailure {
-    fn from(error: PendingError) -> Self {
-        let message = error.to_string();
-        match error {
-            PendingError::Store(error) => error.into(),
-            PendingError::Worktree(error) => error.into(),
-            PendingError::NotFound { what: "turn", id } => {
-                Self::not_found("turn", &id).hint("hob task show TASK")
-            }
-            PendingError::NotFound { what, id } => Self::not_found(what, &id).hint("hob session ls -a"),
-            PendingError::Gone { worktree, .. } => {
-                Self::conflict(message).hint(format!("hob worktree restore {worktree}"))
-            }
-            PendingError::AtWork(_) => {
-                Self::refused(message).reason("live").hint("wait for it, or `hob task cancel` it")
-            }
-            PendingError::TooSlow(_) => Self::overloaded(message),
-            PendingError::Unseen { .. } => Self::conflict(message),
         }
     }
 }

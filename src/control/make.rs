@@ -12,6 +12,7 @@ use super::Services;
 use super::error::RpcFailure;
 use super::params::StateName;
 use super::wire::SessionRow;
+use crate::retire::HookEvent;
 use crate::store::{NewSession, NewWorktree, TaskFilter, WorktreeFacts, fresh_id};
 use crate::worktree::{CreateRequest, Created, Known, Located};
 
@@ -53,8 +54,14 @@ pub(super) async fn session(
         }
     };
     match record(services, &id, repo, plan, &created).await {
-        Ok(row) => {
-            tell_notices(services, &row.id, created.notices);
+        Ok((row, known)) => {
+            tell(services, &row.id, Level::Info, created.notices);
+            let hooks = services.retire.hooks();
+            let hooked = hooks.run(HookEvent::WorktreeCreated, &known, Some(row.id.clone())).await;
+            if let Some(hooked) = hooked {
+                let level = if hooked.failed { Level::Warning } else { Level::Info };
+                tell(services, &row.id, level, vec![hooked.text]);
+            }
             Ok(row)
         }
         Err(failure) => {
@@ -77,7 +84,7 @@ async fn record(
     repo: String,
     plan: Plan,
     created: &Created,
-) -> Result<SessionRow, RpcFailure> {
+) -> Result<(SessionRow, Known), RpcFailure> {
     let carried = plan.carry_changes || !created.copied.is_empty();
     let known = Known {
         id: worktree.to_owned(),
@@ -99,7 +106,7 @@ async fn record(
         common_dir: text(&created.common_dir)?.to_owned(),
         device: created.device,
         inode: created.inode,
-        baseline: baseline,
+        baseline,
     };
     let session = NewSession {
         id: plan.id,
@@ -110,7 +117,7 @@ async fn record(
         origin: plan.origin.map(str::to_owned),
         worktree: facts,
     };
-    Ok(services.store.create_session(session).await?)
+    Ok((services.store.create_session(session).await?, known))
 }
 
 /// Forgets a worktree that was not made. A row that stays is settled at the next start.
@@ -120,10 +127,10 @@ async fn abandon(services: &Services, worktree: &str) {
     }
 }
 
-fn tell_notices(services: &Services, session: &str, notices: Vec<String>) {
+fn tell(services: &Services, session: &str, level: Level, notices: Vec<String>) {
     let scope = Arc::new(Scope { session: Some(SessionId::from(session)), ..Scope::default() });
     for text in notices {
-        let event = Event::Notice { level: Level::Info, text };
+        let event = Event::Notice { level, text };
         services.store.append(NewEvent { scope: scope.clone(), event }, Permit::free());
     }
 }

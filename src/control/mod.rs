@@ -17,6 +17,7 @@ use crate::config::SharedConfig;
 use crate::daemon::DaemonControl;
 use crate::paths::Paths;
 use crate::pending::Pending;
+use crate::retire::Retire;
 use crate::store::Store;
 use crate::worktree::Worktrees;
 
@@ -59,6 +60,8 @@ pub struct Services {
     pub worktrees: Worktrees,
     /// What agents changed there.
     pub pending: Pending,
+    /// What becomes of worktrees when nobody needs them.
+    pub retire: Retire,
     /// Which agents there are.
     pub agents: Arc<Agents>,
     /// What supervises them.

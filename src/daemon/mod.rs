@@ -18,11 +18,12 @@ use crate::backend::Agents;
 use crate::backend::process::{
     KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors,
 };
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, SharedConfig};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths, PathsError};
 use crate::pending::Pending;
+use crate::retire::Retire;
 use crate::store::{OpenError, Store, StoreError};
 use crate::worktree::Worktrees;
 
@@ -221,14 +222,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         store.settle("the daemon ended while it ran").await.context("cannot settle what ran before")?;
     tracing::info!(?settled, "settled what ran before");
     let config = door.config();
-    let spawner = Spawner::start(SpawnerOptions {
-        keeper: options.keeper.clone(),
-        ledger: Arc::new(StoreLedger::new(store.clone())),
-        orphan_grace: config.current().process.orphan_grace,
-        debug: options.debug,
-    })
-    .await
-    .context("cannot start the spawner")?;
+    let spawner = start_spawner(options, &store, &config).await?;
     crash_point!("start.unswept");
     let swept = if mutant!("no_sweep") { Default::default() } else { spawner.sweep().await };
     crash_point!("start.swept");
@@ -240,6 +234,9 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let agents =
         Arc::new(Agents::new(config.clone(), spawner.clone(), options.env.clone(), paths.state.clone()));
     let pending = Pending::new(store.clone(), worktrees.clone());
+    let retire = Retire::new(store.clone(), worktrees.clone(), config.clone(), options.env.clone());
+    retire.resume().await.context("cannot finish what was begun with worktrees")?;
+    crash_point!("start.resumed");
     let audience = Audience::new();
     let tree = tree::start(Ports {
         store: Arc::new(store.clone()),
@@ -248,10 +245,12 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         audience: Arc::new(audience.clone()),
         machine: Arc::new(ThisMachine),
         snapshots: Arc::new(pending.clone()),
+        worktrees: Arc::new(retire.clone()),
     })
     .await
     .context("cannot start the supervision tree")?;
     audience.attach(tree.handle());
+    retire.attach(tree.handle());
     door.attach(tree.handle());
 
     crash_point!("start.deaf");
@@ -264,6 +263,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         paths: paths.clone(),
         worktrees,
         pending,
+        retire,
         agents,
         tree: tree.handle(),
         audience,
@@ -277,6 +277,20 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     });
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
     Ok(Parts { store, spawner, tree, stopping, stopped, server, owns_socket })
+}
+
+async fn start_spawner(
+    options: &DaemonOptions,
+    store: &Store,
+    config: &SharedConfig,
+) -> anyhow::Result<Spawner> {
+    let options = SpawnerOptions {
+        keeper: options.keeper.clone(),
+        ledger: Arc::new(StoreLedger::new(store.clone())),
+        orphan_grace: config.current().process.orphan_grace,
+        debug: options.debug,
+    };
+    Spawner::start(options).await.context("cannot start the spawner")
 }
 
 async fn open_store(paths: &Paths) -> anyhow::Result<Store> {

@@ -30,6 +30,11 @@ impl Known {
     pub fn admin(&self) -> PathBuf {
         self.common_dir.join("worktrees").join(&self.id)
     }
+
+    /// Below this name lies what was given up in it.
+    pub(super) fn rescue_refs(&self) -> String {
+        format!("refs/hob/rescue/{}", self.id)
+    }
 }
 
 /// What changed between two looks at a worktree.

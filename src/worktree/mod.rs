@@ -17,6 +17,7 @@ mod at;
 mod carry;
 mod carry_merge;
 mod changes;
+mod compare;
 mod create;
 mod eol;
 mod error;
@@ -31,7 +32,9 @@ mod lock;
 pub mod method;
 mod objects;
 mod operation;
+mod preflight;
 mod recorded;
+mod remove;
 pub mod safe_path;
 mod snapshot;
 mod source;
@@ -53,6 +56,8 @@ pub use changes::{Applied, Change, ChangeKind, Content, Diff, Discarded, Hunk, S
 pub use error::{WorktreeError, WorktreeErrorKind};
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;
+pub use preflight::PreflightAsk;
+pub use remove::{Place, Restored, Salvaged, Stray};
 pub use snapshot::Snapshot;
 pub use undo::TakenBack;
 

@@ -142,6 +142,26 @@ impl<'a> Source<'a> {
         Ok(out.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
     }
 
+    /// The full name of the branch that HEAD of the checkout is on; `None` if it is detached.
+    pub(super) fn branch(&self) -> Result<Option<String>, WorktreeError> {
+        if let Some(repo) = &self.repo {
+            let head = repo.find_reference("HEAD");
+            let head = head.map_err(|error| WorktreeError::git("read HEAD", &self.top, &error))?;
+            return Ok(head.symbolic_target_bytes().map(|name| String::from_utf8_lossy(name).into_owned()));
+        }
+        let out = self.program()?.probe(&self.call(&["symbolic-ref", "--quiet", "HEAD"]))?;
+        Ok(out.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// Takes HEAD of the checkout from its branch and points it to a commit. No file is touched.
+    pub(super) fn detach(&self, commit: &str) -> Result<(), WorktreeError> {
+        if let Some(repo) = &self.repo {
+            let done = git2::Oid::from_str(commit).and_then(|id| repo.set_head_detached(id));
+            return done.map_err(|error| WorktreeError::git("detach HEAD", &self.top, &error));
+        }
+        self.program()?.run(&self.call(&["update-ref", "--no-deref", "HEAD", commit])).map(drop)
+    }
+
     /// Deletes a full reference if it still points to `at`. Its reflog goes with it.
     pub(super) fn delete_ref(&self, name: &str, at: &str) -> Result<(), WorktreeError> {
         let failed =

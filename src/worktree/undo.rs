@@ -162,7 +162,7 @@ pub(super) fn seal(top: &Path) -> io::Result<[u8; 32]> {
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let (path, found) = (entry.path(), entry.metadata()?);
-            hash.update(bytes_of(&path));
+            hash.update(bytes_of(path.strip_prefix(top).unwrap_or(&path)));
             hash.update([0]);
             hash.update(found.mode().to_le_bytes());
             hash.update(found.ino().to_le_bytes());

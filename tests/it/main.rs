@@ -11,6 +11,7 @@
 mod support;
 
 mod bad_input;
+mod changes;
 mod cli;
 mod daemon_clients;
 mod daemon_clock;
@@ -34,3 +35,4 @@ mod storage_start;
 mod systemd;
 mod turn_faults;
 mod watchdog;
+mod worktrees;

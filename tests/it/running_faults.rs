@@ -11,6 +11,9 @@ use crate::support::wait::until;
 /// More than fits into a pipe, and into what an agent of a test reads ahead.
 const PROMPT_BYTES: usize = 256 << 10;
 
+/// How often a cancel may be quicker than a prompt.
+const CANCELS_MAX: usize = 20;
+
 /// How the last process of the bad agent ended.
 fn last_exit(stage: &Stage) -> Value {
     stage.agent()["last_exit"].clone()
@@ -91,10 +94,18 @@ fn an_agent_that_stops_reading_costs_no_memory_and_can_be_cancelled() {
     // Deaf from before the prompt, which is more than a pipe holds.
     assert_eq!(stage.ask("fault: well-and-deaf"), "well");
     let pid = stage.pid();
-    let long = stage.prompt(&"long ".repeat(PROMPT_BYTES / 5));
-    until("the turn to begin", || stage.events("turn_started").pop().filter(|turn| turn["task"] == *long));
-    stage.daemon.rpc("task/cancel", json!({"task": long}));
-    assert_eq!(stage.daemon.wait_task(&long)["state"], "cancelled");
+    let is_gone = || {
+        let long = stage.prompt(&"long ".repeat(PROMPT_BYTES / 5));
+        until("the turn to begin", || {
+            stage.events("turn_started").pop().filter(|turn| turn["task"] == *long)
+        });
+        stage.daemon.rpc("task/cancel", json!({"task": long}));
+        assert_eq!(stage.daemon.wait_task(&long)["state"], "cancelled");
+        let settled = |row: &Value| row["status"] == "idle" || row["status"] == "evicted";
+        until("the agent to settle", || Some(stage.agent()).filter(settled))["status"] == "evicted"
+    };
+    // A cancel may come before the prompt has left, and then costs no process.
+    assert!((0..CANCELS_MAX).any(|_| is_gone()), "a prompt of {PROMPT_BYTES} bytes fits into a pipe");
     stage.wait_gone(pid);
     assert_eq!(stage.ask("hello"), "well");
     stage.end();

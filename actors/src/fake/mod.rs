@@ -4,6 +4,7 @@
 mod looks;
 mod puppet;
 mod script;
+mod worktrees;
 
 pub use script::Script;
 
@@ -58,6 +59,8 @@ pub struct Remembered {
     pub answers: Vec<(u64, Option<String>)>,
     /// Looks at the files around turns, in order.
     pub looks: Vec<(TurnId, &'static str)>,
+    /// What was done with worktrees, in order.
+    pub reaped: Vec<String>,
     /// Processes that are alive.
     pub alive: BTreeSet<(AgentKey, Generation)>,
     /// Open turns.
@@ -91,6 +94,7 @@ impl World {
             audience: Arc::new(self.clone()),
             machine: Arc::new(self.clone()),
             snapshots: Arc::new(self.clone()),
+            worktrees: Arc::new(self.clone()),
         }
     }
 
@@ -319,6 +323,10 @@ impl Settings for World {
         let mut settings = script.agent.clone();
         settings.permissions.default = script.policy;
         settings
+    }
+
+    fn reaper(&self) -> crate::ports::ReaperRules {
+        self.script().reaper
     }
 
     fn limits(&self) -> Limits {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::id::AgentKey;
 use crate::ports::{
-    AgentSettings, HealthRules, Limits, PermissionAsk, PermissionPolicy, PermissionRules, ProbeFailed,
-    ProcessTree, RestartRules, WatchdogRules,
+    AgentSettings, Candidate, HealthRules, Limits, PermissionAsk, PermissionPolicy, PermissionRules,
+    Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, WatchdogRules,
 };
 
 /// What the fake agents do.
@@ -47,6 +47,12 @@ pub struct Script {
     pub available_bytes: Option<u64>,
     /// What the trees of agents hold, by the agent's pid.
     pub trees: BTreeMap<u32, ProcessTree>,
+    /// How patient the reaper is.
+    pub reaper: ReaperRules,
+    /// Worktrees, and what is found in each.
+    pub worktrees: Vec<(Candidate, Preflight)>,
+    /// How long a look into a worktree takes.
+    pub preflight_takes: Duration,
     /// How long a look at the files around a turn takes.
     pub look_takes: Duration,
     /// How agents answer a probe; `None`: not at all.
@@ -75,6 +81,14 @@ impl Default for Script {
             pinned: BTreeSet::new(),
             available_bytes: None,
             trees: BTreeMap::new(),
+            reaper: ReaperRules {
+                interval: Duration::from_secs(600),
+                grace: Duration::from_secs(3600),
+                retention: Duration::from_secs(7 * 86_400),
+                salvage_retention: Duration::from_secs(90 * 86_400),
+            },
+            worktrees: Vec::new(),
+            preflight_takes: Duration::ZERO,
             look_takes: Duration::ZERO,
             ping: Some(Ok(())),
             pings_panic: 0,

@@ -59,7 +59,9 @@ impl Memory {
 
     fn said(&mut self, me: &ActorRef<SessionMsg>, event: Event, permit: Permit) {
         let mut is_watched_anew = false;
-        let scope = match &mut self.turn {
+        // With its answer the agent is done with the turn, which is only looked at now.
+        let is_open = !self.looks.is_answered();
+        let scope = match self.turn.as_mut().filter(|_| is_open) {
             Some(turn) => {
                 let now = Self::now();
                 turn.note(&event, now);

@@ -9,6 +9,7 @@ mod ill;
 mod looks;
 mod pool;
 mod questions;
+mod reaper;
 mod stage;
 mod watchdog;
 

@@ -96,6 +96,7 @@ impl Transcript {
                 let what = event.text("reason").replace('_', " ");
                 self.line(paint(DIM, one_line(&what, TITLE_WIDTH_MAX)), &mut out);
             }
+            "changes" => self.line(paint(DIM, changes(event)), &mut out),
             "turn_ended" => self.line(turn_ended(event), &mut out),
             // A task that ended without a turn has nothing else that says why.
             "task_state"
@@ -178,6 +179,17 @@ impl Transcript {
             Cursor::InReasoning | Cursor::BehindTool(_) => out.push(Piece::Err("\n".to_owned())),
         }
     }
+}
+
+/// What a turn changed, and how to see it.
+fn changes(event: &EventRow) -> String {
+    let files = event.fields.get("files").and_then(|files| files.as_array()).map(Vec::as_slice);
+    let names: Vec<&str> =
+        files.unwrap_or_default().iter().filter_map(|file| file["path"].as_str()).collect();
+    let n = names.len() as u64 + event.number("omitted").unwrap_or_default();
+    let what = if n == 1 { "file" } else { "files" };
+    let names = one_line(&names.join(" "), TITLE_WIDTH_MAX);
+    format!("changed {n} {what}: {names} (hob diff --turn {})", event.turn.as_deref().unwrap_or_default())
 }
 
 fn turn_ended(event: &EventRow) -> String {

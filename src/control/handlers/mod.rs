@@ -23,6 +23,7 @@ pub(super) mod pool;
 pub(super) mod sessions;
 pub(super) mod submit;
 pub(super) mod tasks;
+pub(super) mod worktrees;
 
 /// What every handler returns.
 pub(super) type Done<T> = Result<T, RpcFailure>;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use futures_util::future::try_join_all;
+use hob_actors::worktree::Consents;
 
 use super::{Call, Done, pool};
 use crate::control::delegation;
@@ -11,7 +12,7 @@ use crate::control::make::{self, Plan};
 use crate::control::params::{
     SessionCreate, SessionDelete, SessionList, SessionRef, check_new_id, check_title,
 };
-use crate::control::wire::{Empty, IdOr, SessionRow};
+use crate::control::wire::{DeleteReply, IdOr, SessionRow};
 use crate::store::SessionParams;
 
 /// The longest base that is looked up, in bytes.
@@ -102,11 +103,7 @@ pub(crate) async fn close(call: &Call, params: SessionRef) -> Done<SessionRow> {
     if row.state == "closed" {
         return Ok(row);
     }
-    let open = row.chats.iter().filter_map(|chat| match chat {
-        IdOr::Whole(chat) if chat.state == "open" => Some(chat.id.as_str()),
-        _ => None,
-    });
-    try_join_all(open.map(|chat| make::clear_chat(services, chat))).await?;
+    try_join_all(open_chats(&row).map(|chat| make::clear_chat(services, chat))).await?;
     Ok(services.store.close_session(&params.session).await?)
 }
 
@@ -119,12 +116,34 @@ pub(crate) async fn reopen(call: &Call, params: SessionRef) -> Done<SessionRow> 
 }
 
 /// `session/delete`
-pub(crate) async fn delete(call: &Call, params: SessionDelete) -> Done<Empty> {
-    find(call, &params.session).await?;
-    let failure =
-        RpcFailure::refused("sessions cannot be deleted yet: that comes with the removal of worktrees");
-    let hint = format!("hob session close {} keeps its directory and its branch", params.session);
-    Err(failure.reason("unsupported").hint(hint))
+pub(crate) async fn delete(call: &Call, params: SessionDelete) -> Done<DeleteReply> {
+    call.check_open()?;
+    let services = call.services();
+    let _alone = services.flights.session(&params.session).await;
+    let row = find(call, &params.session).await?;
+    let mut reply = DeleteReply::default();
+    if let Some(IdOr::Whole(worktree)) = &row.worktree {
+        reply.salvage_ref.clone_from(&worktree.salvage_ref);
+        if matches!(worktree.state.as_str(), "active" | "orphaned") {
+            let consents = Consents { changes: params.discard_changes, unpushed: params.discard_unpushed };
+            // What stands against it is found before anything of the session ends.
+            let removed = services.retire.remove(&worktree.id, consents, "session/delete").await?;
+            (reply.salvage_ref, reply.notices) = (removed.salvage_ref, removed.notices);
+            reply.worktree = Some(worktree.id.clone());
+        }
+    }
+    for chat in open_chats(&row) {
+        make::clear_chat(services, chat).await?;
+    }
+    services.store.delete_session(&params.session).await?;
+    Ok(reply)
+}
+
+fn open_chats(row: &SessionRow) -> impl Iterator<Item = &str> {
+    row.chats.iter().filter_map(|chat| match chat {
+        IdOr::Whole(chat) if chat.state == "open" => Some(chat.id.as_str()),
+        _ => None,
+    })
 }
 
 /// Whether there is a session of that id, open or closed.

@@ -177,6 +177,9 @@ pub struct ReapRow {
 pub struct DeleteReply {
     /// The ref that keeps what its worktree held; null if there was no worktree any more.
     pub salvage_ref: Option<String>,
+    /// The worktree, which `worktree/restore` brings back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// What of the worktree is not on that ref: files too large, a hook that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use git2::{MergeFileInput, MergeFileOptions, merge_file};
 
+use super::choose::{Chosen, choose};
 use super::disk::{Found, Stamp, look, stamp};
-use super::list::{File, files};
+use super::list::files;
 use super::swap::{Replace, Wanted, swap};
-use super::text::{is_binary, with_hunks};
-use super::{Applied, ChangeKind, Content, Selection, baseline, is_within};
+use super::text::is_binary;
+use super::{Applied, ChangeKind, Content, Selection, baseline};
 use crate::worktree::carry::Entry;
+use crate::worktree::compare::same_content;
 use crate::worktree::eol::{self, Eol};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
@@ -41,97 +43,13 @@ impl Worktrees {
     }
 }
 
-/// A change that was chosen, whole or in part.
-#[derive(Debug)]
-pub(super) struct Chosen {
-    /// Which.
-    pub(super) file: File,
-    /// Its hunks that were chosen, by their place; `None` for all of it.
-    pub(super) hunks: Option<BTreeSet<usize>>,
-}
-
-/// The changes that are selected.
-pub(super) fn choose(files: Vec<File>, selection: &Selection) -> Result<Vec<Chosen>, WorktreeError> {
-    let (Some(paths), Some(hunks)) = (&selection.paths, &selection.hunks) else {
-        return choose_by(files, selection.paths.as_deref(), selection.hunks.as_deref());
-    };
-    // Both: what either names.
-    let mut chosen: BTreeMap<String, Chosen> = BTreeMap::new();
-    let (by_path, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_named(file, paths));
-    for found in choose_by(by_path, Some(paths), None)? {
-        chosen.insert(found.file.change.path.clone(), found);
-    }
-    let missing = |id: &&String| {
-        !chosen.values().any(|found| found.file.change.hunks.iter().any(|hunk| hunk.id == **id))
-    };
-    let left: Vec<String> = hunks.iter().filter(missing).cloned().collect();
-    if !left.is_empty() {
-        for found in choose_by(others, None, Some(&left))? {
-            chosen.insert(found.file.change.path.clone(), found);
-        }
-    }
-    Ok(chosen.into_values().collect())
-}
-
-fn is_named(file: &File, paths: &[String]) -> bool {
-    let names = [Some(&file.change.path), file.change.old_path.as_ref()];
-    names.into_iter().flatten().any(|name| paths.iter().any(|path| is_within(name, path)))
-}
-
-fn choose_by(
-    files: Vec<File>,
-    paths: Option<&[String]>,
-    hunks: Option<&[String]>,
-) -> Result<Vec<Chosen>, WorktreeError> {
-    if let Some(paths) = paths {
-        for path in paths {
-            if !files.iter().any(|file| is_named(file, std::slice::from_ref(path))) {
-                return Err(none("changes", path));
-            }
-        }
-        let named = files.into_iter().filter(|file| is_named(file, paths));
-        return Ok(named.map(|file| Chosen { file, hunks: None }).collect());
-    }
-    let Some(ids) = hunks else {
-        return Ok(files.into_iter().map(|file| Chosen { file, hunks: None }).collect());
-    };
-    for id in ids {
-        if !files.iter().any(|file| file.change.hunks.iter().any(|hunk| hunk.id == *id)) {
-            return Err(none("hunk", id));
-        }
-    }
-    let some = files.into_iter().filter_map(|file| {
-        let wanted: BTreeSet<usize> =
-            (0..file.change.hunks.len()).filter(|n| ids.contains(&file.change.hunks[*n].id)).collect();
-        let is_all = wanted.len() == file.change.hunks.len();
-        (!wanted.is_empty()).then(|| Chosen { hunks: (!is_all).then_some(wanted), file })
-    });
-    Ok(some.collect())
-}
-
-fn none(what: &str, name: &str) -> WorktreeError {
-    WorktreeError::new(WorktreeErrorKind::NoSuchChange, format!("no pending {what} `{name}`"))
-        .hint("hob diff --hunks")
-}
-
-impl Chosen {
-    /// What the file is with what was chosen taken over: of the new side, or of the old one if only
-    /// some hunks were chosen.
-    pub(super) fn result(&self, objects: &Objects<'_>) -> Result<Option<(PathBuf, Entry)>, WorktreeError> {
-        let Some(hunks) = &self.hunks else { return Ok(self.file.delta.new.clone()) };
-        let chosen: Vec<_> = hunks.iter().map(|n| &self.file.hunks[*n]).collect();
-        let (before, _) = self.file.text.as_ref().map_or((&[][..], &[][..]), |(a, b)| (a, b));
-        let object = objects.write_blob(&with_hunks(before, &chosen))?;
-        let side = self.file.delta.old.as_ref().or(self.file.delta.new.as_ref());
-        Ok(side.map(|(path, entry)| (path.clone(), Entry { mode: entry.mode, object })))
-    }
-}
-
 /// What the checkout of the user is made of, and with what.
 struct Target<'a> {
     known: &'a Known,
     objects: &'a Objects<'a>,
     checkout: &'a Source<'a>,
+    /// Paths that are taken away: a directory may come in their place.
+    going: BTreeSet<PathBuf>,
 }
 
 /// What is to be done for one change.
@@ -152,7 +70,8 @@ fn apply(
     let checkout = inner.source(&known.top, &known.common_dir)?;
     let base = baseline(&objects, known)?;
     let chosen = choose(files(&objects, &base, present)?, selection)?;
-    let target = Target { known, objects: &objects, checkout: &checkout };
+    let going = chosen.iter().filter_map(Chosen::taken_away).collect();
+    let target = Target { known, objects: &objects, checkout: &checkout, going };
     let (mut applied, mut replacements, mut entries) = (Applied::default(), Vec::new(), BTreeMap::new());
     for change in &chosen {
         match target.plan(change)? {
@@ -275,6 +194,9 @@ impl Target<'_> {
             Some(base) => self.is_same(path, &found, base)?,
             None => found == Found::Nothing,
         };
+        if let Some(file) = self.file_above(path) {
+            return Ok(Err(format!("`{}` is no directory in the checkout", file.display())));
+        }
         if is_untouched {
             return replace(match self.wanted(path, theirs, &found)? {
                 Ok(wanted) => wanted,
@@ -288,6 +210,15 @@ impl Target<'_> {
             Ok(wanted) => replace(wanted),
             Err(why) => Ok(Err(why)),
         }
+    }
+
+    /// What stands where a directory would have to be, unless it is taken away.
+    fn file_above<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let above = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        above.into_iter().find(|folder| {
+            let found = std::fs::symlink_metadata(self.known.top.join(folder));
+            found.is_ok_and(|found| !found.is_dir()) && !self.going.contains(*folder)
+        })
     }
 
     fn look(&self, path: &Path) -> Result<(Found, Stamp), WorktreeError> {
@@ -395,23 +326,4 @@ fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Option<Vec<u8>>, Wor
     let (base, ours, theirs) = (input(base), input(ours), input(theirs));
     let merged = merge_file(&base, &ours, &theirs, Some(&mut options)).map_err(failed)?;
     Ok(merged.is_automergeable().then(|| merged.content().to_vec()))
-}
-
-/// Whether two files have the same content.
-fn same_content(left: &Path, right: &Path) -> bool {
-    use std::io::{BufRead, BufReader};
-    let (Ok(left), Ok(right)) = (std::fs::File::open(left), std::fs::File::open(right)) else { return false };
-    let (mut left, mut right) = (BufReader::new(left), BufReader::new(right));
-    loop {
-        let (Ok(a), Ok(b)) = (left.fill_buf(), right.fill_buf()) else { return false };
-        let n = a.len().min(b.len());
-        if n == 0 {
-            return a.len() == b.len();
-        }
-        if a[..n] != b[..n] {
-            return false;
-        }
-        left.consume(n);
-        right.consume(n);
-    }
 }

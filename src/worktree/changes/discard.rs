@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::apply::{Chosen, choose};
+use super::choose::{Chosen, choose};
 use super::disk::{Found, Stamp, look};
 use super::list::files;
 use super::swap::{Replace, Wanted, swap};
@@ -222,7 +222,7 @@ fn replacement(
 
 /// Puts a tree on a rescue ref of the worktree.
 fn rescue(objects: &Objects<'_>, known: &Known, tree: &str) -> Result<String, WorktreeError> {
-    let reference = next_ref(objects, &format!("refs/hob/rescue/{}", known.id))?;
+    let reference = next_ref(objects, &known.rescue_refs())?;
     let head = objects.head().ok();
     let message = format!("hob: the files of {} before something was given up", known.id);
     let commit = objects.commit(tree, &head.into_iter().collect::<Vec<_>>(), &message)?;

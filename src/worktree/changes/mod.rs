@@ -12,6 +12,7 @@
 
 mod apply;
 mod blame;
+mod choose;
 mod diff;
 mod discard;
 mod disk;

@@ -2,13 +2,18 @@
 //! first, then each path is swapped by renames, and the renames are taken back if one fails.
 //!
 //! **Invariants:** a path that changed since it was looked at is not touched; nothing is followed and
-//! nothing is written in place; what was there is removed only when every path is swapped.
+//! nothing is written in place; what was there is removed only when every path is swapped. Where the
+//! file system can exchange two names, a path that is replaced is there at every moment, so that a
+//! process that is killed in the middle leaves each file whole, as it was or as it is to be.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::disk::{Stamp, stamp};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
@@ -51,6 +56,7 @@ pub(super) struct Replace {
 /// What was done, to be taken back.
 enum Done {
     Moved { from: PathBuf, to: PathBuf },
+    Exchanged(PathBuf, PathBuf),
     MadeFolder(PathBuf),
     RemovedFolder(PathBuf),
 }
@@ -102,6 +108,10 @@ impl Swap<'_> {
                 let write = || {
                     let mode = if *executable { 0o777 } else { 0o666 };
                     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&to)?;
+                    // Who may read the one that is there may read the new one, and nobody else.
+                    if let Some(bits) = self.bits(replace) {
+                        file.set_permissions(fs::Permissions::from_mode(executable_as(bits, *executable)))?;
+                    }
                     file.write_all(bytes)
                 };
                 write().map_err(failed)
@@ -120,25 +130,35 @@ impl Swap<'_> {
         }
     }
 
+    /// The permission bits of the file that is replaced, if it is one.
+    fn bits(&self, replace: &Replace) -> Option<u32> {
+        replace.seen?;
+        let found = fs::symlink_metadata(self.path_of(replace).ok()?).ok()?;
+        found.is_file().then(|| found.permissions().mode() & 0o777)
+    }
+
     fn all(&mut self, replacements: &[Replace]) -> Result<(), WorktreeError> {
-        // What goes first: a file may be where a directory is to be, or the other way round.
-        for (n, replace) in replacements.iter().enumerate() {
+        for replace in replacements {
             let path = self.path_of(replace)?;
             if stamp(&path) != replace.seen {
                 return Err(changed(&path));
             }
+        }
+        // What goes first: a file may be where a directory is to be, or the other way round.
+        let is_nothing = |replace: &Replace| matches!(replace.wanted, Wanted::Nothing);
+        for (n, replace) in replacements.iter().enumerate().filter(|(_, replace)| is_nothing(replace)) {
+            let path = self.path_of(replace)?;
             if replace.seen.is_some() {
-                self.rename(path.clone(), self.old_file(n))?;
-                if matches!(replace.wanted, Wanted::Nothing) {
-                    self.remove_empty_above(&path);
-                }
+                self.move_away(&path, n, replace.seen)?;
+                self.remove_empty_above(&path);
             }
         }
-        for (n, replace) in replacements.iter().enumerate() {
-            if matches!(replace.wanted, Wanted::Nothing) {
+        for (n, replace) in replacements.iter().enumerate().filter(|(_, replace)| !is_nothing(replace)) {
+            let path = self.path_of(replace)?;
+            if replace.seen.is_some() {
+                self.exchange(&path, n, replace.seen)?;
                 continue;
             }
-            let path = self.path_of(replace)?;
             self.make_folders_above(&path)?;
             if stamp(&path).is_some() {
                 return Err(changed(&path));
@@ -146,6 +166,27 @@ impl Swap<'_> {
             self.rename(self.new_file(n), path)?;
         }
         Ok(())
+    }
+
+    fn move_away(&mut self, path: &Path, n: usize, seen: Stamp) -> Result<(), WorktreeError> {
+        let old = self.old_file(n);
+        self.rename(path.to_owned(), old.clone())?;
+        if is_same_but_moved(stamp(&old), seen) { Ok(()) } else { Err(changed(path)) }
+    }
+
+    /// The new file in the place of the old one, which is kept beside.
+    fn exchange(&mut self, path: &Path, n: usize, seen: Stamp) -> Result<(), WorktreeError> {
+        let new = self.new_file(n);
+        match renameat2(AT_FDCWD, &new, AT_FDCWD, path, RenameFlags::RENAME_EXCHANGE) {
+            Ok(()) => self.done.push(Done::Exchanged(new.clone(), path.to_owned())),
+            // Not every file system can.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                self.move_away(path, n, seen)?;
+                return self.rename(new, path.to_owned());
+            }
+            Err(errno) => return Err(WorktreeError::io("replace", path, &errno.into())),
+        }
+        if is_same_but_moved(stamp(&new), seen) { Ok(()) } else { Err(changed(path)) }
     }
 
     fn path_of(&self, replace: &Replace) -> Result<PathBuf, WorktreeError> {
@@ -186,6 +227,9 @@ impl Swap<'_> {
         for done in std::mem::take(&mut self.done).into_iter().rev() {
             is_whole &= match done {
                 Done::Moved { from, to } => stamp(&from).is_none() && fs::rename(&to, &from).is_ok(),
+                Done::Exchanged(new, path) => {
+                    renameat2(AT_FDCWD, &new, AT_FDCWD, &path, RenameFlags::RENAME_EXCHANGE).is_ok()
+                }
                 Done::MadeFolder(folder) => fs::remove_dir(&folder).is_ok(),
                 Done::RemovedFolder(folder) => fs::create_dir(&folder).is_ok(),
             };
@@ -198,7 +242,61 @@ impl Swap<'_> {
     }
 }
 
+/// Whether a file is the one that was seen: a rename changes only the time of its change.
+fn is_same_but_moved(now: Stamp, seen: Stamp) -> bool {
+    let but_moved =
+        |stamp: Stamp| stamp.map(|(device, inode, size, [s, ns, ..])| (device, inode, size, s, ns));
+    but_moved(now) == but_moved(seen)
+}
+
+/// Permission bits with which who may read may execute, or nobody may.
+fn executable_as(bits: u32, executable: bool) -> u32 {
+    if executable { bits | (bits & 0o444) >> 2 } else { bits & !0o111 }
+}
+
 fn changed(path: &Path) -> WorktreeError {
     WorktreeError::new(WorktreeErrorKind::InTheWay, format!("`{}` was changed just now", path.display()))
         .hint("try again in a moment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str, seen: Stamp) -> Replace {
+        let wanted = Wanted::File { bytes: text.into(), executable: false };
+        Replace { path: path.into(), wanted, seen }
+    }
+
+    #[test]
+    fn what_fails_in_the_middle_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        for name in ["changed", "sub/gone", "in-the-way"] {
+            fs::create_dir_all(top.join(name).parent().unwrap()).unwrap();
+            fs::write(top.join(name), name).unwrap();
+        }
+        let seen = |name: &str| stamp(&top.join(name));
+        let gone = Replace { path: "sub/gone".into(), wanted: Wanted::Nothing, seen: seen("sub/gone") };
+        let fine = [file("changed", "new", seen("changed")), file("made/new", "new", None), gone];
+        let bad = file("in-the-way/new", "new", None);
+        swap(&top, &[&fine[..], &[bad]].concat()).unwrap_err();
+        let mut left: Vec<_> = fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["changed", "in-the-way", "sub"], "and nothing beside them");
+        for name in ["changed", "sub/gone", "in-the-way"] {
+            assert_eq!(fs::read_to_string(top.join(name)).unwrap(), name);
+        }
+        swap(&top, &[file("changed", "new", seen("changed"))]).unwrap();
+        assert_eq!(fs::read_to_string(top.join("changed")).unwrap(), "new");
+    }
+
+    #[test]
+    fn the_bits_of_a_file_are_kept_but_for_those_that_run_it() {
+        for (bits, executable, expected) in
+            [(0o600, false, 0o600), (0o600, true, 0o700), (0o644, true, 0o755), (0o775, false, 0o664)]
+        {
+            assert_eq!(executable_as(bits, executable), expected, "{bits:o} {executable}");
+        }
+    }
 }

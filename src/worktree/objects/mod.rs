@@ -6,6 +6,9 @@ mod deltas;
 mod program;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalkResult};
@@ -25,6 +28,9 @@ pub(super) const GITLINK: u32 = 0o160_000;
 /// What git writes as the mode of a file, and of one that can be executed.
 pub(super) const FILE: u32 = 0o100_644;
 pub(super) const EXECUTABLE: u32 = 0o100_755;
+
+/// A file of more bytes is not read at once.
+const WHOLE_BYTES_MAX: u64 = 16 << 20;
 
 /// Who our commits are by. They are kept on refs of ours and never published.
 const NAME: &str = "hob";
@@ -172,6 +178,42 @@ impl<'a> Objects<'a> {
             repo.commit(None, &by, &by, message, &tree, &parents.iter().collect::<Vec<_>>())
         };
         write().map(|id| id.to_string()).map_err(self.failed("write a commit"))
+    }
+
+    /// The message of a commit.
+    pub(super) fn message(&self, commit: &str) -> Result<String, WorktreeError> {
+        match &self.source.repo {
+            Some(repo) => Oid::from_str(commit)
+                .and_then(|id| repo.find_commit(id))
+                .map(|commit| String::from_utf8_lossy(commit.message_bytes()).into_owned())
+                .map_err(self.failed(&format!("read the commit {commit}"))),
+            None => program::message(self.source, commit),
+        }
+    }
+
+    /// Writes the content of a file as a blob, byte for byte.
+    pub(super) fn write_file(&self, path: &Path) -> Result<String, WorktreeError> {
+        let io = |error: std::io::Error| WorktreeError::io("read", path, &error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        match &self.source.repo {
+            Some(repo) if size > WHOLE_BYTES_MAX => {
+                let failed = self.failed("write an object");
+                // Without a name of its own no filter applies.
+                let mut writer = repo.blob_writer(None).map_err(&failed)?;
+                std::io::copy(&mut file, &mut writer).map_err(io)?;
+                writer.commit().map(|id| id.to_string()).map_err(failed)
+            }
+            _ => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).map_err(io)?;
+                self.write_blob(&bytes)
+            }
+        }
     }
 
     /// Points a ref of ours to a commit, whatever it pointed to.

@@ -128,6 +128,12 @@ pub(super) fn commit(
     Ok(text(&source.program()?.run(&call)?))
 }
 
+pub(super) fn message(source: &Source<'_>, commit: &str) -> Result<String, WorktreeError> {
+    let out = source.program()?.run(&source.call(&["cat-file", "commit", commit]))?;
+    let text = String::from_utf8_lossy(&out).into_owned();
+    Ok(text.split_once("\n\n").map_or_else(String::new, |(_, message)| message.to_owned()))
+}
+
 pub(super) fn set_ref(source: &Source<'_>, name: &str, commit: &str) -> Result<(), WorktreeError> {
     source.program()?.run(&source.call(&["update-ref", "--no-deref", name, commit])).map(drop)
 }

@@ -7,62 +7,62 @@ use super::*;
 use crate::worktree::{ChangeKind, Content, Known, Segment, Selection, Writer};
 
 /// A worktree with its repository, and what was seen of it.
-struct Desk {
-    stage: Stage,
-    known: Known,
-    history: Vec<Segment>,
-    last: String,
+pub(super) struct Desk {
+    pub(super) stage: Stage,
+    pub(super) known: Known,
+    pub(super) history: Vec<Segment>,
+    pub(super) last: String,
 }
 
-fn all() -> Selection {
+pub(super) fn all() -> Selection {
     Selection::default()
 }
 
-fn paths(paths: &[&str]) -> Selection {
+pub(super) fn paths(paths: &[&str]) -> Selection {
     Selection { paths: Some(paths.iter().map(|path| (*path).to_owned()).collect()), hunks: None }
 }
 
-fn hunk(id: &str) -> Selection {
+pub(super) fn hunk(id: &str) -> Selection {
     Selection { paths: None, hunks: Some(vec![id.to_owned()]) }
 }
 
-fn numbered(changed: &[(usize, &str)]) -> String {
+pub(super) fn numbered(changed: &[(usize, &str)]) -> String {
     let line =
         |n: usize| changed.iter().find(|(at, _)| *at == n).map_or(n.to_string(), |(_, t)| (*t).to_owned());
     (0..40).map(|n| line(n) + "\n").collect()
 }
 
 impl Desk {
-    async fn set() -> Self {
+    pub(super) async fn set() -> Self {
         Self::with(|_| ()).await
     }
 
     /// A repository that is made ready before the worktree is.
-    async fn with(prepare: impl FnOnce(&Stage)) -> Self {
+    pub(super) async fn with(prepare: impl FnOnce(&Stage)) -> Self {
         let stage = Stage::new();
         prepare(&stage);
         Self::at(stage).await
     }
 
-    async fn at(stage: Stage) -> Self {
+    pub(super) async fn at(stage: Stage) -> Self {
         let created = stage.create(|_| ()).await.unwrap();
         let known = known(&stage, &created);
         let last = stage.worktrees.base_tree(&known).await.unwrap();
         Self { stage, known, history: Vec::new(), last }
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(super) fn write(&self, path: &str, text: &str) {
         let path = self.known.path.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    async fn tree(&self) -> String {
+    pub(super) async fn tree(&self) -> String {
         self.stage.worktrees.snapshot(&self.known).await.unwrap().tree
     }
 
     /// Writes down what changed since the last look as the work of these agents.
-    async fn look(&mut self, agents: &[&str]) -> String {
+    pub(super) async fn look(&mut self, agents: &[&str]) -> String {
         let tree = self.tree().await;
         let n = self.history.len();
         let writer = |agent: &&str| Writer { turn: format!("u-{n}"), agent: (*agent).to_owned() };
@@ -74,12 +74,12 @@ impl Desk {
         tree
     }
 
-    async fn pending(&self) -> Vec<crate::worktree::Change> {
+    pub(super) async fn pending(&self) -> Vec<crate::worktree::Change> {
         let present = self.tree().await;
         self.stage.worktrees.pending(&self.known, &present, self.history.clone()).await.unwrap()
     }
 
-    async fn apply(&mut self, selection: Selection) -> crate::worktree::Applied {
+    pub(super) async fn apply(&mut self, selection: Selection) -> crate::worktree::Applied {
         let present = self.tree().await;
         let applied = self.stage.worktrees.apply(&self.known, &present, selection, false).await.unwrap();
         if applied.baseline.is_some() {
@@ -88,21 +88,21 @@ impl Desk {
         applied
     }
 
-    async fn discard(&mut self, selection: Selection) -> crate::worktree::Discarded {
+    pub(super) async fn discard(&mut self, selection: Selection) -> crate::worktree::Discarded {
         let present = self.tree().await;
         self.stage.worktrees.discard(&self.known, &present, selection, false).await.unwrap()
     }
 
-    fn checkout(&self, path: &str) -> String {
+    pub(super) fn checkout(&self, path: &str) -> String {
         fs::read_to_string(self.stage.repo.join(path)).unwrap_or_default()
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(super) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.known.path.join(path)).unwrap_or_default()
     }
 
     /// Everything that git says of the user's checkout, and the bytes of its files.
-    fn state_of_checkout(&self) -> Vec<String> {
+    pub(super) fn state_of_checkout(&self) -> Vec<String> {
         let git = |args: &[&str]| self.stage.git(args);
         let mut state = vec![git(&["status", "--porcelain=v2"]), git(&["diff"]), git(&["diff", "--cached"])];
         let mut files: Vec<_> = walkdir::WalkDir::new(&self.stage.repo)
@@ -259,103 +259,24 @@ async fn a_conflict_changes_nothing_and_names_every_file_that_stands_against_it(
     let before = desk.state_of_checkout();
     let applied = desk.apply(all()).await;
     let named: Vec<_> = applied.conflicts.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(named, ["bytes", "dir-here", "gone", "new", "staged", "text"]);
+    assert_eq!(named, ["bytes", "deep/new", "dir-here", "gone", "new", "staged", "text"]);
     assert!(applied.paths.is_empty() && applied.baseline.is_none());
     assert_eq!(desk.state_of_checkout(), before);
 }
 
 #[tokio::test]
-async fn what_fails_in_the_middle_is_taken_back() {
+async fn a_file_that_nobody_else_may_read_stays_so_and_can_be_made_executable() {
     let mut desk = Desk::set().await;
-    desk.write("a", "new\n");
-    desk.write("deep/new", "new\n");
-    fs::write(desk.stage.repo.join("deep"), "a file in the way\n").unwrap();
-    let before = desk.state_of_checkout();
-    let present = desk.tree().await;
-    let failed = desk.stage.worktrees.apply(&desk.known, &present, all(), false).await;
-    assert!(failed.is_err(), "{failed:?}");
-    assert_eq!(desk.state_of_checkout(), before);
-    fs::remove_file(desk.stage.repo.join("deep")).unwrap();
-    assert_eq!(desk.apply(all()).await.paths.len(), 2);
-}
-
-#[tokio::test]
-async fn a_dry_run_says_the_same_and_does_nothing() {
-    let desk = Desk::set().await;
-    desk.write("a", "new\n");
-    let present = desk.tree().await;
-    let before = desk.state_of_checkout();
-    let applied = desk.stage.worktrees.apply(&desk.known, &present, all(), true).await.unwrap();
-    assert_eq!((applied.paths, applied.baseline), (vec!["a".to_owned()], None));
-    let discarded = desk.stage.worktrees.discard(&desk.known, &present, all(), true).await.unwrap();
-    assert_eq!((discarded.paths, discarded.rescue_ref), (vec!["a".to_owned()], None));
-    assert_eq!((desk.state_of_checkout(), desk.read("a")), (before, "new\n".to_owned()));
-}
-
-#[tokio::test]
-async fn what_is_discarded_is_gone_from_the_worktree_and_on_the_rescue_ref() {
-    let mut desk = Desk::with(|stage| {
-        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
-        stage.commit("a text");
-    })
-    .await;
-    desk.write("text", &numbered(&[(2, "left"), (30, "right")]));
-    desk.write("new", "new\n");
-    git(&desk.known.path, &["add", "."]);
-    let ids: Vec<_> = desk.pending().await[1].hunks.iter().map(|hunk| hunk.id.clone()).collect();
-    let discarded = desk.discard(hunk(&ids[0])).await;
-    assert_eq!((discarded.paths, desk.read("text")), (vec!["text".to_owned()], numbered(&[(30, "right")])));
-    let rescue = discarded.rescue_ref.unwrap();
-    assert_eq!(
-        desk.stage.git(&["show", &format!("{rescue}:text")]),
-        numbered(&[(2, "left"), (30, "right")]).trim_end()
-    );
-    desk.discard(all()).await;
-    assert_eq!((desk.read("text"), desk.known.path.join("new").exists()), (numbered(&[]), false));
-    assert_eq!(git(&desk.known.path, &["status", "--porcelain"]), "", "nothing is left in the index");
-    assert!(desk.pending().await.is_empty());
-}
-
-#[tokio::test]
-async fn an_undone_turn_leaves_the_files_as_before_it() {
-    let mut desk = Desk::set().await;
-    desk.write("kept", "kept\n");
-    let before = desk.look(&["demo"]).await;
-    desk.write("kept", "changed\n");
-    desk.write("new", "new\n");
-    let present = desk.look(&["demo"]).await;
-    let undone = desk.stage.worktrees.undo(&desk.known, &present, &before).await.unwrap();
-    assert_eq!(undone.restored, ["kept", "new"]);
-    assert_eq!((desk.read("kept"), desk.known.path.join("new").exists()), ("kept\n".to_owned(), false));
-    assert_eq!(desk.stage.git(&["show", &format!("{}:new", undone.rescue_ref)]), "new");
-    assert_eq!(desk.tree().await, before);
-}
-
-#[tokio::test]
-async fn work_that_is_put_away_comes_back_as_it_was() {
-    let desk = Desk::with(|stage| {
-        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
-        stage.commit("a text");
-    })
-    .await;
-    desk.write("text", &numbered(&[(2, "staged")]));
-    git(&desk.known.path, &["add", "text"]);
-    desk.write("text", &numbered(&[(2, "staged"), (9, "not staged")]));
-    desk.write("untracked", "untracked\n");
-    let before = git(&desk.known.path, &["status", "--porcelain=v2"]);
-    let stashed = desk.stage.worktrees.stash(&desk.known, Some("for later")).await.unwrap();
-    assert_eq!((git(&desk.known.path, &["status", "--porcelain"]).as_str(), stashed.files.len()), ("", 2));
-    let again = desk.stage.worktrees.stash(&desk.known, None).await.unwrap_err();
-    assert!(again.message.contains("nothing is uncommitted"), "{again}");
-    desk.write("untracked", "in the way\n");
-    let refused = desk.stage.worktrees.unstash(&desk.known, None).await.unwrap_err();
-    assert!(refused.message.contains("untracked"), "{refused}");
-    assert_eq!((desk.read("untracked"), desk.read("text")), ("in the way\n".to_owned(), numbered(&[])));
-    fs::remove_file(desk.known.path.join("untracked")).unwrap();
-    let files = desk.stage.worktrees.unstash(&desk.known, None).await.unwrap();
-    assert_eq!(files, ["text", "untracked"]);
-    assert_eq!(git(&desk.known.path, &["status", "--porcelain=v2"]), before);
-    assert!(desk.stage.worktrees.unstash(&desk.known, None).await.is_err(), "the ref is gone");
+    let mode = |desk: &Desk, name: &str| {
+        fs::metadata(desk.stage.repo.join(name)).unwrap().permissions().mode() & 0o777
+    };
+    fs::set_permissions(desk.stage.repo.join("a.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+    desk.write("a.txt", "new\n");
+    desk.apply(all()).await;
+    assert_eq!((desk.checkout("a.txt"), mode(&desk, "a.txt")), ("new\n".to_owned(), 0o600));
+    fs::set_permissions(desk.known.path.join("a.txt"), fs::Permissions::from_mode(0o755)).unwrap();
+    desk.apply(all()).await;
+    assert_eq!(mode(&desk, "a.txt"), 0o700);
 }
 
 #[tokio::test]
@@ -399,25 +320,6 @@ async fn ends_of_lines_are_those_of_the_checkout() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_listed_and_copied_and_not_kept() {
-    let mut desk = Desk::set().await;
-    let file = fs::File::create(desk.known.path.join("big.bin")).unwrap();
-    file.set_len((100 << 20) + 7).unwrap();
-    let snapshot = desk.stage.worktrees.snapshot(&desk.known).await.unwrap();
-    assert!(snapshot.notices[0].contains("big.bin"), "{:?}", snapshot.notices);
-    let listed = desk.pending().await;
-    assert_eq!((listed[0].content, listed[0].size_bytes), (Content::Large, Some((100 << 20) + 7)));
-    let diff = desk.stage.worktrees.diff(&desk.known, &desk.last, &snapshot.tree, None).await.unwrap();
-    assert_eq!((diff.text.as_str(), diff.left_out.len()), ("", 1));
-    let discarded = desk.discard(all()).await;
-    assert!(discarded.conflicts[0].1.contains("too large"), "{:?}", discarded.conflicts);
-    assert!(desk.known.path.join("big.bin").exists());
-    assert_eq!(desk.apply(all()).await.paths, ["big.bin"]);
-    assert_eq!(fs::metadata(desk.stage.repo.join("big.bin")).unwrap().len(), (100 << 20) + 7);
-    assert!(desk.pending().await.is_empty());
-}
-
-#[tokio::test]
 async fn a_link_on_the_way_is_not_followed() {
     let mut desk = Desk::set().await;
     desk.write("other/new", "new\n");
@@ -427,17 +329,6 @@ async fn a_link_on_the_way_is_not_followed() {
     let applied = desk.apply(all()).await;
     assert!(applied.conflicts[0].1.contains("symbolic link"), "{applied:?}");
     assert!(!outside.join("new").exists());
-}
-
-#[tokio::test]
-async fn what_names_no_change_is_an_error_that_names_it() {
-    let desk = Desk::set().await;
-    desk.write("a", "new\n");
-    let present = desk.tree().await;
-    for (selection, name) in [(paths(&["b"]), "`b`"), (hunk("h-none"), "`h-none`")] {
-        let error = desk.stage.worktrees.apply(&desk.known, &present, selection, false).await.unwrap_err();
-        assert!(error.message.contains(name), "{error}");
-    }
 }
 
 #[tokio::test]
@@ -458,32 +349,4 @@ async fn the_diff_is_what_git_writes() {
     let only = Some(vec!["dir".to_owned()]);
     let part = desk.stage.worktrees.diff(&desk.known, &desk.history[0].from, &present, only).await.unwrap();
     assert!(part.text.starts_with("diff --git a/dir/new b/dir/new"), "{}", part.text);
-}
-
-#[tokio::test]
-async fn repositories_that_libgit2_cannot_read_are_served_by_the_program() {
-    for format in ["--object-format=sha256", "--ref-format=reftable"] {
-        let stage = Stage::with(&["init", "--quiet", "--initial-branch=main", format], &[]);
-        fs::write(stage.repo.join("text"), numbered(&[])).unwrap();
-        stage.commit("a text");
-        let mut desk = Desk::at(stage).await;
-        desk.write("text", &numbered(&[(2, "left"), (30, "right")]));
-        desk.write("new", "new\n");
-        let present = desk.look(&["demo"]).await;
-        let pending = desk.pending().await;
-        assert_eq!(pending.iter().map(|c| c.path.as_str()).collect::<Vec<_>>(), ["new", "text"]);
-        assert_eq!(pending[1].hunks[0].agents, ["demo"]);
-        let diff =
-            desk.stage.worktrees.diff(&desk.known, &desk.history[0].from, &present, None).await.unwrap();
-        assert!(diff.text.contains("+left"), "{}", diff.text);
-        let id = pending[1].hunks[0].id.clone();
-        assert_eq!(desk.apply(hunk(&id)).await.paths, ["text"]);
-        assert_eq!(desk.checkout("text"), numbered(&[(2, "left")]));
-        let stashed = desk.stage.worktrees.stash(&desk.known, None).await.unwrap();
-        assert_eq!(stashed.files, ["new", "text"]);
-        desk.stage.worktrees.unstash(&desk.known, None).await.unwrap();
-        desk.discard(all()).await;
-        assert!(desk.pending().await.is_empty());
-        assert_eq!(desk.read("text"), numbered(&[(2, "left")]));
-    }
 }

@@ -4,9 +4,11 @@ mod carry;
 mod changes;
 mod copy;
 mod create;
+mod given_up;
 mod limits;
 mod locate;
 mod methods;
+mod places;
 mod refuse;
 mod undo;
 

@@ -1,0 +1,143 @@
+//! `hob apply` and `hob discard`: takes pending changes over, or gives them up, by path or hunk.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::context::Ctx;
+use super::error::{CliError, Exit};
+use super::hunks::{self, Choice};
+use super::link::Link;
+use super::render::{BAD, GOOD, NAME, one_line, paint};
+use super::target;
+use crate::control::wire::ApplyReply;
+
+/// Arguments of `hob apply` and `hob discard`.
+#[derive(Debug, Args)]
+pub struct ActArgs {
+    /// Of this session, instead of that of the working directory
+    #[arg(long, short)]
+    pub session: Option<String>,
+    /// Only say what would happen
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only this hunk, by the name that `hob diff --hunks` shows; may be given again
+    #[arg(long = "hunk", value_name = "ID")]
+    pub hunks: Vec<String>,
+    /// Choose hunk by hunk, on a terminal
+    #[arg(long, short, conflicts_with = "hunks")]
+    pub patch: bool,
+    /// Do not ask before everything is discarded
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Only these files, and what is below these directories
+    pub paths: Vec<PathBuf>,
+}
+
+/// What is done with changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// They go to the user's checkout.
+    Apply,
+    /// They go from the worktree.
+    Discard,
+}
+
+impl Act {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Apply => "change/apply",
+            Self::Discard => "change/discard",
+        }
+    }
+
+    /// The word for having done it.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Apply => "applied",
+            Self::Discard => "discarded",
+        }
+    }
+}
+
+/// Takes pending changes over. Exits 6 on a conflict; nothing was changed then.
+pub async fn apply(ctx: &mut Ctx, args: &ActArgs) -> Outcome {
+    run(ctx, args, Act::Apply).await
+}
+
+/// Gives pending changes up.
+pub async fn discard(ctx: &mut Ctx, args: &ActArgs) -> Outcome {
+    run(ctx, args, Act::Discard).await
+}
+
+async fn run(ctx: &mut Ctx, args: &ActArgs, act: Act) -> Outcome {
+    if args.patch && !ctx.can_ask() {
+        let message = "`-p` asks for each hunk, and there is no terminal to ask on";
+        return Err(CliError::usage(message).hint("--hunk ID; `hob diff --hunks` lists them"));
+    }
+    let link = ctx.link().await?;
+    let target = target::find(&link, args.session.as_deref()).await?;
+    let paths = target.paths(&args.paths)?;
+    let mut params = json!({"session": target.session, "dry_run": args.dry_run});
+    if !paths.is_empty() {
+        params["paths"] = json!(paths);
+    }
+    if !args.hunks.is_empty() {
+        params["hunks"] = json!(args.hunks);
+    }
+    if args.patch {
+        match hunks::choose(ctx, &link, &target.session, (&paths, act)).await? {
+            Choice::Nothing => {
+                ctx.say("nothing chosen");
+                return Ok(Exit::Done);
+            }
+            Choice::These { paths, hunks } => {
+                params.as_object_mut().map(|params| params.remove("paths"));
+                if !paths.is_empty() {
+                    params["paths"] = json!(paths);
+                }
+                if !hunks.is_empty() {
+                    params["hunks"] = json!(hunks);
+                }
+            }
+        }
+    }
+    let is_all = params.get("paths").is_none() && params.get("hunks").is_none();
+    let asks = act == Act::Discard && is_all && !args.yes && !args.dry_run && ctx.can_ask();
+    if asks && !hunks::confirm(ctx, "discard every pending change of this session?")? {
+        ctx.say("nothing was discarded");
+        return Ok(Exit::Cancelled);
+    }
+    finish(ctx, &link, act, params).await
+}
+
+async fn finish(ctx: &mut Ctx, link: &Link, act: Act, params: Value) -> Outcome {
+    let is_dry = params["dry_run"] == true;
+    let answer = link.raw(act.method(), params).await?;
+    let reply: ApplyReply = serde_json::from_str(answer.get())?;
+    ctx.show(&answer, |reply: ApplyReply| shown(&reply, act, is_dry))?;
+    if !reply.conflicts.is_empty() {
+        for conflict in &reply.conflicts {
+            let path = one_line(&conflict.path, usize::MAX);
+            ctx.say(format_args!("{} {}: {}", paint(BAD, "conflict"), paint(NAME, path), conflict.why));
+        }
+        let n = reply.conflicts.len();
+        let message = format!("nothing was {}: {n} of the files stand against it", act.done());
+        return Err(CliError::new(Exit::Conflict, message));
+    }
+    if reply.applied.is_empty() {
+        ctx.say("no pending changes");
+    }
+    if let Some(rescue) = &reply.rescue_ref {
+        ctx.say(format_args!("the worktree as it was is kept on {rescue}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(reply: &ApplyReply, act: Act, is_dry: bool) -> String {
+    let word = if is_dry { format!("would be {}", act.done()) } else { act.done().to_owned() };
+    let line = |path: &String| format!("{} {}\n", paint(GOOD, &word), one_line(path, usize::MAX));
+    reply.applied.iter().map(line).collect()
+}

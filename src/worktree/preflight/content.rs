@@ -1,0 +1,202 @@
+//! Steps 6, 7 and 10: every file on the disk must be one that is not lost with the worktree. Ignore rules
+//! hide nothing, and every file that git tracks is hashed.
+//!
+//! A file is not lost if it is what HEAD has, or what counts as the person's own, or what the user's
+//! checkout has at the same place, or lies below a directory that can be made again.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry, Metadata};
+use std::path::{Path, PathBuf};
+
+use hob_actors::worktree::ReasonKind;
+
+use super::findings::Findings;
+use super::same::Disk;
+use super::world::World;
+use super::{Job, Trouble, unreadable};
+use crate::worktree::carry::Entry;
+use crate::worktree::compare::same_content;
+use crate::worktree::objects::{GITLINK, Objects, shown};
+use crate::worktree::safe_path::beneath;
+
+/// What makes a directory a repository without a checkout.
+const BARE: [&str; 3] = ["HEAD", "objects", "refs"];
+
+/// The look under way.
+struct Look<'a> {
+    job: &'a Job<'a>,
+    objects: Objects<'a>,
+    world: World,
+    /// Whether the commit of HEAD is kept elsewhere.
+    is_safe: bool,
+    on_disk: BTreeSet<PathBuf>,
+    pending: Vec<PathBuf>,
+}
+
+/// Looks at the content. `is_safe`: the commit of HEAD is on another branch or on a remote.
+pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result<(), Trouble> {
+    let source = job.inner.at(job.known)?;
+    let objects = Objects::of(&source);
+    let world = World::read(job, &objects)?;
+    if !super::reach::is_partial(&source) {
+        for path in world.missing(&source)? {
+            found.note(ReasonKind::Unreadable, format!("the object of `{}` is missing", path.display()));
+        }
+    }
+    let mut look = Look { job, objects, world, is_safe, on_disk: BTreeSet::new(), pending: Vec::new() };
+    for path in std::mem::take(&mut look.world.conflicts) {
+        found.note(ReasonKind::Dirty, format!("`{}` (in conflict)", path.display()));
+        look.on_disk.insert(path);
+    }
+    look.walk(found)?;
+    look.not_on_disk(found);
+    look.staged(found);
+    for path in std::mem::take(&mut look.pending) {
+        found.note(ReasonKind::PendingChanges, format!("`{}`", path.display()));
+    }
+    Ok(())
+}
+
+impl Look<'_> {
+    fn walk(&mut self, found: &mut Findings) -> Result<(), Trouble> {
+        let top = self.job.known.path.clone();
+        let mut folders = vec![(PathBuf::new(), false)];
+        while let Some((folder, is_disposable)) = folders.pop() {
+            self.job.check_time()?;
+            let at = top.join(&folder);
+            let entries = fs::read_dir(&at).and_then(Iterator::collect::<Result<Vec<DirEntry>, _>>);
+            let entries = entries.map_err(|error| unreadable(&at, &error))?;
+            let names: BTreeSet<_> = entries.iter().map(DirEntry::file_name).collect();
+            if BARE.iter().all(|name| names.contains(OsStr::new(name))) && !folder.as_os_str().is_empty() {
+                found.note(ReasonKind::NestedRepo, format!("`{}`", folder.display()));
+            }
+            for entry in entries {
+                let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
+                if folder.as_os_str().is_empty() && name == ".git" {
+                    continue;
+                }
+                if name.eq_ignore_ascii_case(".git") {
+                    let place = if folder.as_os_str().is_empty() { &path } else { &folder };
+                    found.note(ReasonKind::NestedRepo, format!("`{}`", place.display()));
+                    continue;
+                }
+                let meta = entry.metadata().map_err(|error| unreadable(&entry.path(), &error))?;
+                if meta.is_dir() {
+                    folders.push((path, is_disposable || self.job.is_disposable(&name)));
+                } else {
+                    self.file(found, path, &meta, is_disposable)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file, a link, or something else that is no directory.
+    fn file(
+        &mut self,
+        found: &mut Findings,
+        path: PathBuf,
+        meta: &Metadata,
+        is_disposable: bool,
+    ) -> Result<(), Trouble> {
+        if self.on_disk.contains(&path) {
+            return Ok(());
+        }
+        let indexed = self.world.index.get(&path).map(|indexed| indexed.entry.clone());
+        if indexed.is_none() && is_disposable {
+            return Ok(());
+        }
+        self.job.check_time()?;
+        let at = self.job.known.path.join(&path);
+        let Some(disk) = Disk::read(&at, meta)? else {
+            found.note(ReasonKind::Untracked, format!("`{}` (no file and no link)", path.display()));
+            return Ok(());
+        };
+        let is = |entry: &Entry| disk.is(&self.objects, &path, entry);
+        let is_own = match self.world.base.get(&path) {
+            Some(base) => is(base)?,
+            None => false,
+        };
+        match &indexed {
+            Some(entry) if is(entry)? => {
+                let is_committed = self.world.head.get(&path) == Some(entry);
+                let is_safe = is_own || (is_committed && self.is_safe);
+                if !is_safe {
+                    self.pending.push(path.clone());
+                }
+            }
+            Some(_) if is_own => {}
+            Some(_) => {
+                found.note(ReasonKind::Dirty, format!("`{}`", path.display()));
+                self.pending.push(path.clone());
+            }
+            None if is_own || self.is_in_checkout(&path, meta) => {}
+            None => {
+                found.note(ReasonKind::Untracked, format!("`{}`", path.display()));
+                if !self.is_ignored(&path) {
+                    self.pending.push(path.clone());
+                }
+            }
+        }
+        self.on_disk.insert(path);
+        Ok(())
+    }
+
+    /// Whether the user's checkout has the same at the same place.
+    fn is_in_checkout(&self, path: &Path, meta: &Metadata) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let (ours, Ok(theirs)) = (self.job.known.path.join(path), beneath(&self.job.known.top, path)) else {
+            return false;
+        };
+        let Ok(found) = fs::symlink_metadata(&theirs) else { return false };
+        if meta.is_symlink() {
+            let target = |path| fs::read_link(path).ok();
+            return found.is_symlink() && target(&ours) == target(&theirs);
+        }
+        found.is_file()
+            && found.size() == meta.size()
+            && found.mode() & 0o111 == meta.mode() & 0o111
+            && same_content(&ours, &theirs)
+    }
+
+    fn is_ignored(&self, path: &Path) -> bool {
+        // Where it cannot be told, it is not.
+        self.objects.source.repo.as_ref().is_some_and(|repo| repo.status_should_ignore(path).unwrap_or(false))
+    }
+
+    /// What git tracks and the disk has not.
+    fn not_on_disk(&mut self, found: &mut Findings) {
+        for (path, indexed) in &self.world.index {
+            if self.on_disk.contains(path) || indexed.is_skipped || indexed.entry.mode == GITLINK {
+                continue;
+            }
+            if self.world.base.contains_key(path) {
+                found.note(ReasonKind::Dirty, format!("`{}` (deleted)", shown(path)));
+                self.pending.push(path.clone());
+            }
+        }
+    }
+
+    /// What the index has and HEAD has not, or the other way round.
+    fn staged(&mut self, found: &mut Findings) {
+        for (path, indexed) in &self.world.index {
+            let entry = &indexed.entry;
+            if self.world.head.get(path) != Some(entry) && self.world.base.get(path) != Some(entry) {
+                found.note(ReasonKind::Dirty, format!("`{}` (staged)", shown(path)));
+            }
+        }
+        for path in self.world.head.keys().filter(|path| !self.world.index.contains_key(*path)) {
+            if self.world.base.contains_key(path) {
+                found.note(ReasonKind::Dirty, format!("`{}` (its removal is staged)", shown(path)));
+                self.pending.extend((!self.on_disk.contains(path)).then(|| path.clone()));
+            }
+        }
+        for path in self.world.base.keys() {
+            let is_gone = !self.world.index.contains_key(path) && !self.on_disk.contains(path);
+            if is_gone && !self.world.head.contains_key(path) && !self.is_safe {
+                self.pending.push(path.clone());
+            }
+        }
+    }
+}

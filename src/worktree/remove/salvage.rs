@@ -1,0 +1,201 @@
+//! Salvages a worktree: a commit of everything that is in it, on a ref of ours, with everything that only
+//! it knows as parents. Nothing of the worktree is touched.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use super::files::{Files, seal, tracked};
+use super::manifest::{Manifest, text};
+use super::{parents, salvage_ref};
+use crate::worktree::carry::Entry;
+use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
+use crate::worktree::known::Known;
+use crate::worktree::objects::{Entries, Objects};
+use crate::worktree::source::{Source, path_from, records};
+use crate::worktree::{Inner, Worktrees};
+
+/// How often it is tried while somebody writes.
+const TRIES_MAX: usize = 3;
+/// Where the content of conflicts is in the tree of the index.
+const CONFLICTS_DIR: &str = ".hob-conflicts";
+/// In the flags of an index entry: assume-unchanged, and its stage; in the extended ones: intent-to-add,
+/// skip-worktree.
+const ASSUME_UNCHANGED: u16 = 0x8000;
+const STAGE: u16 = 0x3000;
+const STAGE_SHIFT: u16 = 12;
+const INTENT_TO_ADD: u16 = 1 << 13;
+const SKIP_WORKTREE: u16 = 1 << 14;
+
+/// What was salvaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvaged {
+    /// The ref that keeps it.
+    pub reference: String,
+    /// The commit.
+    pub commit: String,
+    /// The tree of all files.
+    pub tree: String,
+    /// What is not in it, and why.
+    pub left_out: Vec<String>,
+    /// What the directory looked like; it is moved only if it still does.
+    pub(super) seal: [u8; 32],
+}
+
+impl Worktrees {
+    /// Salvages a worktree. Again, it is the same if nothing has changed, and else has what was salvaged
+    /// before as a parent.
+    ///
+    /// # Errors
+    /// `Foreign` if it is not the one that was recorded; `Busy` if it is being written to; what git or
+    /// the disk says.
+    pub async fn salvage(&self, known: &Known, disposable: &[String]) -> Result<Salvaged, WorktreeError> {
+        let (known, disposable) = (known.clone(), disposable.to_vec());
+        self.locked_job(&known.common_dir.clone(), move |inner, _lock| salvage(inner, &known, &disposable))
+            .await
+    }
+}
+
+fn salvage(inner: &Inner, known: &Known, disposable: &[String]) -> Result<Salvaged, WorktreeError> {
+    for _ in 0..TRIES_MAX {
+        let before = seal(&known.path)?;
+        let salvaged = once(inner, known, disposable, before)?;
+        if seal(&known.path)? == before {
+            return Ok(salvaged);
+        }
+    }
+    let message = format!("`{}` is being written to", known.path.display());
+    Err(WorktreeError::new(WorktreeErrorKind::Busy(known.path.display().to_string()), message))
+}
+
+fn once(
+    inner: &Inner,
+    known: &Known,
+    disposable: &[String],
+    seal: [u8; 32],
+) -> Result<Salvaged, WorktreeError> {
+    let source = inner.at(known)?;
+    let objects = Objects::of(&source);
+    let mut manifest = Manifest { worktree: known.id.clone(), ..Manifest::default() };
+    manifest.head = source.commit("HEAD")?;
+    manifest.branch = source.branch()?;
+    let staged = staged(&source, &objects, &mut manifest)?;
+    let names = tracked(staged.paths.into_iter());
+    let entries = Files::new(&objects, &known.path, disposable, &names).collect(&mut manifest)?;
+    let tree = objects.tree(&entries)?;
+    let reference = salvage_ref(known);
+    let earlier = source.commit_of_ref(&reference)?;
+    let index_tree = objects.tree(&staged.entries)?;
+    let head: Vec<String> = manifest.head.iter().cloned().collect();
+    let index = objects.commit(&index_tree, &head, &format!("The index of the worktree {}", known.id))?;
+    let mut parents = head;
+    parents.push(index.clone());
+    manifest.index = Some(index);
+    parents.extend(parents::only_here(inner, known, &source)?);
+    if let Some(earlier) = &earlier {
+        if is_same(&objects, earlier, &tree, &manifest)? {
+            let commit = earlier.clone();
+            return Ok(Salvaged { reference, commit, tree, left_out: manifest.left_out, seal });
+        }
+        parents.push(earlier.clone());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    parents.retain(|parent| seen.insert(parent.clone()));
+    let commit = objects.commit(&tree, &parents, &manifest.message()?)?;
+    crash_point!("remove.unkept");
+    objects.set_ref(&reference, &commit)?;
+    // It is to be on the disk before anything is moved.
+    sync(&known.common_dir)?;
+    crash_point!("remove.salvaged");
+    Ok(Salvaged { reference, commit, tree, left_out: manifest.left_out, seal })
+}
+
+/// Whether an earlier salvage has the same files, and the same HEAD and index.
+fn is_same(objects: &Objects<'_>, earlier: &str, tree: &str, now: &Manifest) -> Result<bool, WorktreeError> {
+    if objects.tree_of(earlier)? != tree {
+        return Ok(false);
+    }
+    let Ok(before) = Manifest::read(&objects.message(earlier)?) else { return Ok(false) };
+    let trees = |manifest: &Manifest| manifest.index.as_ref().map(|id| objects.tree_of(id)).transpose();
+    let is_index = trees(&before)? == trees(now)?;
+    // The commit of the index is made anew each time.
+    Ok(is_index && Manifest { index: now.index.clone(), ..before } == *now)
+}
+
+/// The file system that a path lies on has everything on the disk.
+pub(super) fn sync(path: &std::path::Path) -> Result<(), WorktreeError> {
+    let failed = |error: std::io::Error| WorktreeError::io("make durable what is in", path, &error);
+    let file = File::open(path).map_err(failed)?;
+    nix::unistd::syncfs(&file).map_err(|errno| failed(errno.into()))
+}
+
+/// The index: its entries, those in conflict at a place of their own, and all its paths.
+struct Staged {
+    entries: Entries,
+    paths: Vec<Vec<u8>>,
+}
+
+fn staged(
+    source: &Source<'_>,
+    objects: &Objects<'_>,
+    manifest: &mut Manifest,
+) -> Result<Staged, WorktreeError> {
+    let mut staged = Staged { entries: BTreeMap::new(), paths: Vec::new() };
+    let empty = objects.write_blob(b"")?;
+    let mut put = |path: Vec<u8>, stage: u16, entry: Entry| {
+        let name = text(&path);
+        staged.paths.push(path.clone());
+        if stage == 0 {
+            staged.entries.insert(path_from(path), entry);
+            return;
+        }
+        let place = [format!("{CONFLICTS_DIR}/{stage}/").as_bytes(), &path].concat();
+        manifest.conflicts.push((stage, entry.mode, entry.object.clone(), name));
+        staged.entries.insert(path_from(place), entry);
+    };
+    let Some(repo) = &source.repo else {
+        let out = source.program()?.run(&source.call(&["ls-files", "-s", "-z"]))?;
+        for line in records(&out) {
+            if let Some((path, stage, entry)) = line_of(line) {
+                put(path, stage, entry);
+            }
+        }
+        return Ok(staged);
+    };
+    let failed = |error: git2::Error| WorktreeError::git("read the index", &source.top, &error);
+    let index = repo.index().map_err(failed)?;
+    let (mut intended, mut assumed, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in index.iter() {
+        let stage = (entry.flags & STAGE) >> STAGE_SHIFT;
+        let name = text(&entry.path);
+        let mut object = entry.id.to_string();
+        if entry.flags_extended & INTENT_TO_ADD != 0 {
+            intended.push(name.clone());
+            object.clone_from(&empty);
+        }
+        if entry.flags & ASSUME_UNCHANGED != 0 {
+            assumed.push(name.clone());
+        }
+        if entry.flags_extended & SKIP_WORKTREE != 0 {
+            skipped.push(name);
+        }
+        put(entry.path, stage, Entry { mode: entry.mode, object });
+    }
+    (manifest.intended, manifest.assumed, manifest.skipped) = (intended, assumed, skipped);
+    Ok(staged)
+}
+
+/// `100644 ID 0\tPATH`
+fn line_of(line: &[u8]) -> Option<(Vec<u8>, u16, Entry)> {
+    let (words, path) = line.split_at(line.iter().position(|byte| *byte == b'\t')?);
+    let words = std::str::from_utf8(words).ok()?;
+    let mut words = words.split(' ');
+    let mode = u32::from_str_radix(words.next()?, 8).ok()?;
+    let object = words.next()?.to_owned();
+    Some((path[1..].to_vec(), words.next()?.parse().ok()?, Entry { mode, object }))
+}
+
+/// Whether an entry of a salvaged index is of a conflict, and no file of its own.
+pub(super) fn is_of_conflict(path: &Path) -> bool {
+    path.starts_with(CONFLICTS_DIR)
+}

@@ -1,0 +1,159 @@
+//! Pending changes on the command line, with the built-in agent: seen, applied, given up, undone.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Session, TestDaemon};
+use crate::support::demo::DEMO;
+use crate::support::home::{Ran, Setup};
+use crate::support::repo::Repo;
+
+struct Desk {
+    daemon: TestDaemon,
+    repo: Repo,
+    session: Session,
+    chat: String,
+}
+
+impl Desk {
+    fn set() -> Self {
+        let daemon = Setup::new().config("[reaper]\ninterval = \"1h\"").start();
+        let repo = daemon.repo("repo");
+        let lines: String = (1..=40).map(|n| format!("line {n}\n")).collect();
+        fs::write(repo.path.join("text"), lines).unwrap();
+        repo.git(&["add", "."]);
+        repo.git(&["commit", "--quiet", "-m", "a text"]);
+        let session = daemon.session(&repo);
+        let chat = daemon.chat(&session);
+        Self { daemon, repo, session, chat }
+    }
+
+    #[track_caller]
+    fn run(&self, prompt: &str) -> Value {
+        let task = self.daemon.run(&self.chat, DEMO, prompt);
+        assert_eq!(task["state"], "completed", "{task:#}");
+        task
+    }
+
+    /// `hob`, in the user's checkout.
+    fn hob(&self, arguments: &[&str]) -> Ran {
+        let mut command: Command = self.daemon.hob_command(arguments);
+        Ran::of(command.current_dir(&self.repo.path).output().unwrap())
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.hob(&[&["--json"], arguments].concat()).ok().stdout).unwrap()
+    }
+
+    fn checkout(&self, path: &str) -> String {
+        fs::read_to_string(self.repo.path.join(path)).unwrap_or_default()
+    }
+}
+
+#[test]
+fn what_an_agent_changed_is_told_shown_and_applied_by_path_and_hunk() {
+    let desk = Desk::set();
+    let nothing = desk.hob(&["diff"]).ok();
+    assert!(nothing.stdout.is_empty() && nothing.stderr.contains("no pending changes"), "{nothing:?}");
+    let edit = "shell: sed -i 's/^line 3$/three/; s/^line 30$/thirty/' text";
+    let told = desk.hob(&["prompt", "-a", DEMO, "-s", &desk.session.id, edit]).ok();
+    assert!(told.stderr.contains("changed 1 file: text (hob diff --turn u-"), "{told:?}");
+    desk.run("write: new.txt: new");
+    let stat = desk.hob(&["diff", "--stat"]).ok().stdout;
+    assert!(stat.contains("text") && stat.contains(DEMO) && stat.contains("2 files changed"), "{stat}");
+    let diff = desk.hob(&["diff", "text"]).ok().stdout;
+    assert!(diff.starts_with("diff --git a/text b/text") && diff.contains("+three"), "{diff}");
+    assert!(!diff.contains('\u{1b}'), "no colours where nobody sees them");
+
+    let hunks = desk.json(&["diff", "--hunks", "text"]);
+    let first = hunks[0]["hunks"][0]["id"].as_str().unwrap();
+    desk.hob(&["apply", "--dry-run", "--hunk", first]).ok();
+    assert!(desk.checkout("text").contains("line 3\n"));
+    desk.hob(&["apply", "--hunk", first]).ok();
+    assert!(desk.checkout("text").contains("three\n") && desk.checkout("text").contains("line 30\n"));
+    desk.hob(&["apply", "new.txt"]).ok();
+    assert_eq!(desk.checkout("new.txt").trim_end(), "new");
+    assert_eq!(desk.json(&["diff", "--hunks"]).as_array().unwrap().len(), 1);
+    assert_eq!(desk.repo.git(&["diff", "--cached", "--name-only"]), "", "the index is the user's");
+}
+
+#[test]
+fn a_conflict_exits_6_and_changes_nothing() {
+    let desk = Desk::set();
+    desk.run("shell: sed -i 's/^line 3$/three/' text");
+    desk.run("write: new.txt: new");
+    fs::write(desk.repo.path.join("text"), desk.checkout("text").replace("line 3\n", "mine\n")).unwrap();
+    let before = desk.checkout("text");
+    let refused = desk.hob(&["apply"]).exit(6).says(&["conflict text", "nothing was applied"]);
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    assert_eq!((desk.checkout("text"), desk.checkout("new.txt")), (before, String::new()));
+}
+
+#[test]
+fn changes_are_given_up_and_turns_undone_and_both_can_be_found_again() {
+    let desk = Desk::set();
+    let first = desk.run("write: one.txt: one");
+    desk.run("write: two.txt: two");
+    desk.hob(&["discard", "two.txt"]).ok().says(&["refs/hob/rescue/"]);
+    assert!(!desk.session.worktree.join("two.txt").exists());
+    let turn = first["turn"].as_str().unwrap();
+    let shown = desk.hob(&["diff", "--turn", turn, "--stat"]).ok().stdout;
+    assert!(shown.contains("one.txt") && !shown.contains("two.txt"), "{shown}");
+    let undone = desk.hob(&["undo", turn]).ok();
+    assert!(undone.stdout.contains("restored one.txt"), "{undone:?}");
+    assert!(!desk.session.worktree.join("one.txt").exists());
+    let rescue = undone.stderr.split_whitespace().last().unwrap();
+    assert_eq!(desk.repo.git(&["show", &format!("{rescue}:one.txt")]), "one");
+}
+
+#[test]
+fn nothing_is_given_up_while_an_agent_works() {
+    let desk = Desk::set();
+    desk.run("write: one.txt: one");
+    let task = desk.daemon.submit(&desk.chat, DEMO, "slow: 2000 25");
+    desk.daemon.wait_event(&task, "text");
+    let refused = desk.daemon.try_rpc("change/discard", json!({"session": desk.session.id})).unwrap_err();
+    assert_eq!(refused.code, -32004, "{refused:?}");
+    assert_eq!(desk.json(&["diff", "--hunks"]).as_array().unwrap().len(), 1, "but it is shown");
+    desk.daemon.rpc("task/cancel", json!({"task": task}));
+    desk.daemon.wait_task(&task);
+    desk.hob(&["discard"]).ok();
+}
+
+#[test]
+fn uncommitted_work_is_put_away_and_comes_back() {
+    let desk = Desk::set();
+    desk.run("write: one.txt: one");
+    let stashed = desk.hob(&["worktree", "stash", "-m", "later"]).ok().stdout;
+    assert!(stashed.starts_with("refs/hob/stash/"), "{stashed}");
+    assert!(!desk.session.worktree.join("one.txt").exists());
+    desk.hob(&["worktree", "unstash"]).ok();
+    assert!(desk.session.worktree.join("one.txt").exists());
+    desk.hob(&["worktree", "unstash"]).exit(6);
+}
+
+#[test]
+fn hunks_are_asked_for_on_a_terminal_alone() {
+    let desk = Desk::set();
+    desk.run("write: one.txt: one");
+    desk.hob(&["apply", "-p"]).exit(2).says(&["--hunk"]);
+    desk.hob(&["apply", "../outside"]).exit(2).says(&["../outside"]);
+}
+
+#[test]
+fn what_was_carried_into_a_worktree_is_no_change_of_an_agent() {
+    let daemon = Setup::new().start();
+    let repo = daemon.repo("repo");
+    fs::write(repo.path.join("README.md"), "changed by hand\n").unwrap();
+    fs::write(repo.path.join("untracked"), "by hand\n").unwrap();
+    let session = daemon.rpc("session/create", json!({"repo": repo.str(), "carry_changes": true}));
+    let pending = daemon.rpc("change/list", json!({"session": session["id"]}));
+    assert_eq!(pending, json!([]));
+    let tree = session["worktree"]["path"].as_str().unwrap();
+    fs::write(std::path::Path::new(tree).join("new"), "by hand, in the worktree\n").unwrap();
+    let pending = daemon.rpc("change/list", json!({"session": session["id"]}));
+    let row = &pending.as_array().unwrap()[0];
+    assert_eq!((&row["path"], &row["by_user"], &row["agents"]), (&json!("new"), &json!(true), &json!([])));
+}
