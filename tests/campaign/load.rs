@@ -298,18 +298,6 @@ impl Client {
         self.line.shared.note(|facts| facts.complaints.push(format!("{task} is not over after {INSIST:?}")));
     }
 
-    /// Waits until a task has left the queue.
-    pub fn wait_running(&mut self, task: &str) {
-        let start = Instant::now();
-        while start.elapsed() < INSIST {
-            match self.line.insist("task/show", &json!({ "task": task })) {
-                Some(row) if ["queued", "dispatched"].iter().any(|state| row["state"] == *state) => {}
-                _ => return,
-            }
-            std::thread::sleep(AGAIN);
-        }
-    }
-
     /// Waits for a moment; true if the task is over, or there is no use in waiting.
     pub fn waited(&mut self, task: &str) -> bool {
         let params = json!({ "task": task, "timeout_ms": WAIT_MS });

@@ -23,6 +23,10 @@
 #[expect(dead_code, reason = "it holds what the other tests need as well")]
 mod support;
 
+#[path = "../matrix/site.rs"]
+#[expect(dead_code, reason = "it holds what the matrix needs as well")]
+mod site;
+
 mod check;
 mod facts;
 mod follow;
@@ -33,6 +37,7 @@ mod long;
 mod mutants;
 mod points;
 mod prompts;
+mod removal;
 mod round;
 mod stage;
 mod tally;

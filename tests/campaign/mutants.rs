@@ -20,6 +20,9 @@ const WINDOW_MS: u64 = 400;
 const LATE_MS: u64 = 1500;
 /// By then the late news has come, and what follows from it.
 const LATE_WITHIN: Duration = Duration::from_secs(6);
+/// By then a prompt has reached its agent, and how often it is looked whether it has.
+const REACHES_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// By then the daemon has come to the point where it dies.
 const DIES_WITHIN: Duration = Duration::from_secs(20);
 
@@ -48,6 +51,15 @@ impl Scene {
     fn again(&mut self, variables: Variables<'_>) {
         self.stage.kill(false);
         self.stage.start(variables).expect("a daemon that starts");
+    }
+
+    /// Waits until a prompt has reached its agent, which is after its task has begun.
+    fn reaches(&self, request: &str) {
+        let start = Instant::now();
+        while !self.stage.reached().iter().any(|prompt| prompt.contains(request)) {
+            assert!(start.elapsed() < REACHES_WITHIN, "{request} did not reach its agent");
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     fn kill(&mut self, keepers: bool) {
@@ -215,7 +227,7 @@ fn replaced_with_late_news(mutant: Option<&str>) -> Vec<Violation> {
         .client
         .submit("r-0-1", &ask_to_cancel(FAULT, "[r-0-1] fault: never-answer"))
         .expect("an answer");
-    scene.client.wait_running(&never);
+    scene.reaches("[r-0-1]");
     scene.client.cancel(&never);
     let next = scene
         .client

@@ -32,6 +32,7 @@ pub const POINTS: &[Point] = &[
     at("committed/settle what was left open", Phase::Start),
     at("start.unswept", Phase::Start),
     at("start.swept", Phase::Start),
+    at("start.resumed", Phase::Start),
     at("start.deaf", Phase::Start),
     at("start.listening", Phase::Start),
     at("uncommitted/record the task", Phase::Load(30)),
@@ -65,7 +66,7 @@ pub const POINTS: &[Point] = &[
     at("committed/record the answer", Phase::Load(2)),
     at("answer.given", Phase::Load(2)),
     at("answer.unanswered", Phase::Load(2)),
-    at("cancel.sent", Phase::Load(5)),
+    at("cancel.sent", Phase::Load(1)),
     at("cancel.unanswered", Phase::Load(5)),
     at("uncommitted/record the end of the turn", Phase::Load(30)),
     at("committed/record the end of the turn", Phase::Load(30)),
@@ -78,6 +79,46 @@ pub const POINTS: &[Point] = &[
     at("stop.gone", Phase::Stop),
     at("stop.closed", Phase::Stop),
 ];
+
+/// Every window of a removal, in order.
+pub const REMOVAL: &[&str] = &[
+    "uncommitted/record what is begun with a worktree",
+    "committed/record what is begun with a worktree",
+    "retire.begun",
+    "remove.unkept",
+    "remove.salvaged",
+    "retire.salvaged",
+    "retire.alone",
+    "retire.hooked",
+    "remove.unmoved",
+    "remove.half_moved",
+    "remove.moved",
+    "remove.verified",
+    "retire.moved",
+    "uncommitted/record that a worktree is archived",
+    "committed/record that a worktree is archived",
+    "retire.archived",
+    "uncommitted/delete the session",
+    "committed/delete the session",
+];
+
+/// Every window of a restore from the trash, in order.
+pub const RESTORE: &[&str] = &[
+    "committed/record what is begun with a worktree",
+    "restore.begun",
+    "restore.half_moved",
+    "restore.moved",
+    "restore.unrecorded",
+    "uncommitted/record that a worktree is restored",
+    "restore.recorded",
+];
+
+/// Every window of a restore from a salvage alone, in order.
+pub const SALVAGE: &[&str] =
+    &["restore.begun", "restore.written", "restore.linked", "restore.renamed", "restore.unrecorded"];
+
+/// Every window of a purge, in order.
+pub const PURGE: &[&str] = &["purge.half", "uncommitted/record that a worktree is purged"];
 
 #[cfg(test)]
 mod tests {
@@ -101,7 +142,9 @@ mod tests {
         let named: BTreeSet<&str> = named.filter_map(|rest| rest.split('"').next()).collect();
         let listed = |name: &&str| {
             let is = |point: &Point| point.name.split('/').next() == Some(*name);
-            POINTS.iter().any(is) || OF_MUTANTS.contains(name)
+            let of_worktrees = [REMOVAL, RESTORE, SALVAGE, PURGE].concat();
+            let is_one = of_worktrees.iter().any(|point| point.split('/').next() == Some(*name));
+            POINTS.iter().any(is) || is_one || OF_MUTANTS.contains(name)
         };
         let missing: Vec<&&str> = named.iter().filter(|name| !listed(name)).collect();
         assert!(named.len() > 20 && missing.is_empty(), "{missing:?} of {named:?}");
@@ -110,10 +153,11 @@ mod tests {
     #[test]
     fn every_point_in_the_list_is_in_the_product() {
         let sources = sources().concat();
-        for point in POINTS {
+        let of_worktrees = [REMOVAL, RESTORE, SALVAGE, PURGE].concat();
+        for name in POINTS.iter().map(|point| point.name).chain(of_worktrees) {
             // The second half is the name that a command gives itself.
-            let literal = point.name.split('/').next_back().unwrap();
-            assert!(sources.contains(&format!("\"{literal}\"")), "{}", point.name);
+            let literal = name.split('/').next_back().unwrap();
+            assert!(sources.contains(&format!("\"{literal}\"")), "{name}");
         }
     }
 }
