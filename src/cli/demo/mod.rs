@@ -4,6 +4,7 @@
 //! agent. A step gets its ✓ only when what it promises was checked; the first that fails ends the
 //! demo with exit code 1 and says what was expected and what was seen.
 
+mod changes;
 mod crashes;
 mod ending;
 mod play;
@@ -29,7 +30,8 @@ pub const ABOUT: &str = "Show the main job in under a minute, with nothing insta
 
 Makes a private home and a throw-away git repository, starts a daemon of its own there and drives \
 the built-in agent: streaming, a worktree per session, a context per chat, a permission asked and \
-answered, an agent killed and back, the daemon itself killed and back, the journal replayed. \
+answered, an agent killed and back, the daemon itself killed and back, what two agents changed \
+applied and discarded, a session deleted and restored, the journal replayed. \
 Nothing of yours is touched and nothing is left behind. Exits 0 only if every step really worked.";
 
 /// Arguments of `hob demo`.
@@ -90,6 +92,12 @@ impl Demo<'_> {
         self.step("The next prompt brings it back, and it remembers", crashes::recover).await?;
         self.step("The daemon itself is killed, with two agents at work", crashes::kill_daemon).await?;
         self.step("A new daemon accounts for every task", crashes::account).await?;
+        self.step("Two agents change files, and each change has a name on it", changes::pending).await?;
+        self.step("One change is applied to the checkout", changes::apply).await?;
+        self.step("The other is discarded", changes::discard).await?;
+        self.step("To delete the session would lose work, so it is refused", changes::refuse).await?;
+        self.step("Deleted with consent, it is salvaged first", changes::delete).await?;
+        self.step("And it comes back, as it was", changes::restore).await?;
         self.step("The journal tells it all again, in order (hob log)", ending::journal).await?;
         self.step("Down, and nothing is left", ending::down).await
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Demo;
+use crate::backend::known::DEMO;
 use crate::cli::error::CliError;
 use crate::cli::event::EventRow;
 use crate::cli::link::Link;
@@ -39,10 +40,20 @@ pub(super) struct Played {
 impl Demo<'_> {
     /// Submits a prompt to the demo agent and watches it from its first event on.
     pub(super) async fn begin(&mut self, chat: &str, prompt: &str) -> Result<Playing, CliError> {
+        self.begin_by(DEMO, chat, prompt).await
+    }
+
+    /// Submits a prompt to an agent and watches it from its first event on.
+    pub(super) async fn begin_by(
+        &mut self,
+        agent: &str,
+        chat: &str,
+        prompt: &str,
+    ) -> Result<Playing, CliError> {
         let name = self.cast.name(chat);
         self.show.prompt(name, prompt)?;
         let link = self.stage.link().await?;
-        let params = json!({"chat": chat, "agent": "demo", "prompt": prompt, "source": "chat"});
+        let params = json!({"chat": chat, "agent": agent, "prompt": prompt, "source": "chat"});
         let task: TaskRow = link.call("task/submit", params).await?;
         let filter = json!({"task": task.id, "chat": chat, "after": 0, "answers_permissions": true});
         link.call::<Value>("events/subscribe", filter).await?;
@@ -83,7 +94,17 @@ impl Demo<'_> {
 
     /// Submits a prompt and watches it to an end that has to be good.
     pub(super) async fn play(&mut self, chat: &str, prompt: &str) -> Result<Played, CliError> {
-        let playing = self.begin(chat, prompt).await?;
+        self.play_by(DEMO, chat, prompt).await
+    }
+
+    /// Submits a prompt to an agent and watches it to an end that has to be good.
+    pub(super) async fn play_by(
+        &mut self,
+        agent: &str,
+        chat: &str,
+        prompt: &str,
+    ) -> Result<Played, CliError> {
+        let playing = self.begin_by(agent, chat, prompt).await?;
         let played = self.end(playing).await?;
         if played.state == "completed" {
             return Ok(played);

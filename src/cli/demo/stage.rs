@@ -2,13 +2,17 @@
 //!
 //! The daemon holds the other end of a pipe of ours, so that it ends with us however we end.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::processes;
+use crate::backend::{DEMO_COMMAND, DEMO_STATE};
 use crate::cli::error::CliError;
 use crate::cli::link::Link;
 use crate::cli::start;
@@ -28,6 +32,9 @@ const LOG_LINES_SHOWN: usize = 15;
 
 /// What lies in the repository.
 const README: &str = "# A throw-away repository\n\nMade by `hob demo`.\n";
+
+/// The second agent.
+pub(super) const OTHER: &str = "other";
 
 /// Home, repository, daemon.
 pub(super) struct Stage {
@@ -64,6 +71,7 @@ impl Stage {
         let path = dir.path().canonicalize()?;
         let stage = Self { daemon: None, dir: Some(dir), path, is_kept: false };
         std::fs::create_dir(stage.home())?;
+        std::fs::write(stage.home().join("config.toml"), stage.config()?)?;
         make_repository(&stage.repo())
             .map_err(|error| CliError::failed(format!("cannot make a repository: {error}")))?;
         Ok(stage)
@@ -88,6 +96,18 @@ impl Stage {
 
     pub(super) fn socket(&self) -> PathBuf {
         self.home().join("hob.sock")
+    }
+
+    /// The configuration: the built-in agent once more, under another name and with a memory of its own.
+    fn config(&self) -> Result<String, CliError> {
+        let (program, _) = start::program()?;
+        let agent = BTreeMap::from([
+            ("command", json!([program, DEMO_COMMAND])),
+            ("env", json!({DEMO_STATE: self.path.join("other")})),
+        ]);
+        let config = BTreeMap::from([("agents", BTreeMap::from([(OTHER, agent)]))]);
+        toml::to_string(&config)
+            .map_err(|error| CliError::failed(format!("cannot write the configuration: {error}")))
     }
 
     fn log(&self) -> PathBuf {

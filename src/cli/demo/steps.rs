@@ -45,6 +45,8 @@ pub(super) struct Cast {
     pub(super) prompts: u64,
     pub(super) at_work: Vec<String>,
     pub(super) queued: String,
+    /// The worktree that was deleted.
+    pub(super) removed: String,
     /// Every task that was submitted.
     pub(super) tasks: Vec<String>,
     /// Every event that was seen live, as it came, by number.
