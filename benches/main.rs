@@ -25,6 +25,7 @@ mod recovery;
 mod start;
 mod support;
 mod turn;
+mod worktrees;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
@@ -38,8 +39,11 @@ fn main() {
     recovery::run(&mut criterion);
     start::run(&mut criterion, if whole { start::WHOLE } else { start::SMALL });
     // One measurement of many things, without criterion.
-    if wanted.is_none_or(|wanted| "crowd".contains(&wanted)) {
+    if wanted.as_ref().is_none_or(|wanted| "crowd".contains(wanted)) {
         crowd::run(if whole { &crowd::WHOLE } else { &crowd::SMALL });
+    }
+    if wanted.is_none_or(|wanted| "worktrees".contains(&*wanted)) {
+        worktrees::run(if whole { &worktrees::WHOLE } else { &worktrees::SMALL });
     }
     criterion.final_summary();
 }
