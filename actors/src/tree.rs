@@ -11,7 +11,7 @@ use crate::health::messages::HealthMsg;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
 use crate::pool::actor::PoolMsg;
-use crate::ports::{Ports, TaskCard};
+use crate::ports::{PortError, Ports, TaskCard};
 use crate::reaper::messages::ReaperMsg;
 use crate::root::{Root, RootArgs, RootMsg};
 use crate::session::actor::{EvictRequest, SessionMsg};
@@ -219,7 +219,12 @@ impl Handle {
     }
 
     /// Makes a pass of the reaper now; `limit` bounds the wait for it, not the pass.
-    pub async fn reap(&self, wish: ByHand, limit: Duration) -> Result<Vec<Reaped>, TreeError> {
+    /// The inner error says why there could be none.
+    pub async fn reap(
+        &self,
+        wish: ByHand,
+        limit: Duration,
+    ) -> Result<Result<Vec<Reaped>, PortError>, TreeError> {
         let reaper = self.links.reaper.borrow().clone().ok_or(TreeError::Absent("reaper"))?;
         ask_actor("reaper", &reaper, |reply| ReaperMsg::Reap(wish, reply), limit).await
     }

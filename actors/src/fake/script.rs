@@ -51,6 +51,8 @@ pub struct Script {
     pub reaper: ReaperRules,
     /// Worktrees, and what is found in each.
     pub worktrees: Vec<(Candidate, Preflight)>,
+    /// Why they cannot be looked over.
+    pub survey_fails: Option<&'static str>,
     /// How long a look into a worktree takes.
     pub preflight_takes: Duration,
     /// How long a look at the files around a turn takes.
@@ -88,6 +90,7 @@ impl Default for Script {
                 salvage_retention: Duration::from_secs(90 * 86_400),
             },
             worktrees: Vec::new(),
+            survey_fails: None,
             preflight_takes: Duration::ZERO,
             look_takes: Duration::ZERO,
             ping: Some(Ok(())),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use super::{World, later};
 use crate::id::WorktreeId;
-use crate::ports::{Answer, Candidate, Preflight, Reason, Worktrees};
+use crate::ports::{Answer, Candidate, PortError, Preflight, Reason, Worktrees};
 
 impl World {
     fn did(&self, what: &str, worktree: &WorktreeId) {
@@ -15,8 +15,12 @@ impl World {
 
 impl Worktrees for World {
     fn survey(&self) -> Answer<Vec<Candidate>> {
-        let found = self.script().worktrees.iter().map(|(candidate, _)| candidate.clone()).collect();
-        later(Ok(found))
+        let script = self.script();
+        let found = script.worktrees.iter().map(|(candidate, _)| candidate.clone()).collect();
+        later(match script.survey_fails {
+            Some(why) => Err(PortError::new("survey the worktrees", why)),
+            None => Ok(found),
+        })
     }
 
     fn preflight(&self, worktree: WorktreeId) -> Pin<Box<dyn Future<Output = Preflight> + Send>> {

@@ -28,7 +28,7 @@ pub struct Memory {
     /// Found clean in the last pass.
     clean: BTreeSet<WorktreeId>,
     is_at_work: bool,
-    waiting: VecDeque<(ByHand, RpcReplyPort<Vec<Reaped>>)>,
+    waiting: VecDeque<(ByHand, RpcReplyPort<Result<Vec<Reaped>, PortError>>)>,
     is_due: bool,
 }
 
@@ -139,15 +139,15 @@ struct Pass {
 }
 
 impl Pass {
-    /// What became of each, and which were found clean.
-    async fn run(self) -> (Vec<Reaped>, BTreeSet<WorktreeId>) {
+    /// What became of each, and which were found clean; or why the worktrees could not be looked over.
+    async fn run(self) -> (Result<Vec<Reaped>, PortError>, BTreeSet<WorktreeId>) {
         let only = self.by_hand.as_ref().and_then(|wish| wish.worktree.clone());
         let (mut reaped, mut clean) = (Vec::new(), BTreeSet::new());
         let candidates = match self.worktrees.survey().await {
             Ok(candidates) => candidates,
             Err(error) => {
                 tracing::warn!(error = error.chain(), "the worktrees could not be looked over");
-                return (reaped, clean);
+                return (Err(error), clean);
             }
         };
         for candidate in candidates {
@@ -168,7 +168,7 @@ impl Pass {
                 Step::DropSalvage => self.drop_salvage(&id).await,
             }
         }
-        (reaped, clean)
+        (Ok(reaped), clean)
     }
 
     fn is_dry(&self) -> bool {

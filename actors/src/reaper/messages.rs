@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ractor::RpcReplyPort;
 
 use crate::id::WorktreeId;
+use crate::ports::PortError;
 use crate::worktree::Reason;
 
 /// What became of a worktree in a pass.
@@ -55,8 +56,8 @@ pub struct ByHand {
 pub enum ReaperMsg {
     /// Time for a pass.
     Due,
-    /// A person asks for one now.
-    Reap(ByHand, RpcReplyPort<Vec<Reaped>>),
+    /// A person asks for one now, and hears why there can be none.
+    Reap(ByHand, RpcReplyPort<Result<Vec<Reaped>, PortError>>),
     /// The pass is done; these were found clean in it.
     Done(BTreeSet<WorktreeId>),
     /// The pass panicked.

@@ -69,13 +69,25 @@ async fn a_person_need_not_wait_and_may_ask_what_would_be_done() {
     let young = Candidate { since: Some(Duration::ZERO), ..orphan("w-1") };
     let (world, tree) = stage(with(vec![(young, Preflight::default()), (orphan("w-2"), dirty())])).await;
     let dry = ByHand { worktree: None, dry_run: true };
-    let would = tree.handle().reap(dry, LIMIT).await.expect("the reaper answers");
+    let would = tree.handle().reap(dry, LIMIT).await.expect("the reaper answers").expect("a pass");
     assert_eq!(would.iter().map(|r| r.action).collect::<Vec<_>>(), [Action::Archived, Action::Kept]);
     assert_eq!(done(&world), ["looked into w-1", "looked into w-2"], "nothing was done");
     let one = ByHand { worktree: Some("w-1".into()), dry_run: false };
-    let did = tree.handle().reap(one, LIMIT).await.expect("the reaper answers");
+    let did = tree.handle().reap(one, LIMIT).await.expect("the reaper answers").expect("a pass");
     assert_eq!((did.len(), did[0].action), (1, Action::Archived));
     assert_eq!(did[0].salvage.as_deref(), Some("refs/hob/salvage/w-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_hears_why_there_was_no_pass_and_the_next_one_is_made() {
+    let (world, tree) = stage(with(vec![(orphan("w-1"), Preflight::default())])).await;
+    world.script().survey_fails = Some("the disk is gone");
+    let all = || ByHand { worktree: None, dry_run: false };
+    let failed = tree.handle().reap(all(), LIMIT).await.expect("the reaper answers").unwrap_err();
+    assert!(failed.chain().contains("the disk is gone"), "{failed:?}");
+    world.script().survey_fails = None;
+    let did = tree.handle().reap(all(), LIMIT).await.expect("the reaper answers").expect("a pass");
+    assert_eq!((did.len(), did[0].action), (1, Action::Archived));
 }
 
 #[tokio::test(start_paused = true)]

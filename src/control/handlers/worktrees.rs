@@ -79,7 +79,7 @@ pub(crate) async fn reap(call: &Call, params: WorktreeReap) -> Done<Vec<ReapRow>
         return Err(RpcFailure::not_found("worktree", id).hint("hob worktree ls -a"));
     }
     let wish = ByHand { worktree: params.worktree.map(Into::into), dry_run: params.dry_run };
-    let reaped = services.tree.reap(wish, PASS_TIMEOUT).await?;
+    let reaped = services.tree.reap(wish, PASS_TIMEOUT).await??;
     let row = |reaped: Reaped| ReapRow {
         worktree: reaped.worktree.as_str().to_owned(),
         action: reaped.action.word().to_owned(),
