@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 
-use super::messages::{Action, ByHand, Reaped, ReaperMsg};
+use super::messages::{Action, ByHand, PassResult, Reaped, ReaperMsg};
 use super::policy::{Step, Then, first, then};
 use crate::id::WorktreeId;
 use crate::ports::{PortError, Ports, Settings, Worktrees};
@@ -28,7 +28,7 @@ pub struct Memory {
     /// Found clean in the last pass.
     clean: BTreeSet<WorktreeId>,
     is_at_work: bool,
-    waiting: VecDeque<(ByHand, RpcReplyPort<Result<Vec<Reaped>, PortError>>)>,
+    waiting: VecDeque<(ByHand, RpcReplyPort<PassResult>)>,
     is_due: bool,
 }
 
@@ -140,7 +140,7 @@ struct Pass {
 
 impl Pass {
     /// What became of each, and which were found clean; or why the worktrees could not be looked over.
-    async fn run(self) -> (Result<Vec<Reaped>, PortError>, BTreeSet<WorktreeId>) {
+    async fn run(self) -> (PassResult, BTreeSet<WorktreeId>) {
         let only = self.by_hand.as_ref().and_then(|wish| wish.worktree.clone());
         let (mut reaped, mut clean) = (Vec::new(), BTreeSet::new());
         let candidates = match self.worktrees.survey().await {

@@ -52,12 +52,15 @@ pub struct ByHand {
     pub dry_run: bool,
 }
 
+/// What became of each worktree in a pass, or why there was none.
+pub type PassResult = Result<Vec<Reaped>, PortError>;
+
 /// Everything that the reaper is told.
 pub enum ReaperMsg {
     /// Time for a pass.
     Due,
     /// A person asks for one now, and hears why there can be none.
-    Reap(ByHand, RpcReplyPort<Result<Vec<Reaped>, PortError>>),
+    Reap(ByHand, RpcReplyPort<PassResult>),
     /// The pass is done; these were found clean in it.
     Done(BTreeSet<WorktreeId>),
     /// The pass panicked.
