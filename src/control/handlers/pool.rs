@@ -140,12 +140,14 @@ impl Now {
 
     /// Whether a process has ended whose end is not in these rows yet.
     fn is_ahead_of(&self, rows: &[AgentSessionRow]) -> bool {
-        let crashed = self.live.iter().filter(|view| view.status == AgentStatus::Crashed);
+        let has_ended = |view: &&LiveView| {
+            matches!(view.status, AgentStatus::Crashed | AgentStatus::Evicted | AgentStatus::Closed)
+        };
         let is_missing = |view: &LiveView| {
             let row = rows.iter().find(|row| is_of(&view.key, row));
             row.is_some_and(|row| matches!(row.status.as_str(), "starting" | "idle" | "busy"))
         };
-        crashed.into_iter().any(is_missing)
+        self.live.iter().filter(has_ended).any(is_missing)
     }
 
     /// Puts the present into rows of the past.
@@ -266,7 +268,9 @@ mod tests {
             (AgentStatus::Crashed, "busy", true),
             (AgentStatus::Crashed, "idle", true),
             (AgentStatus::Crashed, "crashed", false),
+            (AgentStatus::Evicted, "idle", true),
             (AgentStatus::Evicted, "crashed", false),
+            (AgentStatus::Closed, "busy", true),
             (AgentStatus::Busy, "idle", false),
         ];
         for (status, recorded, is_ahead) in cases {
