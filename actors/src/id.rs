@@ -75,6 +75,8 @@ ids! {
     AgentName;
     /// What the agent itself calls its conversation.
     BackendSessionId;
+    /// A server process that many agent sessions may live in, whichever process it is just now.
+    HostId;
 }
 
 /// The pair (chat, agent): the unit of agent context and the key of everything supervised.

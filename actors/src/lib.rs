@@ -8,6 +8,7 @@
 //! protocol, and no policy reads a clock. `Cargo.toml`, `clippy.toml` and hob's tidy test enforce
 //! it.
 
+mod backend_ports;
 pub mod backoff;
 pub mod dispatch;
 pub mod event;

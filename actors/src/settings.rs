@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::id::{AgentKey, AgentName, ChatId};
+use crate::id::{AgentKey, AgentName, ChatId, HostId};
 use crate::reaper::policy::ReaperRules;
 
 /// What answers a permission request.
@@ -93,6 +93,8 @@ pub struct AgentSettings {
     pub health: HealthRules,
     /// Its watchdog.
     pub watchdog: WatchdogRules,
+    /// The server process that all its agent sessions live in, if they share one.
+    pub host: Option<HostId>,
 }
 
 /// Limits of the pool and the dispatcher.

@@ -1,6 +1,7 @@
 //! Runs agents: turns what is configured into a process and a conversation.
 //!
 //! [`Agents`] decides per agent which backend drives it. `acp` speaks with a child over its stdio,
+//! `opencode` with a server over HTTP,
 //! `process` owns the children, `known` lists the agents that need no configuration, `demo_agent`
 //! is the agent that is built in.
 //!
@@ -12,12 +13,13 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_actors::backoff::Cause;
-use hob_actors::id::AgentName;
+use hob_actors::id::{AgentName, HostId};
 use hob_actors::ports::{Backend, Launch, Launched, NewsSink, StartFailed};
 
-use crate::config::{AgentConfig, BackendKind, SharedConfig, find_program};
+use crate::config::{AgentConfig, BackendKind, Share, SharedConfig, find_program};
 use crate::control::wire::AgentRow;
 use process::{SpawnRequest, Spawner, agent_environment};
 
@@ -25,6 +27,7 @@ pub mod acp;
 pub mod demo_agent;
 mod fingerprint;
 pub mod known;
+pub mod opencode;
 pub mod process;
 
 /// The name of the subcommand that is the built-in agent.
@@ -33,6 +36,8 @@ pub const DEMO_COMMAND: &str = "demo-agent";
 pub const DEMO_STATE: &str = "HOB_DEMO_STATE";
 /// The directory of the built-in agent, below the state directory.
 const DEMO_DIRECTORY: &str = "demo";
+/// The longest that the instance of a directory in which nothing is done is kept.
+const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// Whether an agent can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +57,9 @@ pub struct Agents {
     spawner: Spawner,
     env: Arc<BTreeMap<String, String>>,
     demo_state: PathBuf,
+    /// Where servers that many share are started: no place of anybody's work.
+    state: PathBuf,
+    servers: opencode::Servers,
 }
 
 impl Agents {
@@ -63,7 +71,9 @@ impl Agents {
         env: BTreeMap<String, String>,
         state: PathBuf,
     ) -> Self {
-        Self { config, spawner, env: Arc::new(env), demo_state: state.join(DEMO_DIRECTORY) }
+        let demo_state = state.join(DEMO_DIRECTORY);
+        let servers = opencode::Servers::default();
+        Self { config, spawner, env: Arc::new(env), demo_state, state, servers }
     }
 
     /// Every agent, by name, with whether it can be started.
@@ -102,7 +112,7 @@ impl Agents {
     fn program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
         match agent.backend {
             BackendKind::Acp if agent.is_demo() => Ok(self.spawner.own_program()),
-            BackendKind::Acp => find_program(agent, self.env.get("PATH").map_or("", String::as_str)),
+            BackendKind::Acp | BackendKind::Opencode => find_program(agent, self.env.get("PATH").map_or("", String::as_str)),
             kind => {
                 Err(format!("the backend `{}` is not supported yet, try `backend = \"acp\"`", kind.as_str()))
             }
@@ -123,30 +133,43 @@ impl Agents {
     }
 
     /// Everything that a start needs, or why there can be none. Looks at the file system.
-    fn spec(&self, launch: &Launch) -> Result<acp::Spec, StartFailed> {
+    fn spec(&self, launch: &Launch) -> Result<Spec, StartFailed> {
         let name = launch.key.agent.as_str();
         let config = self.config.current();
         let permanent = |message: String| StartFailed { cause: Cause::Configuration, message, exit: None };
         let agent = config.agent(name).ok_or_else(|| permanent(format!("there is no agent `{name}`")))?;
         let program = self.program(agent).map_err(|why| permanent(format!("{name}: {why}")))?;
+        match agent.backend {
+            BackendKind::Opencode => {
+                let idle_ttl = agent.idle_ttl.unwrap_or(config.pool.idle_ttl);
+                Ok(Spec::Opencode(self.opencode_spec(agent, launch, (program, idle_ttl))))
+            }
+            _ => Ok(Spec::Acp(self.acp_spec(agent, launch, program))),
+        }
+    }
+
+    fn request(&self, agent: &AgentConfig, launch: &Launch, program: PathBuf) -> SpawnRequest {
         let (arg0, args) = match agent.command.split_first() {
             Some((_, args)) => (None, args.to_vec()),
             None => (Some(format!("hob-{DEMO_COMMAND}")), vec![DEMO_COMMAND.to_owned()]),
         };
+        SpawnRequest {
+            label: launch.key.to_string(),
+            agent: Some(agent.name.clone()),
+            chat: Some(launch.key.chat.as_str().to_owned()),
+            program,
+            arg0,
+            args,
+            env: self.environment(agent),
+            cwd: launch.cwd.clone(),
+            stop_grace: agent.process.stop_grace,
+        }
+    }
+
+    fn acp_spec(&self, agent: &AgentConfig, launch: &Launch, program: PathBuf) -> acp::Spec {
         let command = if agent.is_demo() { DEMO_COMMAND.to_owned() } else { agent.command.join(" ") };
-        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        Ok(acp::Spec {
-            request: SpawnRequest {
-                label: launch.key.to_string(),
-                agent: Some(name.to_owned()),
-                chat: Some(launch.key.chat.as_str().to_owned()),
-                program,
-                arg0,
-                args,
-                env: self.environment(agent),
-                cwd: launch.cwd.clone(),
-                stop_grace: agent.process.stop_grace,
-            },
+        acp::Spec {
+            request: self.request(agent, launch, program),
             command,
             model: agent.model.clone(),
             mode: agent.mode.clone(),
@@ -154,8 +177,62 @@ impl Agents {
             max_frame: bytes(agent.process.max_frame),
             stderr_tail: bytes(agent.process.stderr_tail),
             config_hash: self.hash(agent, &launch.cwd),
-        })
+        }
     }
+
+    fn opencode_spec(
+        &self,
+        agent: &AgentConfig,
+        launch: &Launch,
+        (program, idle_ttl): (PathBuf, Duration),
+    ) -> opencode::Spec {
+        let host = match agent.share {
+            Share::All => Some(agent.name.clone()),
+            Share::Workspace => Some(format!("{} {}", agent.name, launch.cwd.display())),
+            Share::None => None,
+        };
+        let mut request = self.request(agent, launch, program);
+        // A directory of ours: where many live, no one's worktree is the place of the process.
+        request.cwd.clone_from(&self.state);
+        if let Some(host) = &host {
+            (request.label, request.chat) = (host.clone(), None);
+        }
+        let of_process = fingerprint::config_hash(&agent.command, &request.env, Path::new(""), [&None, &None]);
+        let own = || format!("{} {}", launch.key, launch.generation);
+        opencode::Spec {
+            request,
+            command: agent.command.join(" "),
+            model: agent.model.clone(),
+            mode: agent.mode.clone(),
+            start_timeout: agent.process.start_timeout,
+            max_frame: bytes(agent.process.max_frame),
+            stderr_tail: bytes(agent.process.stderr_tail),
+            config_hash: self.hash(agent, &launch.cwd),
+            key: opencode::ServerKey {
+                host: host.clone().unwrap_or_else(own),
+                launch_hash: of_process,
+            },
+            host: host.map(HostId::from),
+            instance_idle: instance_idle(idle_ttl),
+            mcp: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a backend starts.
+enum Spec {
+    Acp(acp::Spec),
+    Opencode(opencode::Spec),
+}
+
+fn bytes(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// When the instance that an opencode server keeps of a directory goes: well before the agent
+/// sessions in it do.
+fn instance_idle(idle_ttl: Duration) -> Duration {
+    if idle_ttl.is_zero() { INSTANCE_IDLE_MAX } else { (idle_ttl / 4).min(INSTANCE_IDLE_MAX) }
 }
 
 impl Backend for Agents {
@@ -166,14 +243,17 @@ impl Backend for Agents {
     ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>> {
         let agents = self.clone();
         Box::pin(async move {
-            let spawner = agents.spawner.clone();
+            let (spawner, servers) = (agents.spawner.clone(), agents.servers.clone());
             let looked = tokio::task::spawn_blocking(move || (agents.spec(&launch), launch)).await;
             let (spec, launch) = looked.map_err(|error| StartFailed {
                 cause: Cause::StartFailure,
                 message: format!("the agent could not be looked up: {error}"),
                 exit: None,
             })?;
-            acp::start(&spawner, spec?, launch, sink).await
+            match spec? {
+                Spec::Acp(spec) => acp::start(&spawner, spec, launch, sink).await,
+                Spec::Opencode(spec) => opencode::start(&servers, &spawner, spec, launch, sink).await,
+            }
         })
     }
 

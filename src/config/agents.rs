@@ -162,6 +162,12 @@ impl AgentConfig {
         }
     }
 
+    /// The name of the one server process that all its agent sessions live in, if they share one.
+    pub fn host(&self) -> Option<&str> {
+        let shares = self.backend == BackendKind::Opencode && self.share == Share::All;
+        shares.then_some(self.name.as_str())
+    }
+
     /// The built-in agent, whose program is the daemon's own.
     pub fn is_demo(&self) -> bool {
         self.name == known::DEMO && self.command.is_empty()

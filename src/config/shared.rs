@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hob_actors::id::AgentName;
+use hob_actors::id::{AgentName, HostId};
 use hob_actors::ports::{
     AgentSettings, HealthRules, Limits, PermissionRules, ReaperRules, RestartRules, Settings, WatchdogRules,
 };
@@ -86,6 +86,7 @@ fn of_agent(config: &Config, agent: &AgentConfig) -> AgentSettings {
         restart: restart(&agent.restart),
         health: health(&agent.health, agent.backend),
         watchdog: watchdog(&agent.watchdog),
+        host: agent.host().map(HostId::from),
     }
 }
 
@@ -103,6 +104,7 @@ fn general(config: &Config) -> AgentSettings {
         restart: restart(&config.restart),
         health: health(&config.health, BackendKind::Acp),
         watchdog: watchdog(&config.watchdog),
+        host: None,
     }
 }
 

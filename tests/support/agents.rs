@@ -18,7 +18,10 @@ const NODE_MAJOR_MIN: u32 = 20;
 pub enum RealAgent {
     Goose,
     Qwen,
+    /// opencode on stdio.
     Opencode,
+    /// opencode as a server.
+    OpencodeServer,
 }
 
 /// Whether the agent asks before it writes files or runs commands.
@@ -35,6 +38,7 @@ impl RealAgent {
             Self::Goose => "goose",
             Self::Qwen => "qwen",
             Self::Opencode => "opencode",
+            Self::OpencodeServer => "opencode-server",
         }
     }
 
@@ -46,10 +50,12 @@ impl RealAgent {
             Self::Goose => goose(modules, home, model, consent),
             Self::Qwen => qwen(modules, home, model, consent),
             Self::Opencode => opencode(modules, home, model, consent),
+            Self::OpencodeServer => opencode_server(modules, home, model, consent),
         };
         env.extend(private_places(home));
         let mut table = toml::Table::new();
-        table.insert("backend".into(), "acp".into());
+        let backend = if self == Self::OpencodeServer { "opencode" } else { "acp" };
+        table.insert("backend".into(), backend.into());
         table.insert("command".into(), command.into());
         table.insert("env".into(), toml::Value::Table(env.into_iter().map(|(k, v)| (k, v.into())).collect()));
         table
@@ -139,6 +145,14 @@ fn opencode(modules: &Path, home: &Path, model: &Model, consent: Consent) -> Rec
     // It listens on a port of its own as well; without a password anybody could prompt it there.
     env.push(("OPENCODE_SERVER_PASSWORD".into(), "of the test".into()));
     (vec![text(&program), "acp".into()], env)
+}
+
+fn opencode_server(modules: &Path, home: &Path, model: &Model, consent: Consent) -> Recipe {
+    let (mut command, mut env) = opencode(modules, home, model, consent);
+    command.truncate(1);
+    // The daemon makes one.
+    env.retain(|(name, _)| name != "OPENCODE_SERVER_PASSWORD");
+    (command, env)
 }
 
 fn private_places(home: &Path) -> Vec<(String, String)> {

@@ -38,6 +38,7 @@ impl Backend for World {
             Ok(Launched {
                 agent: Arc::new(puppet),
                 pid: Some(pid),
+                host: None,
                 backend_session: BackendSessionId::from("b-1"),
                 context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
                 reset: None,

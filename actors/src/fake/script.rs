@@ -131,5 +131,6 @@ fn plain_settings() -> AgentSettings {
             stale_grace: secs(120),
         },
         watchdog: WatchdogRules { silence: Some(secs(900)), tool: Some(secs(7200)), permission: None },
+        host: None,
     }
 }

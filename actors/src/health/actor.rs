@@ -4,16 +4,19 @@
 //! **Invariant:** it keeps nobody alive. It holds weak references, upgraded only to send a probe.
 //! **Invariant:** of each process one probe at most is waiting for its moment or its answer, so an
 //! idle process costs one wake-up per interval.
+//!
+//! Agent sessions that live in one process have a record each, and whatever is seen of the process
+//! is taken in by all of them alike. So they agree, and each owner is told.
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::messages::{EndCause, HealthMsg, Patient, Sign};
+use super::pace::first_probe;
 use super::policy::{Decision, Machine, Seen};
 use super::records::{self, Record};
 use crate::event::{Event, Exit, HealthState, NewEvent, Scope};
@@ -23,9 +26,6 @@ use crate::ports::{FailureClass, HealthRules, Permit, Ports, ProbeFailed};
 use crate::session::actor::SessionMsg;
 use crate::sessions::SessionsMsg;
 use crate::words::duration;
-
-/// The golden ratio as a fraction of 2³²: steps of it fall evenly however many there are.
-const SPREAD: u32 = 0x9E37_79B9;
 
 /// Watches over the health of server processes.
 pub struct HealthActor;
@@ -72,10 +72,10 @@ impl Actor for HealthActor {
             HealthMsg::Began(patient) => watched.began(&me, patient),
             HealthMsg::Busy { key, generation, busy } => watched.busy(&key, generation, busy),
             HealthMsg::Ended { key, generation, exit, cause, why } => {
-                watched.ended(key, generation, (exit, cause, why));
+                watched.ended(&me, key, generation, (exit, cause, why));
             }
             HealthMsg::StartFailed { key, message, exit } => watched.start_failed(key, message, exit),
-            HealthMsg::Forget(chat) => watched.forget(&chat),
+            HealthMsg::Forget(chat) => watched.forget(&me, &chat),
             HealthMsg::Probed { key, generation, asked, sign } => {
                 watched.probed(&me, key, generation, (asked, sign));
             }
@@ -146,21 +146,73 @@ impl Watched {
             record.lose(now);
         }
         record.begin(patient, now);
+        record.busy = busy;
         if !is_known {
             self.take_in(&key, Seen::RestartDone, None, now);
+            self.settle_in(&key);
             self.n_begun = self.n_begun.wrapping_add(1);
             let first = now + first_probe(self.rules(&key).interval, self.n_begun);
-            self.probe_at(me, &key, first);
+            self.keep_probing(me, &key, first);
         }
-        self.take_in(&key, Seen::BusyChanged(busy), None, now);
+        self.busy_changed(&key, now);
     }
 
     fn busy(&mut self, key: &AgentKey, generation: Generation, busy: bool) {
         let now = Instant::now();
         if self.is_present(key, generation) {
+            self.record(key, now).busy = busy;
             self.look_at_pulse(key, now);
-            self.take_in(key, Seen::BusyChanged(busy), None, now);
+            self.busy_changed(key, now);
         }
+    }
+
+    /// Those who live in the same process, `key` itself included; nobody if it has none.
+    fn tenants(&self, key: &AgentKey) -> Vec<AgentKey> {
+        records::tenants(&self.records, key)
+    }
+
+    /// Who moves in with others is as well as they are.
+    fn settle_in(&mut self, key: &AgentKey) {
+        let others = self.tenants(key).into_iter().find(|other| other != key);
+        let machine = others.and_then(|other| self.records.get(&other)).map(|record| record.machine);
+        if let (Some(machine), Some(record)) = (machine, self.records.get_mut(key)) {
+            record.machine = machine;
+        }
+    }
+
+    /// A process is at work while one of its tenants is.
+    fn busy_changed(&mut self, key: &AgentKey, now: Instant) {
+        let tenants = self.tenants(key);
+        let busy = tenants.iter().filter_map(|key| self.records.get(key)).any(|record| record.busy);
+        self.take_in_all(&tenants, Seen::BusyChanged(busy), None, now);
+    }
+
+    fn take_in_all(&mut self, keys: &[AgentKey], seen: Seen, words: Option<&str>, now: Instant) {
+        for key in keys {
+            self.take_in(key, seen, words.map(str::to_owned), now);
+        }
+    }
+
+    /// Sees to it that the process is probed, if somebody lives in it and nobody has it probed yet.
+    fn keep_probing(&mut self, me: &ActorRef<HealthMsg>, key: &AgentKey, at: Instant) {
+        let tenants = self.tenants(key);
+        let is_probed = |key: &AgentKey| self.records.get(key).is_some_and(|it| it.probe.is_some());
+        if let (Some(first), false) = (tenants.first(), tenants.iter().any(is_probed)) {
+            self.probe_at(me, first, at);
+        }
+    }
+
+    /// One left a process that others may live on in.
+    fn moved_out(&mut self, me: &ActorRef<HealthMsg>, rest: &[AgentKey], now: Instant) {
+        if let Some(other) = rest.first() {
+            self.busy_changed(other, now);
+            self.keep_probing(me, other, now + self.rules(other).interval);
+        }
+        records::forget_oldest(&mut self.records);
+    }
+
+    fn others(&self, key: &AgentKey) -> Vec<AgentKey> {
+        self.tenants(key).into_iter().filter(|other| other != key).collect()
     }
 
     /// Whether this is news of the process that runs now.
@@ -169,13 +221,25 @@ impl Watched {
     }
 
     fn look_at_pulse(&mut self, key: &AgentKey, now: Instant) {
-        if self.records.get_mut(key).is_some_and(Record::has_progressed) {
-            self.take_in(key, Seen::Progress, None, now);
+        let tenants = self.tenants(key);
+        let mut has_progressed = false;
+        for key in &tenants {
+            has_progressed |= self.records.get_mut(key).is_some_and(Record::has_progressed);
+        }
+        if has_progressed {
+            self.take_in_all(&tenants, Seen::Progress, None, now);
         }
     }
 
-    fn ended(&mut self, key: AgentKey, generation: Generation, (exit, cause, why): (Exit, EndCause, String)) {
+    fn ended(
+        &mut self,
+        me: &ActorRef<HealthMsg>,
+        key: AgentKey,
+        generation: Generation,
+        (exit, cause, why): (Exit, EndCause, String),
+    ) {
         let now = Instant::now();
+        let others = self.others(&key);
         let record = self.record(&key, now);
         if generation < record.generation {
             return;
@@ -183,7 +247,7 @@ impl Watched {
         record.generation = generation;
         record.end(cause, Some(exit), why.clone(), now);
         self.take_in(&key, Seen::Exited { again: cause == EndCause::Ill }, Some(why), now);
-        records::forget_oldest(&mut self.records);
+        self.moved_out(me, &others, now);
     }
 
     fn start_failed(&mut self, key: AgentKey, message: String, exit: Option<Exit>) {
@@ -193,15 +257,16 @@ impl Watched {
         records::forget_oldest(&mut self.records);
     }
 
-    fn forget(&mut self, chat: &ChatId) {
+    fn forget(&mut self, me: &ActorRef<HealthMsg>, chat: &ChatId) {
         let now = Instant::now();
-        self.records.retain(|key, record| {
-            let stays = key.chat != *chat;
-            if !stays {
+        let gone: Vec<AgentKey> = self.records.keys().filter(|key| key.chat == *chat).cloned().collect();
+        for key in gone {
+            let others = self.others(&key);
+            if let Some(mut record) = self.records.remove(&key) {
                 record.lose(now);
             }
-            stays
-        });
+            self.moved_out(me, &others, now);
+        }
     }
 
     fn probed(
@@ -215,30 +280,37 @@ impl Watched {
             return;
         }
         let now = Instant::now();
+        let tenants = self.tenants(&key);
+        if let Some(record) = self.records.get_mut(&key) {
+            record.probe = None;
+        }
         self.look_at_pulse(&key, now);
         match sign {
-            Sign::Alive => self.take_in(&key, Seen::ProbeOk, None, now),
-            Sign::Failed(failure) => self.failed(&key, asked, failure, now),
-            // Its owner failed and took it along; nobody is left to say so.
+            Sign::Alive => self.take_in_all(&tenants, Seen::ProbeOk, None, now),
+            Sign::Failed(failure) => self.failed(&tenants, asked, &failure, now),
+            // Its owner failed and let go of it; nobody is left to say so.
             Sign::Gone => {
+                let others = self.others(&key);
                 self.record(&key, now).lose(now);
                 self.take_in(&key, Seen::Exited { again: false }, None, now);
-                records::forget_oldest(&mut self.records);
+                self.moved_out(me, &others, now);
                 return;
             }
         }
         let next = asked + self.rules(&key).interval;
-        self.probe_at(me, &key, next.max(now));
+        self.keep_probing(me, &key, next.max(now));
     }
 
-    fn failed(&mut self, key: &AgentKey, asked: Instant, failure: ProbeFailed, now: Instant) {
-        let record = self.record(key, now);
-        // What is seen of it while it is being ended does not hide why it is.
-        if record.machine.state() != Some(HealthState::Restarting) {
-            record.failed(&failure, now);
+    fn failed(&mut self, tenants: &[AgentKey], asked: Instant, failure: &ProbeFailed, now: Instant) {
+        for key in tenants {
+            let record = self.record(key, now);
+            // What is seen of it while it is being ended does not hide why it is.
+            if record.machine.state() != Some(HealthState::Restarting) {
+                record.failed(failure, now);
+            }
         }
         let seen = Seen::ProbeFailed { class: failure.class, asked };
-        self.take_in(key, seen, Some(failure.message), now);
+        self.take_in_all(tenants, seen, Some(&failure.message), now);
     }
 
     /// Applies what was seen; `words` say what it was, where it was bad.
@@ -305,27 +377,5 @@ impl Watched {
         if let Some(record) = self.records.get_mut(key) {
             record.probe = Some(probe);
         }
-    }
-}
-
-/// When the `n`th process is probed for the first time, after it began: in the second half of its
-/// interval, so that those which began together are not probed together.
-fn first_probe(interval: Duration, n: u32) -> Duration {
-    let fraction = f64::from(n.wrapping_mul(SPREAD)) / (f64::from(u32::MAX) + 1.0);
-    interval.mul_f64(0.5 + fraction / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_that_begin_together_are_probed_apart() {
-        let interval = Duration::from_secs(15);
-        let mut firsts: Vec<_> = (0..1000).map(|n| first_probe(interval, n)).collect();
-        firsts.sort();
-        assert!(firsts[0] >= interval / 2 && firsts[999] <= interval);
-        let least = firsts.windows(2).map(|two| two[1] - two[0]).min().expect("a thousand of them");
-        assert!(least > Duration::from_millis(2), "{least:?}");
     }
 }

@@ -7,7 +7,7 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use crate::event::{Exit, HealthState};
-use crate::id::{AgentKey, ChatId, Generation};
+use crate::id::{AgentKey, ChatId, Generation, HostId};
 use crate::ports::{Agent, FailureClass, ProbeFailed};
 use crate::session::actor::SessionMsg;
 
@@ -37,6 +37,8 @@ pub struct Patient {
     pub generation: Generation,
     /// The agent's own process.
     pub pid: Option<u32>,
+    /// The process by name, if others may live in it, too.
+    pub host: Option<HostId>,
     /// Its handle. Weak: who watches must not keep alive what its owner let go.
     pub agent: Weak<dyn Agent>,
     /// What it says.

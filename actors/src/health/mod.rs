@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod messages;
+mod pace;
 pub mod policy;
 mod records;
 pub mod watchdog;

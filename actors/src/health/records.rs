@@ -25,6 +25,8 @@ pub(super) struct Record {
     /// The process, while there is one.
     pub(super) patient: Option<Patient>,
     pub(super) machine: Machine,
+    /// A turn is in flight.
+    pub(super) busy: bool,
     /// The pulse at the last look.
     beats: u64,
     /// The probe that waits for its moment, or for its answer.
@@ -42,6 +44,7 @@ impl Record {
             generation: Generation::default(),
             patient: None,
             machine,
+            busy: false,
             beats: 0,
             probe: None,
             last_failure: None,
@@ -76,6 +79,7 @@ impl Record {
             probe.abort();
         }
         self.patient = None;
+        self.busy = false;
         self.touched = now;
     }
 
@@ -125,6 +129,22 @@ fn last_bytes(text: &str, max: usize) -> &str {
     match cut.split_once('\n') {
         Some((_, rest)) if !rest.is_empty() => rest,
         _ => cut,
+    }
+}
+
+/// Those who live in the same process as `key`, itself included; nobody if it has none.
+pub(super) fn tenants(records: &BTreeMap<AgentKey, Record>, key: &AgentKey) -> Vec<AgentKey> {
+    let process = |record: &Record| {
+        let patient = record.patient.as_ref()?;
+        Some((patient.host.clone()?, patient.pid))
+    };
+    let Some(own) = records.get(key).filter(|record| record.patient.is_some()) else { return Vec::new() };
+    match process(own) {
+        None => vec![key.clone()],
+        shared => {
+            let lives_there = |(_, record): &(&AgentKey, &Record)| process(record) == shared;
+            records.iter().filter(lives_there).map(|(key, _)| key.clone()).collect()
+        }
     }
 }
 

@@ -139,7 +139,7 @@ impl Kept {
             return Err(Refusal::CircuitOpen(format!("no start of {} for now: {why}", key.agent)));
         }
         let facts = self.facts(Instant::now());
-        let decision = policy::admit(&facts, key, false);
+        let decision = policy::admit(&facts, key, self.host_of(key).as_ref(), false);
         match policy::refusal(&facts, &decision) {
             Some(Refusal::NoPlace { coming: true, .. }) | None => Ok(()),
             Some(refusal) => Err(refusal),
@@ -203,9 +203,9 @@ impl Kept {
     fn find_place(&mut self, me: &ActorRef<PoolMsg>, key: &AgentKey, behind: bool) -> Result<(), Refusal> {
         self.waiting.remove(key);
         let facts = self.facts(Instant::now());
-        let decision = policy::admit(&facts, key, behind);
+        let decision = policy::admit(&facts, key, self.host_of(key).as_ref(), behind);
         let refusal = policy::refusal(&facts, &decision);
-        if let Some(evicted) = &decision.evict {
+        for evicted in &decision.evict {
             self.ask_to_go(me, evicted, format!("to make room for {key}"));
         }
         let Some(refusal) = refusal else { return Ok(()) };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::messages::{Acquired, LiveView};
 use super::policy::Standing;
 use crate::event::AgentStatus;
-use crate::id::AgentKey;
+use crate::id::{AgentKey, HostId};
 use crate::session::actor::{SessionMsg, View};
 use crate::session::busy::Busy;
 
@@ -74,6 +74,12 @@ impl Entry {
         self.handed_out = None;
         self.view = Some(view);
         is_used
+    }
+
+    /// The process that it shares: what it lives in, else what it would move into.
+    pub(super) fn host(&self, configured: Option<HostId>) -> Option<HostId> {
+        let view = self.view.as_ref().filter(|view| view.pid.is_some());
+        view.map_or(configured, |view| view.host.clone())
     }
 
     /// What stands in its place. `pinned`: a connection holds a pin on it.

@@ -9,7 +9,7 @@ use super::actor::Kept;
 use super::messages::PoolMsg;
 use super::policy::{self, Facts, Memory, Resident, Standing};
 use crate::dispatch::actor::DispatchMsg;
-use crate::id::AgentKey;
+use crate::id::{AgentKey, HostId};
 use crate::links::{request, tell};
 use crate::session::actor::{EvictRequest, SessionMsg};
 
@@ -22,6 +22,7 @@ impl Kept {
         let audience = &self.ports.audience;
         let residents = self.entries.iter().map(|(key, entry)| Resident {
             key,
+            host: entry.host(self.host_of(key)),
             standing: entry.standing(audience.pinned(key), now),
             used: entry.used,
             idle: now.duration_since(entry.used_at),
@@ -34,6 +35,11 @@ impl Kept {
             memory: Memory { available: self.ports.machine.available_bytes(), min: limits.min_available },
             n_waiting: self.waiting.len(),
         }
+    }
+
+    /// The process that an agent session would share, by the configuration.
+    pub(super) fn host_of(&self, key: &AgentKey) -> Option<HostId> {
+        self.ports.settings.agent(&key.agent).host
     }
 
     /// Asks an agent session to let its backend go.
@@ -178,7 +184,7 @@ impl Kept {
                 entry.bytes = bytes;
             }
         }
-        if let Some(key) = policy::relieve(&self.facts(Instant::now())) {
+        for key in policy::relieve(&self.facts(Instant::now())) {
             self.ask_to_go(me, &key, "memory is low".to_owned());
         }
     }

@@ -23,7 +23,7 @@ use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
-use crate::id::{Generation, TaskId};
+use crate::id::{Generation, HostId, TaskId};
 use crate::ports::{Agent, AgentRecord, Launched, StartFailed, TaskCard};
 
 /// Drives one agent session.
@@ -39,6 +39,7 @@ pub struct Memory {
     pub(super) begun: u64,
     pub(super) agent: Option<Arc<dyn Agent>>,
     pub(super) pid: Option<u32>,
+    pub(super) host: Option<HostId>,
     pub(super) config_hash: String,
     pub(super) context: Option<Context>,
     pub(super) turn: Option<Turn>,
@@ -173,6 +174,7 @@ impl Memory {
             begun: 0,
             agent: None,
             pid: None,
+            host: None,
             config_hash: String::new(),
             context: None,
             turn: None,
@@ -329,7 +331,7 @@ impl Memory {
             return;
         }
         self.agent = None;
-        self.pid = None;
+        (self.pid, self.host) = (None, None);
         self.look_when_gone(me);
         self.record_stopped(me, exit);
         self.saw(me, Observation::Gone);

@@ -168,6 +168,7 @@ impl Memory {
     pub(super) fn up(&mut self, me: &ActorRef<SessionMsg>, launched: Launched) {
         self.agent = Some(launched.agent);
         self.pid = launched.pid;
+        self.host = launched.host;
         self.config_hash = launched.config_hash;
         self.context = Some(launched.context);
         self.cost_total = 0.0;
@@ -208,6 +209,7 @@ impl Memory {
             key: self.args.key.clone(),
             generation: self.generation,
             pid: self.pid,
+            host: self.host.clone(),
             agent: Arc::downgrade(agent),
             pulse: self.pulse.clone(),
             busy: self.turn.is_some(),
@@ -306,7 +308,9 @@ impl Memory {
         let request = Request::Restart { interrupt, revive: false, why: why.clone() };
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => {
-                if is_up {
+                if let (true, Some(agent)) = (is_up, &self.agent) {
+                    // Whoever comes back first must not move into the same process again.
+                    agent.condemn();
                     self.end_cause = EndCause::Ill;
                     tracing::warn!(key = %self.args.key, why, "an ill backend is started again");
                 }

@@ -242,7 +242,7 @@ impl Memory {
     pub(super) fn record_crash(&mut self, me: &ActorRef<SessionMsg>, how: String) {
         // Dropping the handle ends whatever is left of the tree.
         self.agent = None;
-        self.pid = None;
+        (self.pid, self.host) = (None, None);
         self.resting = AgentStatus::Crashed;
         let exit = self.last_exit.take();
         self.tell_ended(exit.clone().unwrap_or_default(), EndCause::Crashed, &how);

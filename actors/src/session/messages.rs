@@ -11,7 +11,7 @@ use super::permission::{Answered, PermissionReply};
 use super::state::{Denied, Leave, Observation};
 use super::turn::Question;
 use crate::event::{AgentStatus, Context, Exit};
-use crate::id::{AgentKey, Generation, PermissionId, TaskId, TurnId};
+use crate::id::{AgentKey, Generation, HostId, PermissionId, TaskId, TurnId};
 use crate::links::Links;
 use crate::ports::{AgentRecord, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
 
@@ -37,6 +37,8 @@ pub struct View {
     pub generation: Generation,
     /// The agent's own process.
     pub pid: Option<u32>,
+    /// The process by name, if others may live in it, too.
+    pub host: Option<HostId>,
     /// The task that it was given.
     pub task: Option<TaskId>,
     /// The turn in flight.

@@ -20,6 +20,7 @@ impl Memory {
             live: self.machine.may_own_process(),
             generation: self.generation,
             pid: self.pid,
+            host: self.host.clone(),
             task: self.machine.job.task().cloned(),
             turn: self.machine.job.running_turn().cloned(),
             context: self.context,

@@ -130,6 +130,7 @@ impl Rig {
             key,
             generation: Generation(generation),
             pid: Some(42),
+            host: None,
             agent: Arc::downgrade(doll),
             pulse: pulse.clone(),
             busy,

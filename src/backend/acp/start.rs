@@ -99,6 +99,7 @@ pub async fn start(
     Ok(Launched {
         agent: Arc::new(agent),
         pid: Some(pid),
+        host: None,
         backend_session: BackendSessionId::from(session),
         context,
         reset,
@@ -144,7 +145,7 @@ async fn failed(
     StartFailed { cause: if permanent { Cause::Configuration } else { Cause::StartFailure }, message, exit }
 }
 
-fn ended(exit: &Exit) -> String {
+pub(in crate::backend) fn ended(exit: &Exit) -> String {
     match (exit.signal, exit.code) {
         (Some(signal), _) => format!("was killed by signal {signal}"),
         (None, Some(code)) => format!("exited with code {code}"),
@@ -153,7 +154,7 @@ fn ended(exit: &Exit) -> String {
 }
 
 /// The end of stderr on one line; `None` if there was none.
-fn shown(tail: &str) -> Option<String> {
+pub(in crate::backend) fn shown(tail: &str) -> Option<String> {
     let lines: Vec<&str> = tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join(" | ");
     let n_chars = line.chars().count();

@@ -31,7 +31,7 @@ pub fn secrets(env: &BTreeMap<String, String>) -> Vec<String> {
 
 /// The end of a stream. Clones share it.
 #[derive(Clone)]
-pub(super) struct Tail(Arc<Mutex<Ring>>);
+pub(in crate::backend) struct Tail(Arc<Mutex<Ring>>);
 
 struct Ring {
     kept: VecDeque<u8>,
@@ -41,7 +41,7 @@ struct Ring {
 
 impl Tail {
     /// Keeps the last `keep_bytes` bytes, and shows them without `secrets`.
-    pub(super) fn new(keep_bytes: usize, secrets: Vec<String>) -> Self {
+    pub(in crate::backend) fn new(keep_bytes: usize, secrets: Vec<String>) -> Self {
         Self(Arc::new(Mutex::new(Ring { kept: VecDeque::new(), keep_bytes, secrets })))
     }
 
@@ -50,7 +50,7 @@ impl Tail {
         act(&mut lock(&self.0))
     }
 
-    pub(super) fn push(&self, bytes: &[u8]) {
+    pub(in crate::backend) fn push(&self, bytes: &[u8]) {
         self.with(|ring| {
             // A secret that begins before the end that is shown must be seen whole to be known.
             let room = ring.keep_bytes + ring.longest_secret();
@@ -61,7 +61,7 @@ impl Tail {
     }
 
     /// The end as text, secrets replaced.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::backend) fn text(&self) -> String {
         self.with(|ring| ring.text())
     }
 }
@@ -98,7 +98,7 @@ impl Ring {
 }
 
 /// Reads until the end. The agent can always write: nothing waits for anyone who looks.
-pub(super) async fn drain(mut stderr: impl AsyncRead + Unpin, tail: Tail) {
+pub(in crate::backend) async fn drain(mut stderr: impl AsyncRead + Unpin, tail: Tail) {
     let mut buffer = vec![0; READ_BYTES];
     while let Ok(n_bytes @ 1..) = stderr.read(&mut buffer).await {
         tail.push(&buffer[..n_bytes]);

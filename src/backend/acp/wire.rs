@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use hob_actors::event::{Json, Usage};
 
 /// A member that may be missing, null or of a type that nobody expects: then it is `None`.
-pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(in crate::backend) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: serde::de::DeserializeOwned,

@@ -5,6 +5,7 @@ mod changes;
 mod goose;
 mod lifecycle;
 mod opencode;
+mod opencode_server;
 mod qwen;
 
 use serde_json::{Value, json};

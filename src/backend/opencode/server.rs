@@ -1,0 +1,234 @@
+//! One opencode server: its process, its address, and who lives in it.
+//!
+//! ```text
+//! port chosen ─▶ process ─▶ GET /global/health says so ─▶ stream read ─▶ leases
+//!                   └── its end is told to every conversation
+//! ```
+//! **Invariant:** it ends with its last lease, and a lease is only given while it will not.
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hob_actors::backoff::Cause;
+use hob_actors::event::Exit;
+use hob_actors::ports::{StartFailed, chain};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::http::{Client, HttpError};
+use super::house::House;
+use super::hub::Hub;
+use super::start::Spec;
+use super::stream;
+use super::version;
+use super::wire::Health;
+use crate::backend::acp::{Tail, drain, ended, secrets, shown};
+use crate::backend::process::{ProcessHandle, SpawnRequest, Spawner};
+
+/// Where the password of a server stands for it, and for nobody else.
+const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
+/// Bytes of a password before they are spelt out.
+const PASSWORD_BYTES: usize = 24;
+/// Between two looks whether it is ready.
+const READY_EVERY: Duration = Duration::from_millis(50);
+/// For the answer to one.
+const READY_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// What it left running when it exited has this long to end before it is killed.
+const LEFTOVERS_TIME_MAX: Duration = Duration::from_millis(500);
+/// From KILL to an empty tree, and from there to the end of its pipes.
+const REST_TIME_MAX: Duration = Duration::from_secs(5);
+/// From an empty tree to the end of its stderr.
+const TAIL_TIME_MAX: Duration = Duration::from_millis(250);
+/// A server that runs.
+pub(super) struct Server {
+    pub(super) pid: u32,
+    pub(super) port: u16,
+    pub(super) client: Client,
+    pub(super) hub: Arc<Hub>,
+    tail: Tail,
+    handle: ProcessHandle,
+    pub(super) house: Mutex<House>,
+    tasks: [JoinHandle<()>; 2],
+    pub(super) exit: tokio::sync::watch::Receiver<Option<Exit>>,
+}
+
+/// Why a server did not come up.
+pub(super) enum NotUp {
+    /// Somebody else has the port by now.
+    PortTaken,
+    /// For another reason.
+    Failed(StartFailed),
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // With the tasks go the last handles of the process, and with them the tree.
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Binds a port of this machine for a moment, to learn of one that is free: `wanted` if it is.
+pub(super) fn free_port(wanted: Option<u16>) -> std::io::Result<u16> {
+    let bind = |port| TcpListener::bind(("127.0.0.1", port)).and_then(|it| it.local_addr());
+    let address = wanted.and_then(|port| bind(port).ok()).map_or_else(|| bind(0), Ok)?;
+    Ok(address.port())
+}
+
+/// Starts a server on that port and waits until it is ready.
+pub(super) async fn start(spawner: &Spawner, spec: &Spec, port: u16) -> Result<Arc<Server>, NotUp> {
+    let until = Instant::now() + spec.start_timeout;
+    let failed = |cause, message: String| NotUp::Failed(StartFailed { cause, message, exit: None });
+    let password = password().map_err(|error| failed(Cause::StartFailure, format!("no password: {error}")))?;
+    let client = Client::new(port, &password)
+        .map_err(|error| failed(Cause::StartFailure, format!("no HTTP client: {error}")))?;
+    let request = with_address(&spec.request, port, password);
+    let secrets = secrets(&request.env);
+    let process = spawner.spawn(request).await.map_err(|error| {
+        failed(error.cause(), format!("could not start `{}`: {}", spec.command, chain(&error)))
+    })?;
+    let tail = Tail::new(spec.stderr_tail, secrets);
+    let drained = tokio::spawn(drain(process.stderr, tail.clone()));
+    let heard = tokio::spawn(silence(process.stdout));
+    let handle = process.handle;
+    let ready = tokio::select! {
+        biased;
+        ready = tokio::time::timeout_at(until, until_ready(&client)) => match ready {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some((Cause::Configuration, why)),
+            Err(_) => {
+                let within = spec.start_timeout;
+                Some((Cause::StartFailure, format!("was not ready within {within:?} of its start")))
+            }
+        },
+        _ = handle.exited() => Some((Cause::StartFailure, String::new())),
+    };
+    if let Some((cause, why)) = ready {
+        return Err(not_ready(spec, (cause, why), (handle, tail, drained)).await);
+    }
+    let (tell_exit, exit) = tokio::sync::watch::channel(None);
+    let hub = Arc::new(Hub::default());
+    let ending = end(handle.clone(), tail.clone(), [drained, heard], hub.clone(), tell_exit);
+    let tasks = [
+        tokio::spawn(stream::listen(client.clone(), hub.clone(), spec.max_frame)),
+        tokio::spawn(ending),
+    ];
+    let house = Mutex::default();
+    Ok(Arc::new(Server { pid: process.pid, port, client, hub, tail, handle, house, tasks, exit }))
+}
+
+fn with_address(request: &SpawnRequest, port: u16, password: String) -> SpawnRequest {
+    let mut request = request.clone();
+    let serve = ["serve", "--hostname", "127.0.0.1", "--port"].map(str::to_owned);
+    request.args.extend(serve.into_iter().chain([port.to_string()]));
+    request.env.insert(PASSWORD.to_owned(), password);
+    request
+}
+
+fn password() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; PASSWORD_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(data_encoding::HEXLOWER.encode(&bytes))
+}
+
+/// Resolves when the server says that it is ready; an error if it never will be.
+async fn until_ready(client: &Client) -> Result<(), String> {
+    loop {
+        match client.get_within::<Health>("/global/health", READY_ANSWER_MAX).await {
+            Ok(health) => {
+                if let Some(objection) = version::objection(&health.version) {
+                    return Err(objection);
+                }
+                if health.healthy {
+                    return Ok(());
+                }
+            }
+            Err(HttpError::Status { status: 401 | 403, .. }) => {
+                return Err(format!("refuses the password that it was given in {PASSWORD}"));
+            }
+            // Older ones answer any path with the page of their web interface.
+            Err(error @ (HttpError::NotUnderstood { .. } | HttpError::Status { status: 404, .. })) => {
+                let [major, minor, patch] = version::OLDEST;
+                let needed = format!("hob needs opencode {major}.{minor}.{patch} or newer");
+                return Err(format!("{error} when it was asked for its health; {needed}"));
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(READY_EVERY).await;
+    }
+}
+
+/// Ends what was started, and says why.
+async fn not_ready(
+    spec: &Spec,
+    (cause, why): (Cause, String),
+    (handle, tail, drained): (ProcessHandle, Tail, JoinHandle<()>),
+) -> NotUp {
+    let own = tokio::time::timeout(Duration::ZERO, handle.exited()).await.ok();
+    handle.stop(true);
+    tokio::time::timeout(REST_TIME_MAX, handle.gone()).await.ok();
+    tokio::time::timeout(TAIL_TIME_MAX, drained).await.ok();
+    let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
+    // It says so in its own way, and never which port.
+    if own.is_some() && tail.text().contains("ServeError") {
+        return NotUp::PortTaken;
+    }
+    let what = match &exit {
+        Some(exit) if why.is_empty() => format!("{} before it was ready", ended(exit)),
+        _ => why,
+    };
+    let mut message = format!("`{} serve`: {what}", spec.command);
+    if let Some(shown) = shown(&tail.text()) {
+        message.push_str(&format!("; stderr: {shown}"));
+    }
+    NotUp::Failed(StartFailed { cause, message, exit })
+}
+
+/// Reads what nobody needs: a pipe that is not read would hold the server up.
+async fn silence(mut stdout: impl AsyncRead + Unpin) {
+    let mut buffer = [0; 4096];
+    while matches!(stdout.read(&mut buffer).await, Ok(1..)) {}
+}
+
+/// Waits for the end of the process and of what it left running, and tells everybody.
+async fn end(
+    handle: ProcessHandle,
+    tail: Tail,
+    pipes: [JoinHandle<()>; 2],
+    hub: Arc<Hub>,
+    tell: tokio::sync::watch::Sender<Option<Exit>>,
+) {
+    let raw = handle.exited().await;
+    if tokio::time::timeout(LEFTOVERS_TIME_MAX, handle.gone()).await.is_err() {
+        handle.stop(true);
+        handle.gone().await;
+    }
+    for pipe in pipes {
+        tokio::time::timeout(REST_TIME_MAX, pipe).await.ok();
+    }
+    let exit = Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() };
+    tell.send_replace(Some(exit.clone()));
+    crash_point!("server.exited");
+    hub.ended(&exit);
+}
+
+impl Server {
+    /// The end of what it complained so far.
+    pub(super) fn complaints(&self) -> String {
+        self.tail.text()
+    }
+
+    /// Ends the process tree, and resolves when nothing of it is left.
+    pub(super) async fn stop(&self, now: bool) -> Exit {
+        self.handle.stop(now);
+        let mut exit = self.exit.clone();
+        // An error means that it was dropped, and the tree ended with it.
+        exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone()).unwrap_or_default()
+    }
+
+    /// Resolves when nothing of its tree is left.
+    pub(super) async fn gone(&self) {
+        self.handle.gone().await;
+    }
+}
