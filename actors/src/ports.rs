@@ -12,15 +12,11 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::event::{
-    AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage,
-};
-use crate::id::{
-    AgentKey, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId,
-};
 pub use crate::backend_ports::{
     Agent, Backend, FailureClass, Launch, Launched, News, NewsSink, ProbeFailed, Settled, StartFailed,
 };
+use crate::event::{AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage};
+use crate::id::{AgentKey, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId};
 pub use crate::machine::{Machine, ProcessTree};
 pub use crate::port_error::{PortError, chain};
 pub use crate::reaper::policy::{Candidate, ReaperRules, Stand};

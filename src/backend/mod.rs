@@ -112,7 +112,9 @@ impl Agents {
     fn program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
         match agent.backend {
             BackendKind::Acp if agent.is_demo() => Ok(self.spawner.own_program()),
-            BackendKind::Acp | BackendKind::Opencode => find_program(agent, self.env.get("PATH").map_or("", String::as_str)),
+            BackendKind::Acp | BackendKind::Opencode => {
+                find_program(agent, self.env.get("PATH").map_or("", String::as_str))
+            }
             kind => {
                 Err(format!("the backend `{}` is not supported yet, try `backend = \"acp\"`", kind.as_str()))
             }
@@ -197,7 +199,8 @@ impl Agents {
         if let Some(host) = &host {
             (request.label, request.chat) = (host.clone(), None);
         }
-        let of_process = fingerprint::config_hash(&agent.command, &request.env, Path::new(""), [&None, &None]);
+        let of_process =
+            fingerprint::config_hash(&agent.command, &request.env, Path::new(""), [&None, &None]);
         let own = || format!("{} {}", launch.key, launch.generation);
         opencode::Spec {
             request,
@@ -208,10 +211,7 @@ impl Agents {
             max_frame: bytes(agent.process.max_frame),
             stderr_tail: bytes(agent.process.stderr_tail),
             config_hash: self.hash(agent, &launch.cwd),
-            key: opencode::ServerKey {
-                host: host.clone().unwrap_or_else(own),
-                launch_hash: of_process,
-            },
+            key: opencode::ServerKey { host: host.clone().unwrap_or_else(own), launch_hash: of_process },
             host: host.map(HostId::from),
             instance_idle: instance_idle(idle_ttl),
             mcp: BTreeMap::new(),

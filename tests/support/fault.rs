@@ -17,9 +17,20 @@ pub fn config(arguments: &[&str]) -> toml::Table {
     table
 }
 
-/// Cargo puts examples into a folder beside the programs.
+/// The command of an opencode server that misbehaves like this.
+pub fn server(arguments: &[&str]) -> toml::Value {
+    let program = example("fault-server");
+    let words = [program.to_str().unwrap()].into_iter().chain(arguments.iter().copied());
+    toml::Value::Array(words.map(|word| word.into()).collect())
+}
+
 fn program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_hobd")).with_file_name("examples").join("fault-agent");
+    example("fault-agent")
+}
+
+/// Cargo puts examples into a folder beside the programs.
+fn example(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_hobd")).with_file_name("examples").join(name);
     assert!(program.is_file(), "{} is missing: `cargo build --examples` makes it", program.display());
     program
 }

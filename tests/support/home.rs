@@ -58,6 +58,17 @@ impl Setup {
         self.agent(name, table)
     }
 
+    /// Puts an opencode server that misbehaves in the place of the real one, or in front of it:
+    /// `{}` among the arguments stands for the real program.
+    pub fn fault_server(mut self, agent: RealAgent, arguments: &[&str]) -> Self {
+        let table = &mut self.config["agents"][agent.name()];
+        let program = table["command"][0].as_str().unwrap().to_owned();
+        let arguments: Vec<&str> =
+            arguments.iter().map(|&word| if word == "{}" { &*program } else { word }).collect();
+        table["command"] = fault::server(&arguments);
+        self
+    }
+
     fn agent(mut self, name: &str, table: toml::Table) -> Self {
         let agents = toml::Table::from_iter([(name.to_owned(), toml::Value::Table(table))]);
         merge(&mut self.config, toml::Table::from_iter([("agents".to_owned(), toml::Value::Table(agents))]));

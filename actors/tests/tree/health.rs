@@ -9,7 +9,7 @@ use hob_actors::event::{Event, Exit, HealthState};
 use hob_actors::fake::{Script, World};
 use hob_actors::health::actor::HealthActor;
 use hob_actors::health::messages::{EndCause, HealthMsg, HealthView, Patient, Pulse};
-use hob_actors::id::{AgentKey, ChatId, Generation};
+use hob_actors::id::{AgentKey, ChatId, Generation, HostId};
 use hob_actors::ports::{Agent, FailureClass, ProbeFailed};
 use hob_actors::root::RootArgs;
 use hob_actors::session::actor::SessionMsg;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::stage::until;
 
-type Pings = Arc<Mutex<Option<Result<(), ProbeFailed>>>>;
+pub(crate) type Pings = Arc<Mutex<Option<Result<(), ProbeFailed>>>>;
 
 /// An agent that does nothing but answer probes, or not.
 struct Doll {
@@ -58,7 +58,7 @@ impl Agent for Doll {
 /// Stands where a session actor would, and remembers what it is asked.
 struct Owner;
 
-type Orders = Arc<Mutex<Vec<(Generation, bool, Duration)>>>;
+pub(crate) type Orders = Arc<Mutex<Vec<(Generation, bool, Duration)>>>;
 
 impl Actor for Owner {
     type Msg = SessionMsg;
@@ -86,19 +86,19 @@ impl Actor for Owner {
     }
 }
 
-struct Rig {
+pub(crate) struct Rig {
     world: World,
     health: ActorRef<HealthMsg>,
     owner: ActorRef<SessionMsg>,
     orders: Orders,
     answer: Pings,
-    pinged: Arc<Mutex<Vec<Instant>>>,
+    pub(crate) pinged: Arc<Mutex<Vec<Instant>>>,
     hanging: Arc<AtomicUsize>,
     start: Instant,
     _links: RootArgs,
 }
 
-async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     let world = World::new(Script::default());
     let (args, links) = RootArgs::new(world.ports());
     let (health, _) =
@@ -119,18 +119,33 @@ fn refused() -> ProbeFailed {
 }
 
 impl Rig {
-    fn doll(&self) -> Arc<dyn Agent> {
+    pub(crate) fn doll(&self) -> Arc<dyn Agent> {
         let (answer, pinged) = (self.answer.clone(), self.pinged.clone());
         Arc::new(Doll { answer, pinged, hanging: self.hanging.clone() })
     }
 
     fn began(&self, key: AgentKey, generation: u64, doll: &Arc<dyn Agent>, busy: bool) -> Arc<Pulse> {
+        self.lives(key, (generation, None), doll, busy)
+    }
+
+    /// The same in a process that others may live in, too.
+    pub(crate) fn moved_in(&self, chat: &str, doll: &Arc<dyn Agent>, busy: bool) -> Arc<Pulse> {
+        self.lives(AgentKey::new(chat, "demo"), (1, Some(HostId::from("demo"))), doll, busy)
+    }
+
+    fn lives(
+        &self,
+        key: AgentKey,
+        (generation, host): (u64, Option<HostId>),
+        doll: &Arc<dyn Agent>,
+        busy: bool,
+    ) -> Arc<Pulse> {
         let pulse = Arc::<Pulse>::default();
         let patient = Patient {
             key,
             generation: Generation(generation),
             pid: Some(42),
-            host: None,
+            host,
             agent: Arc::downgrade(doll),
             pulse: pulse.clone(),
             busy,
@@ -140,7 +155,7 @@ impl Rig {
         pulse
     }
 
-    fn tell(&self, message: HealthMsg) {
+    pub(crate) fn tell(&self, message: HealthMsg) {
         self.health.cast(message).expect("the health actor lives");
     }
 
@@ -150,16 +165,16 @@ impl Rig {
         self.tell(HealthMsg::Ended { key: key(), generation, exit, cause, why: "it did not answer".into() });
     }
 
-    fn answers(&self, answer: Option<Result<(), ProbeFailed>>) {
+    pub(crate) fn answers(&self, answer: Option<Result<(), ProbeFailed>>) {
         *self.answer.lock().expect("no test panics with it") = answer;
     }
 
-    fn orders(&self) -> Vec<(Generation, bool, Duration)> {
+    pub(crate) fn orders(&self) -> Vec<(Generation, bool, Duration)> {
         self.orders.lock().expect("no test panics with it").clone()
     }
 
     /// Waits for so many orders, in paused time.
-    async fn ordered(&self, n: usize) {
+    pub(crate) async fn ordered(&self, n: usize) {
         for _ in 0..3600 {
             if self.orders().len() >= n {
                 return;
@@ -169,7 +184,7 @@ impl Rig {
         panic!("never: {n} orders");
     }
 
-    async fn rows(&self) -> Vec<HealthView> {
+    pub(crate) async fn rows(&self) -> Vec<HealthView> {
         match self.health.call(HealthMsg::List, None).await.expect("the health actor lives") {
             CallResult::Success(rows) => rows,
             other => panic!("{other:?}"),
@@ -186,7 +201,7 @@ impl Rig {
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_live_agent_is_probed_once_per_interval_and_nothing_is_told_of_it() {

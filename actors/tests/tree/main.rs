@@ -5,6 +5,7 @@ mod comeback;
 mod day;
 mod generations;
 mod health;
+mod health_shared;
 mod ill;
 mod looks;
 mod pool;

@@ -27,8 +27,8 @@ mod update;
 mod wire;
 
 pub use life::AcpAgent;
-pub(super) use start::{ended, shown};
 pub use start::{Spec, start};
+pub(super) use start::{ended, shown};
 pub use stderr::secrets;
 pub(super) use stderr::{Tail, drain};
 pub(super) use wire::lenient;

@@ -72,9 +72,8 @@ impl Drop for OpencodeAgent {
         tokio::spawn(async move {
             let client = lease.server.client.clone();
             let path = format!("/session/{session}/abort");
-            let aborting = async {
-                client.post::<Value>(&path, &[("directory", &directory)], &json!({})).await
-            };
+            let aborting =
+                async { client.post::<Value>(&path, &[("directory", &directory)], &json!({})).await };
             tokio::time::timeout(COURTESY_TIME_MAX, aborting).await.ok();
             lease.end(false).await;
         });

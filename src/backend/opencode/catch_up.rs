@@ -11,12 +11,10 @@ use super::questions::Next;
 use super::record::{self, Written};
 use super::turn::Record;
 
-
 impl Conversation {
     pub(super) fn read_offers(&mut self) {
         let (client, directory) = (self.server.client.clone(), self.directory.clone());
-        self.doing
-            .spawn(async move { Done::Offered(Offers::read(&client, &directory).await.map(Box::new)) });
+        self.doing.spawn(async move { Done::Offered(Offers::read(&client, &directory).await.map(Box::new)) });
     }
 
     pub(super) fn read_record(&mut self) {

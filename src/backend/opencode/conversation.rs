@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ears::Heard;
-use super::hub::Told;
 use super::http::HttpError;
+use super::hub::Told;
 use super::ids;
 use super::offers::{Choice, Offers};
 use super::questions::{Next, Questions, Reply};

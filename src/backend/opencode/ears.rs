@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{Failure, Message, Part, Payload, PermissionRequest, QuestionRequest, Session, Status, Todo};
+use super::wire::{
+    Failure, Message, Part, Payload, PermissionRequest, QuestionRequest, Session, Status, Todo,
+};
 use crate::backend::acp::lenient;
 
 /// Something that a conversation hears of.
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn events_are_read_by_kind() {
-        let delta = r#"{"sessionID":"ses_1","messageID":"msg_1","partID":"prt_1","field":"text","delta":"hi"}"#;
+        let delta =
+            r#"{"sessionID":"ses_1","messageID":"msg_1","partID":"prt_1","field":"text","delta":"hi"}"#;
         let Read::For(session, Heard::Delta { part, text }) = event("message.part.delta", delta) else {
             panic!("no delta");
         };

@@ -102,10 +102,12 @@ impl Server {
         let is_idle = {
             let mut house = lock(&self.house);
             let room = house.rooms.get_mut(directory);
-            let idle_room = room.filter(|room| !room.bare && room.n_turns == 0 && room.used.elapsed() >= idle);
+            let idle_room =
+                room.filter(|room| !room.bare && room.n_turns == 0 && room.used.elapsed() >= idle);
             idle_room.map(|room| room.bare = true).is_some()
         };
         if is_idle {
+            tracing::info!(directory = %directory.display(), "an idle instance is disposed of");
             self.dispose(directory).await;
         }
     }
@@ -118,7 +120,7 @@ impl Server {
             self.client.post::<Value>("/instance/dispose", &[("directory", directory)], &nothing).await
         };
         match tokio::time::timeout(COURTESY_TIME_MAX, disposing).await {
-            Ok(Ok(_)) => tracing::debug!(directory, "an idle instance was disposed of"),
+            Ok(Ok(_)) => tracing::debug!(directory, "an instance was disposed of"),
             Ok(Err(error)) => tracing::debug!(directory, %error, "an instance could not be disposed of"),
             Err(_) => tracing::debug!(directory, "an instance took too long to be disposed of"),
         }

@@ -157,7 +157,6 @@ fn list(values: Vec<Value>) -> Json {
     Json::from_valid(Value::from(values).to_string())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -242,7 +242,10 @@ mod tests {
         assert_eq!(ask.call.as_deref(), Some("call_1"));
         assert_eq!(questions.permission(&permission("per_1")), None, "read again after a gap");
         let Next::Send(reply) = questions.answer(number, Some("always")) else { panic!() };
-        assert_eq!((reply.path.as_str(), reply.body), ("/permission/per_1/reply", json!({"reply": "always"})));
+        assert_eq!(
+            (reply.path.as_str(), reply.body),
+            ("/permission/per_1/reply", json!({"reply": "always"}))
+        );
         assert_eq!(questions.answer(number, Some("once")), Next::Nothing);
     }
 

@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::http::{Client, HttpError};
 use super::house::House;
+use super::http::{Client, HttpError};
 use super::hub::Hub;
 use super::start::Spec;
 use super::stream;
@@ -80,7 +80,8 @@ pub(super) fn free_port(wanted: Option<u16>) -> std::io::Result<u16> {
 pub(super) async fn start(spawner: &Spawner, spec: &Spec, port: u16) -> Result<Arc<Server>, NotUp> {
     let until = Instant::now() + spec.start_timeout;
     let failed = |cause, message: String| NotUp::Failed(StartFailed { cause, message, exit: None });
-    let password = password().map_err(|error| failed(Cause::StartFailure, format!("no password: {error}")))?;
+    let password =
+        password().map_err(|error| failed(Cause::StartFailure, format!("no password: {error}")))?;
     let client = Client::new(port, &password)
         .map_err(|error| failed(Cause::StartFailure, format!("no HTTP client: {error}")))?;
     let request = with_address(&spec.request, port, password);
@@ -110,10 +111,8 @@ pub(super) async fn start(spawner: &Spawner, spec: &Spec, port: u16) -> Result<A
     let (tell_exit, exit) = tokio::sync::watch::channel(None);
     let hub = Arc::new(Hub::default());
     let ending = end(handle.clone(), tail.clone(), [drained, heard], hub.clone(), tell_exit);
-    let tasks = [
-        tokio::spawn(stream::listen(client.clone(), hub.clone(), spec.max_frame)),
-        tokio::spawn(ending),
-    ];
+    let tasks =
+        [tokio::spawn(stream::listen(client.clone(), hub.clone(), spec.max_frame)), tokio::spawn(ending)];
     let house = Mutex::default();
     Ok(Arc::new(Server { pid: process.pid, port, client, hub, tail, handle, house, tasks, exit }))
 }

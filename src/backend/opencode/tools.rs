@@ -169,7 +169,8 @@ mod tests {
         let mut told = Told::default();
         let running = r#"{"status":"running","input":{"command":"echo hi"}}"#;
         let more = r#"{"status":"running","input":{"command":"echo hi"},"metadata":{"output":"hi\n"}}"#;
-        let done = r#"{"status":"completed","input":{},"output":"hi\n","title":"echo hi","metadata":{"exit":3}}"#;
+        let done =
+            r#"{"status":"completed","input":{},"output":"hi\n","title":"echo hi","metadata":{"exit":3}}"#;
         let cases: [(&str, &[&str]); 7] = [
             (r#"{"status":"pending","input":{},"raw":""}"#, &["call bash execute pending"]),
             (r#"{"status":"pending","input":{},"raw":"x"}"#, &[]),

@@ -155,6 +155,10 @@ impl Now {
         for row in rows {
             if let Some(view) = self.live.iter().find(|view| is_of(&view.key, row)) {
                 take(row, view);
+                let shares = |other: &&LiveView| other.pid == view.pid && other.key != view.key;
+                let n_others = self.live.iter().filter(shares).count();
+                let n_others = if view.pid.is_some() { n_others } else { 0 };
+                row.shared_with = u32::try_from(n_others).unwrap_or(u32::MAX);
             }
             // What is on its way to the agent, or there, waits no more.
             let waits = |(key, what): &&(AgentKey, &str)| is_of(key, row) && *what != STARTING;

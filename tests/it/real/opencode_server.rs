@@ -1,6 +1,15 @@
 //! opencode as a server: the scenarios of every agent, and what comes of many who share it.
 
-use crate::support::agents::RealAgent;
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use super::{LONG, contexts};
+use crate::support::agents::{Consent, RealAgent};
+use crate::support::daemon::{TestDaemon, kill, suspend};
+use crate::support::home::Setup;
+use crate::support::leftovers;
+use crate::support::wait::until;
 
 const AGENT: RealAgent = RealAgent::OpencodeServer;
 
@@ -37,4 +46,239 @@ fn killed_in_mid_turn_it_comes_back_and_remembers() {
 #[test]
 fn a_lost_conversation_is_told() {
     super::lost_conversation(AGENT, ".local/share/opencode");
+}
+
+/// Chats of sessions of their own, each in a repository of its own.
+fn chats(daemon: &TestDaemon, n_sessions: usize, n_each: usize) -> Vec<String> {
+    let sessions: Vec<_> =
+        (0..n_sessions).map(|n| daemon.session(&daemon.repo(&format!("shared-{n}")))).collect();
+    sessions.iter().flat_map(|session| (0..n_each).map(|_| daemon.chat(session))).collect()
+}
+
+fn start(config: &str) -> TestDaemon {
+    Setup::new().real(AGENT, Consent::Assumes).config(config).start()
+}
+
+fn pids(daemon: &TestDaemon, chats: &[String]) -> Vec<u32> {
+    chats.iter().map(|chat| daemon.agent_pid(chat, AGENT.name())).collect()
+}
+
+/// Waits until everybody says something, and returns the tasks.
+fn all_busy(daemon: &TestDaemon, chats: &[String]) -> Vec<String> {
+    let tasks: Vec<_> = chats.iter().map(|chat| daemon.submit(chat, AGENT.name(), LONG)).collect();
+    tasks.iter().for_each(|task| drop(daemon.wait_event(task, "text")));
+    tasks
+}
+
+#[test]
+fn ten_chats_in_three_worktrees_live_in_one_process_and_share_no_context() {
+    // One place is enough for all of them.
+    let daemon = start("[pool]\nmax_live = 1");
+    let mut chats = chats(&daemon, 3, 3);
+    chats.extend([daemon.lone_chat()]);
+    for chat in &chats {
+        assert_eq!(daemon.ask(chat, AGENT.name(), &format!("say: {chat} alone")), format!("{chat} alone"));
+    }
+    for chat in &chats {
+        let known = daemon.ask(chat, AGENT.name(), "recall");
+        assert_eq!(known, format!("say: {chat} alone || recall"));
+    }
+    let pids = pids(&daemon, &chats);
+    assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
+    let row = daemon.agent_session(&chats[0], AGENT.name());
+    assert_eq!(row["shared_with"], 9, "{row:#}");
+}
+
+#[test]
+fn a_server_that_is_killed_interrupts_each_once_and_all_go_on_with_their_context() {
+    let daemon = start("");
+    let chats = chats(&daemon, 3, 1);
+    for chat in &chats {
+        daemon.ask(chat, AGENT.name(), &format!("say: {chat} before"));
+    }
+    let tasks = all_busy(&daemon, &chats);
+    let pid = daemon.agent_pid(&chats[0], AGENT.name());
+    kill(pid);
+    for (task, chat) in tasks.iter().zip(&chats) {
+        let ended = daemon.wait_task(task);
+        assert_eq!(ended["state"], "interrupted", "{ended:#}");
+        assert_eq!(daemon.events(json!({"task": task, "types": ["turn_ended"]})).len(), 1);
+        let crashed = daemon.events(json!({"chat": chat, "types": ["agent_state"]}));
+        assert_eq!(crashed.iter().filter(|event| event["to"] == "crashed").count(), 1, "{crashed:#?}");
+    }
+    for chat in &chats {
+        assert_eq!(daemon.ask(chat, AGENT.name(), "count"), "prompts=3");
+        assert_eq!(contexts(&daemon, chat).last().map(String::as_str), Some("resumed"));
+        assert!(daemon.events(json!({"chat": chat, "types": ["context_reset"]})).is_empty());
+    }
+    let pids = pids(&daemon, &chats);
+    assert!(pids.iter().all(|now| *now == pids[0] && *now != pid), "{pids:?} after {pid}");
+}
+
+#[test]
+fn a_server_that_falls_silent_in_mid_turn_is_restarted_after_the_grace() {
+    let daemon = start(
+        "[process]\nstop_grace = \"500ms\"\n\
+         [health]\ninterval = \"500ms\"\ntimeout = \"5s\"\nfailures_max = 2\nstale_grace = \"1s\"",
+    );
+    let chats = chats(&daemon, 2, 1);
+    // One of them idle, so that the restart of a busy server takes it along.
+    daemon.ask(&chats[1], AGENT.name(), "say: idle by then");
+    let task = daemon.submit(&chats[0], AGENT.name(), LONG);
+    daemon.wait_event(&task, "text");
+    let pid = daemon.agent_pid(&chats[0], AGENT.name());
+    suspend(pid);
+    let ended = daemon.wait_task(&task);
+    assert_eq!(ended["state"], "interrupted", "{ended:#}");
+    assert_eq!(daemon.ask(&chats[0], AGENT.name(), "say: back"), "back");
+    assert_eq!(daemon.ask(&chats[1], AGENT.name(), "count"), "prompts=2");
+    let pids = pids(&daemon, &chats);
+    assert!(pids[0] == pids[1] && pids[0] != pid, "{pids:?} after {pid}");
+    let health = daemon.events(json!({"chat": chats[0], "types": ["health"]}));
+    assert!(health.iter().any(|event| event["to"] == "restarting"), "{health:#?}");
+}
+
+#[test]
+fn a_port_that_a_stranger_took_meanwhile_is_left_to_it() {
+    let daemon = start("");
+    let chat = daemon.lone_chat();
+    daemon.ask(&chat, AGENT.name(), "say: before");
+    let pid = daemon.agent_pid(&chat, AGENT.name());
+    let port = listening_port(pid);
+    kill(pid);
+    until("the agent session to be told as crashed", || {
+        (daemon.agent_session(&chat, AGENT.name())["status"] == "crashed").then_some(())
+    });
+    let stranger = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
+    assert_ne!(listening_port(daemon.agent_pid(&chat, AGENT.name())), port);
+    let visitor = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert_eq!(stranger.accept().unwrap().1, visitor.local_addr().unwrap(), "the stranger is unharmed");
+
+    // With the stranger gone and no change of anything, the port of the last one is taken again.
+    drop(stranger);
+    let pid = daemon.agent_pid(&chat, AGENT.name());
+    let port = listening_port(pid);
+    kill(pid);
+    until("the agent session to be told as crashed", || {
+        (daemon.agent_session(&chat, AGENT.name())["status"] == "crashed").then_some(())
+    });
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=3");
+    assert_eq!(listening_port(daemon.agent_pid(&chat, AGENT.name())), port);
+}
+
+/// The port of 127.0.0.1 that a process listens on, by the tables of the kernel.
+fn listening_port(pid: u32) -> u16 {
+    let inodes: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    let ports = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_listening =
+            words.get(3) == Some(&"0A") && inodes.iter().any(|inode| words.get(9) == Some(&&**inode));
+        let (_, port) = words.get(1).filter(|_| is_listening)?.split_once(':')?;
+        u16::from_str_radix(port, 16).ok()
+    });
+    ports.last().unwrap_or_else(|| panic!("{pid} listens nowhere:\n{table}"))
+}
+
+/// The stream is cut in the middle of an event, again and again: no word is lost, none told twice.
+#[test]
+fn a_stream_that_is_cut_in_mid_turn_loses_nothing() {
+    for cut_after in ["9000", "23456"] {
+        let daemon = Setup::new()
+            .real(AGENT, Consent::Assumes)
+            .fault_server(AGENT, &["cut", cut_after, "4", "{}"])
+            .start();
+        let chat = daemon.lone_chat();
+        let task = daemon.run(&chat, AGENT.name(), "write: a.txt: one ;; slow: 60 20");
+        assert_eq!(task["state"], "completed", "{task:#}");
+        let events = daemon.events(json!({"task": task["id"]}));
+        let text: String = events
+            .iter()
+            .filter(|event| event["type"] == "text")
+            .filter_map(|e| e["text"].as_str())
+            .collect();
+        let expected: String = (0..60).map(|n| format!("w{n} ")).collect();
+        assert!(text.contains(expected.trim_end()), "cut after {cut_after}: {text}");
+        assert_eq!(text.matches("w59").count(), 1, "{text}");
+        let count = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+        assert_eq!((count("tool_call"), count("turn_ended")), (1, 1), "{events:#?}");
+        assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
+    }
+}
+
+#[test]
+fn a_server_that_is_none_or_too_old_is_told_with_what_is_needed() {
+    // mode, what the failure says, whether another start could help
+    let cases: [(&[&str], &[&str], bool); 4] = [
+        (&["html"], &["<!doctype html>", "1.18.0 or newer"], true),
+        (&["version", "1.2.3"], &["opencode 1.2.3", "1.18.0 or newer"], true),
+        (&["status", "401"], &["refuses the password"], true),
+        (&["status", "500"], &["was not ready within"], false),
+    ];
+    for (mode, words, for_good) in cases {
+        let daemon = Setup::new()
+            .real(AGENT, Consent::Assumes)
+            .fault_server(AGENT, mode)
+            .config("[process]\nstart_timeout = \"2s\"\n[restart]\nmax = 1\n")
+            .start();
+        let chat = daemon.lone_chat();
+        let params = json!({"chat": chat, "agent": AGENT.name(), "prompt": "say: hi", "no_wait": true});
+        let task = daemon.rpc("task/submit", params);
+        let ended = daemon.wait_task(task["id"].as_str().unwrap());
+        assert_eq!(ended["state"], "failed", "{mode:?}: {ended:#}");
+        let row = daemon.agent_session(&chat, AGENT.name());
+        let told = format!("{ended:#} {row:#}");
+        assert!(words.iter().all(|word| told.contains(word)), "{mode:?}: {told}");
+        assert_eq!(row["pid"], Value::Null);
+        if for_good {
+            assert_eq!(row["status"], "circuit_open", "{mode:?}: {row:#}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_in_which_nothing_is_done_loses_its_instance_and_no_context() {
+    let daemon = start("[pool]\nidle_ttl = \"8s\"");
+    let chats = chats(&daemon, 2, 1);
+    daemon.ask(&chats[0], AGENT.name(), "say: before");
+    until("the instance to be disposed of", || {
+        // The other keeps the server and itself in use.
+        daemon.ask(&chats[1], AGENT.name(), "say: busy");
+        daemon.log().contains("an idle instance is disposed of").then_some(())
+    });
+    assert_eq!(daemon.ask(&chats[0], AGENT.name(), "count"), "prompts=2");
+    assert_eq!(contexts(&daemon, &chats[0]).len(), 2);
+}
+
+/// Another configuration: the server of the old one serves its running turn out.
+#[test]
+fn a_changed_configuration_is_a_new_server_and_the_old_one_ends_with_its_turn() {
+    let daemon = start("");
+    let chats = chats(&daemon, 2, 1);
+    for chat in &chats {
+        daemon.ask(chat, AGENT.name(), "say: before");
+    }
+    let task = daemon.submit(&chats[0], AGENT.name(), "slow: 120 25");
+    daemon.wait_event(&task, "text");
+    let old = daemon.agent_pid(&chats[0], AGENT.name());
+    let file = daemon.hob_home().join("config.toml");
+    let mut config: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    config["agents"][AGENT.name()]["env"]
+        .as_table_mut()
+        .unwrap()
+        .insert("SOME_SETTING".into(), "other".into());
+    daemon.write_config(&config.to_string());
+    daemon.rpc("daemon/reload", json!({}));
+    assert_eq!(daemon.ask(&chats[1], AGENT.name(), "count"), "prompts=2");
+    let new = daemon.agent_pid(&chats[1], AGENT.name());
+    assert_ne!(new, old);
+    assert_eq!(daemon.wait_task(&task)["state"], "completed");
+    assert_eq!(daemon.ask(&chats[0], AGENT.name(), "count"), "prompts=3");
+    assert_eq!(daemon.agent_pid(&chats[0], AGENT.name()), new);
+    until("the old server to end", || (!leftovers::is_alive(old)).then_some(()));
 }
