@@ -7,6 +7,7 @@ mod lifecycle;
 mod opencode;
 mod opencode_server;
 mod qwen;
+mod ways;
 
 use serde_json::{Value, json};
 
