@@ -18,6 +18,7 @@
 
 use criterion::Criterion;
 
+mod agents;
 mod control;
 mod crowd;
 mod events;
@@ -41,6 +42,9 @@ fn main() {
     // One measurement of many things, without criterion.
     if wanted.as_ref().is_none_or(|wanted| "crowd".contains(wanted)) {
         crowd::run(if whole { &crowd::WHOLE } else { &crowd::SMALL });
+    }
+    if wanted.as_ref().is_none_or(|wanted| "agents".contains(wanted)) {
+        agents::run(if whole { &agents::WHOLE } else { &agents::SMALL });
     }
     if wanted.is_none_or(|wanted| "worktrees".contains(&*wanted)) {
         worktrees::run(if whole { &worktrees::WHOLE } else { &worktrees::SMALL });

@@ -7,8 +7,13 @@ pub mod machine;
 pub mod pairs;
 pub mod processes;
 
+#[path = "../../tests/support/agents.rs"]
+pub mod agents;
 #[path = "../../tests/support/leftovers.rs"]
 pub mod leftovers;
+#[expect(dead_code, unused_imports, reason = "the tests look into what was asked, too")]
+#[path = "../../tests/support/model/mod.rs"]
+pub mod model;
 #[path = "../../tests/support/repo.rs"]
 pub mod repo;
 #[path = "../../tests/support/wait.rs"]

@@ -21,7 +21,7 @@ use super::wire::{Health, Session};
 use crate::sync::lock;
 
 /// A conversation on a server that others may live in, too. Dropping it stops what it does there.
-pub struct OpencodeAgent {
+pub(super) struct OpencodeAgent {
     server: Arc<Server>,
     session: String,
     directory: Option<String>,

@@ -1,6 +1,5 @@
 //! What a conversation asks of the server to know where it stands, and what comes of it.
 
-use hob_actors::event::Event;
 use hob_actors::ports::News;
 use tokio::time::Instant;
 

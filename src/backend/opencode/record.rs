@@ -52,6 +52,6 @@ pub(super) async fn read(client: &Client, session: &str, directory: &str) -> Res
 
 /// A piece that is not understood is left out, and no other.
 fn parts(written: wire::Written) -> (Message, Vec<Part>) {
-    let read = |raw: &Box<serde_json::value::RawValue>| serde_json::from_str(raw.get()).ok();
-    (written.info, written.parts.iter().filter_map(read).collect())
+    let parts = written.parts.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok());
+    (written.info, parts.collect())
 }

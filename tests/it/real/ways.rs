@@ -21,8 +21,7 @@ const PROMPTS: [(&str, &str); 6] = [
 ];
 
 /// What is told of a turn, whichever agent runs it.
-const OF_A_TURN: [&str; 7] =
-    ["text", "reasoning", "tool_call", "tool_update", "usage", "plan", "turn_ended"];
+const OF_A_TURN: [&str; 7] = ["text", "reasoning", "tool_call", "tool_update", "usage", "plan", "turn_ended"];
 
 /// Where the table stands in the document.
 const BEGIN: &str = "<!-- begin: made by tests/it/real/ways.rs -->";
