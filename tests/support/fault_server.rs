@@ -6,6 +6,8 @@
 //! behind itself and cuts the connection of an event stream after so many bytes, so many times, in
 //! the middle of whatever it is saying.
 
+#![expect(clippy::disallowed_methods, reason = "a program of its own, which starts the real one")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
@@ -78,7 +80,6 @@ fn proxy(listener: &TcpListener, program: &str, cut: Cut) {
     std::thread::spawn(move || {
         let status = child.wait();
         eprintln!("fault-server: the real program ended: {status:?}");
-        #[expect(clippy::disallowed_methods, reason = "a program of its own, which ends with the real one")]
         std::process::exit(1);
     });
     let cut = Arc::new(cut);
