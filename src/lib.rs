@@ -6,6 +6,7 @@
 mod crash;
 
 pub mod backend;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -5,6 +5,7 @@
 //! **Invariant:** nothing in here opens the database, a worktree or an agent: whatever `hob` can
 //! do, another program can do over the same socket.
 
+pub mod acp;
 pub mod agent;
 pub mod apply;
 pub mod chat;
@@ -130,6 +131,8 @@ pub enum Command {
     /// The questions of agents that wait for an answer
     #[command(subcommand)]
     Permission(permission::PermissionCommand),
+    /// Be an agent to an editor: the Agent Client Protocol on stdin and stdout
+    Acp(acp::AcpArgs),
     /// Call a method of the control socket
     Rpc(rpc::RpcArgs),
     /// The configuration
@@ -219,6 +222,7 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Release(args) => release::run(ctx, &args).await,
         Command::Log(args) => log::run(ctx, &args).await,
         Command::Permission(command) => permission::run(ctx, &command).await,
+        Command::Acp(args) => acp::run(ctx, &args).await,
         Command::Rpc(args) => rpc::run(ctx, &args).await,
         Command::Config(command) => config::run(ctx, &command).await,
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),

@@ -183,7 +183,11 @@ params! {
     /// `chat/create`.
     ChatCreate {
         /// Its session.
-        session: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        /// A directory in a repository, whose newest session of prompts is taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
         /// The client's own id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,

@@ -46,6 +46,12 @@ impl RequestId {
     }
 }
 
+impl From<Box<RawValue>> for RequestId {
+    fn from(id: Box<RawValue>) -> Self {
+        Self(id)
+    }
+}
+
 impl PartialEq for RequestId {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()

@@ -14,7 +14,9 @@ mod encode;
 pub mod frame;
 pub mod message;
 pub mod peer;
+mod stdio;
 
 pub use frame::Frame;
 pub use message::{Message, Problem, RequestId, RpcError};
 pub use peer::{CallError, Closed, Delivery, Inbox, Limits, Peer, start};
+pub use stdio::stdio;

@@ -6,7 +6,6 @@
 //! `turn` does it, `memory` keeps conversations over the end of the process.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +13,6 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::message::{INVALID_PARAMS, INVALID_REQUEST};
@@ -78,22 +76,12 @@ pub fn main() -> i32 {
         }
     };
     runtime.block_on(async {
-        let (read, write) = stdio();
+        let (read, write) = jsonrpc::stdio();
         serve(read, write, memory::directory(|name| std::env::var_os(name))).await;
     });
     // A turn that still waits for something must not hold up the end.
     runtime.shutdown_background();
     0
-}
-
-/// Pipes are read without a thread; anything else (a file, a terminal) with one.
-fn stdio() -> (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>) {
-    let read = std::io::stdin().as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd);
-    let write = std::io::stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd);
-    (
-        read.map_or_else(|_| Box::new(tokio::io::stdin()) as _, |read| Box::new(read) as _),
-        write.map_or_else(|_| Box::new(tokio::io::stdout()) as _, |write| Box::new(write) as _),
-    )
 }
 
 /// Speaks until the input ends.

@@ -1,6 +1,6 @@
 //! `chat/*`: tabs of a session.
 
-use super::{Call, Done, pool, sessions};
+use super::{Call, Done, pool, sessions, submit};
 use crate::control::error::RpcFailure;
 use crate::control::make;
 use crate::control::params::{ChatCreate, ChatList, ChatRef, check_new_id, check_title};
@@ -14,22 +14,67 @@ pub(crate) async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
         check_new_id("id", id)?;
     }
     check_title(params.title.as_deref())?;
-    let services = call.services();
-    let _alone = services.flights.session(&params.session).await;
-    if let Some(id) = &params.id
-        && let Some(there) = services.store.chat(id).await?
-    {
-        if there.session == params.session && there.title == params.title {
-            return Ok(there);
+    match (&params.session, &params.repo) {
+        (Some(session), None) => {
+            let session = session.clone();
+            in_session(call, params, session).await
         }
-        let what = if there.session == params.session { "title" } else { "session" };
-        let message = format!("chat `{id}` was made with another {what}");
-        return Err(RpcFailure::conflict(message).hint(format!("hob chat show {id}")));
+        (None, Some(repo)) => {
+            let directory = repo.clone();
+            in_repo(call, params, &directory).await
+        }
+        (None, None) => Err(RpcFailure::invalid_params("session", "one of `session` and `repo` is needed")),
+        (Some(_), Some(_)) => {
+            Err(RpcFailure::invalid_params("session", "only one of `session` and `repo` can be given"))
+        }
     }
-    let new = NewChat { id: params.id, session: params.session, title: params.title };
+}
+
+async fn in_session(call: &Call, params: ChatCreate, session: String) -> Done<ChatRow> {
+    let services = call.services();
+    let _alone = services.flights.session(&session).await;
+    if let Some(there) = there(call, &params, |row| row.session == session).await? {
+        return Ok(there);
+    }
+    let new = NewChat { id: params.id, session, title: params.title };
     let row = services.store.create_chat(new).await?;
     services.audience.learn(&row.id, &row.session);
     Ok(row)
+}
+
+/// In the session that a prompt for this directory would go to.
+async fn in_repo(call: &Call, params: ChatCreate, directory: &str) -> Done<ChatRow> {
+    let located = call.services().worktrees.locate(sessions::absolute(directory)?).await?;
+    let top = make::text(&located.top)?.to_owned();
+    if let Some(there) = there(call, &params, |_| true).await? {
+        // The session was open when the chat was made in it, so it is known still.
+        let session = call.services().store.session(&there.session).await?;
+        return match session {
+            Some(session) if session.repo == top => Ok(there),
+            _ => Err(made_otherwise(&there.id, "session")),
+        };
+    }
+    let new = NewChat { id: params.id, session: String::new(), title: params.title };
+    submit::fresh_chat(call, located, new).await
+}
+
+/// The chat that was made with this id before, where it was made alike.
+async fn there(
+    call: &Call,
+    params: &ChatCreate,
+    same_session: impl Fn(&ChatRow) -> bool,
+) -> Done<Option<ChatRow>> {
+    let Some(id) = &params.id else { return Ok(None) };
+    match call.services().store.chat(id).await? {
+        Some(there) if !same_session(&there) => Err(made_otherwise(id, "session")),
+        Some(there) if there.title != params.title => Err(made_otherwise(id, "title")),
+        there => Ok(there),
+    }
+}
+
+fn made_otherwise(id: &str, what: &str) -> RpcFailure {
+    RpcFailure::conflict(format!("chat `{id}` was made with another {what}"))
+        .hint(format!("hob chat show {id}"))
 }
 
 /// `chat/list`

@@ -16,7 +16,7 @@ use crate::control::error::{RpcFailure, shorten};
 use crate::control::make::{self, Plan};
 use crate::control::params::{BackendChoice, Policy, Source, TaskRef, TaskSubmit};
 use crate::control::route::{self, Place, Target};
-use crate::control::wire::{IdOr, TaskRow};
+use crate::control::wire::{ChatRow, IdOr, TaskRow};
 use crate::store::{NewChat, NewTask, fresh_id};
 use crate::worktree::Located;
 
@@ -139,6 +139,8 @@ struct Spot {
     place: Place,
     /// The id of the chat, also of one that is still to be made.
     chat: String,
+    /// What a person calls a chat that is still to be made.
+    title: Option<String>,
     /// The user's directory, where that is what the client named.
     located: Option<Located>,
     alone: Vec<OwnedMutexGuard<()>>,
@@ -150,7 +152,7 @@ impl Spot {
             Place::Chat { chat, .. } => chat.clone(),
             Place::NewChat { .. } | Place::NewSession => fresh_id("c-"),
         };
-        Self { place, chat, located, alone }
+        Self { place, chat, title: None, located, alone }
     }
 }
 
@@ -215,6 +217,18 @@ async fn admit(call: &Call, spot: &Spot, agent: &str, no_wait: bool) -> Done<()>
     Ok(call.services().tree.admit(AgentKey::new(spot.chat.as_str(), agent), no_wait).await??)
 }
 
+/// Makes a chat in the session that a prompt for this directory would go to.
+pub(super) async fn fresh_chat(call: &Call, located: Located, new: NewChat) -> Done<ChatRow> {
+    let mut spot = find_in_repo(call, located, false).await?;
+    if let Place::Chat { session, .. } = &spot.place {
+        spot.place = Place::NewChat { session: session.clone() };
+    }
+    spot.chat = new.id.unwrap_or_else(|| fresh_id("c-"));
+    spot.title = new.title;
+    let settled = settle(call, spot).await?;
+    chats::find(call, &settled.id).await
+}
+
 /// A chat that is there, and what keeps others out of it.
 struct Settled {
     id: String,
@@ -224,12 +238,12 @@ struct Settled {
 /// Makes what is missing.
 async fn settle(call: &Call, spot: Spot) -> Done<Settled> {
     let services = call.services();
-    let Spot { place, chat, located, mut alone } = spot;
+    let Spot { place, chat, title, located, mut alone } = spot;
     let subdir = located.as_ref().map(|located| located.subdir.clone());
     let session = match place {
         Place::Chat { session, .. } => session,
         Place::NewChat { session } => {
-            make_chat(call, &chat, &session).await?;
+            make_chat(call, &chat, &session, title).await?;
             session
         }
         Place::NewSession => {
@@ -240,7 +254,7 @@ async fn settle(call: &Call, spot: Spot) -> Done<Settled> {
                 Plan { id: None, title: None, base: None, carry_changes: false, origin: Some("prompt") };
             let session = make::session(services, located, plan).await?.id;
             alone.push(services.flights.session(&session).await);
-            make_chat(call, &chat, &session).await?;
+            make_chat(call, &chat, &session, title).await?;
             session
         }
     };
@@ -251,8 +265,8 @@ async fn settle(call: &Call, spot: Spot) -> Done<Settled> {
     Ok(Settled { id: chat, _alone: alone })
 }
 
-async fn make_chat(call: &Call, id: &str, session: &str) -> Done<()> {
-    let new = NewChat { id: Some(id.to_owned()), session: session.to_owned(), title: None };
+async fn make_chat(call: &Call, id: &str, session: &str, title: Option<String>) -> Done<()> {
+    let new = NewChat { id: Some(id.to_owned()), session: session.to_owned(), title };
     call.services().store.create_chat(new).await?;
     Ok(())
 }

@@ -1,0 +1,357 @@
+//! One chat that the client is attached to: passes its events on in order, sends its prompts, and
+//! relays its questions.
+//!
+//! ```text
+//! client ──▶ Command ──▶ ┌──────┐ ──▶ task/submit, task/cancel, permission/answer
+//!                        │ Chat │
+//! client ◀── updates ◀── └──────┘ ◀── events, by cursor
+//! ```
+//! A prompt is answered when the event that ends its task comes by, so behind everything that the
+//! agent said, and whatever happened to the connection meanwhile.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::door::Door;
+use super::editor::{Asked, Editor};
+use super::error::{from_hob, unknown_session};
+use super::event::Event;
+use super::feed::Feed;
+use super::offers::Offers;
+use super::open::Opened;
+use super::outcome;
+use super::questions::{Meant, Questions, Stage};
+use super::{note, update};
+use crate::cli::error::CliError;
+use crate::control::wire::TaskRow;
+use crate::jsonrpc::{RequestId, RpcError};
+use crate::store::fresh_id;
+
+/// What a client wants of a chat.
+pub(super) enum Command {
+    /// Answers the request that opened the session, before anything else is told of it.
+    Open(RequestId, Opened),
+    /// `session/prompt`
+    Prompt(RequestId, String),
+    /// `session/cancel`
+    Cancel,
+    /// `$/cancel_request`: of a prompt, if it is one of this chat.
+    CancelRequest(RequestId),
+    /// `session/close`
+    Close(RequestId),
+    /// The answer to a question.
+    Answered(String, Result<Box<RawValue>, RpcError>),
+    /// The client is gone.
+    End,
+}
+
+/// A prompt of the client that is not answered.
+struct Prompt {
+    request: RequestId,
+    task: String,
+}
+
+/// How a chat ends.
+enum Ending {
+    /// The client is gone.
+    Gone,
+    /// This request wants it closed.
+    Closed(RequestId),
+}
+
+/// A chat that the client is attached to.
+pub(super) struct Chat {
+    pub(super) id: String,
+    pub(super) editor: Editor,
+    pub(super) door: Arc<Door>,
+    pub(super) feed: Feed,
+    pub(super) offers: Offers,
+    pub(super) questions: Questions,
+    /// The agent that is prompted; the daemon's choice until the first task is there.
+    agent: Option<String>,
+    prompts: Vec<Prompt>,
+    /// Whether the request that opened it is answered, so that more may be said.
+    pub(super) is_open: bool,
+    ending: Option<Ending>,
+}
+
+impl Chat {
+    /// Attaches to a chat, from now on.
+    pub(super) async fn attach(
+        editor: Editor,
+        door: Arc<Door>,
+        id: &str,
+        agent: Option<String>,
+    ) -> Result<Self, CliError> {
+        let feed = Feed::open(door.clone(), id).await?;
+        let mut chat = Self {
+            id: id.to_owned(),
+            editor,
+            door,
+            feed,
+            offers: Offers::default(),
+            questions: Questions::default(),
+            agent,
+            prompts: Vec::new(),
+            is_open: false,
+            ending: None,
+        };
+        chat.learn().await?;
+        if chat.agent.is_none() {
+            chat.agent = chat.newest_tasks(1).await?.into_iter().next().map(|task| task.agent);
+        }
+        Ok(chat)
+    }
+
+    async fn newest_tasks(&self, limit: usize) -> Result<Vec<TaskRow>, CliError> {
+        self.door.call("task/list", json!({"chat": self.id, "limit": limit})).await
+    }
+
+    /// Serves the client until it is gone, closes the chat, or the chat is no more.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            if self.prompts.is_empty()
+                && let Some(ending) = self.ending.take()
+            {
+                return self.end(ending).await;
+            }
+            let needed = !self.prompts.is_empty();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                // Nothing is told of a session before the client knows it.
+                event = self.feed.next(needed), if self.is_open => match event {
+                    Ok(event) => self.happened(&event).await,
+                    Err(error) if error.is_not_found() => return self.is_no_more(),
+                    Err(error) => self.fail_prompts(&from_hob(&error)),
+                },
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open(request, opened) => self.open(&request, opened).await,
+            Command::Prompt(request, text) => self.prompt(request, text).await,
+            Command::Cancel => self.cancel().await,
+            Command::CancelRequest(request) => {
+                let task = self.prompts.iter().find(|prompt| prompt.request == request);
+                if let Some(task) = task.map(|prompt| prompt.task.clone()) {
+                    self.cancel_task(&task).await;
+                }
+            }
+            Command::Close(request) => {
+                self.cancel_own().await;
+                self.ending = Some(Ending::Closed(request));
+            }
+            Command::Answered(permission, answer) => self.answered(&permission, &answer).await,
+            Command::End => {
+                self.cancel_own().await;
+                self.ending.get_or_insert(Ending::Gone);
+            }
+        }
+    }
+
+    // ---- prompts
+
+    async fn prompt(&mut self, request: RequestId, text: String) {
+        // Somebody must be there to answer before the agent may ask.
+        if let Err(error) = self.feed.ready().await {
+            return self.editor.refuse(&request, from_hob(&error));
+        }
+        let mut params =
+            json!({"chat": self.id, "prompt": text, "source": "chat", "request_id": fresh_id("acp-")});
+        if let Some(agent) = &self.agent {
+            params["agent"] = json!(agent);
+        }
+        match self.door.call::<TaskRow>("task/submit", params).await {
+            Ok(task) => {
+                self.agent.get_or_insert(task.agent);
+                self.prompts.push(Prompt { request, task: task.id });
+            }
+            Err(error) => self.editor.refuse(&request, from_hob(&error)),
+        }
+    }
+
+    /// Cancels the client's prompts; where there are none, whatever runs in the chat: a client that
+    /// comes back sees a turn go on that it, or somebody else, began before.
+    async fn cancel(&mut self) {
+        if !self.prompts.is_empty() {
+            return self.cancel_own().await;
+        }
+        match self.newest_tasks(crate::control::params::LIMIT_MAX).await {
+            Ok(tasks) => {
+                for task in tasks.iter().filter(|task| !super::event::is_end(&task.state)) {
+                    self.cancel_task(&task.id).await;
+                }
+            }
+            Err(error) => note(format_args!("{}: not cancelled: {error}", self.id)),
+        }
+    }
+
+    async fn cancel_own(&self) {
+        for prompt in &self.prompts {
+            self.cancel_task(&prompt.task).await;
+        }
+    }
+
+    async fn cancel_task(&self, task: &str) {
+        let cancelled = self.door.call::<TaskRow>("task/cancel", json!({"task": task})).await;
+        if let Err(error) = cancelled {
+            note(format_args!("{task}: not cancelled: {error}"));
+        }
+    }
+
+    /// Answers the prompt of a task that has come to its end.
+    async fn settle(&mut self, task: &str) {
+        let Some(at) = self.prompts.iter().position(|prompt| prompt.task == task) else { return };
+        let row = self.door.call::<TaskRow>("task/show", json!({"task": task})).await;
+        let answer = row.map_err(|error| from_hob(&error)).and_then(|row| outcome::answer(&row));
+        let prompt = self.prompts.swap_remove(at);
+        self.editor.answer(&prompt.request, answer.as_ref().map_err(Clone::clone));
+    }
+
+    fn fail_prompts(&mut self, error: &RpcError) {
+        for prompt in self.prompts.drain(..) {
+            self.editor.refuse(&prompt.request, error.clone());
+        }
+    }
+
+    // ---- events
+
+    async fn happened(&mut self, text: &RawValue) {
+        let Ok(event) = Event::read(text) else {
+            return note(format_args!("{}: not an event: {text}", self.id));
+        };
+        match event.kind().as_str() {
+            "permission_requested" => match self.questions.requested(&self.id, &event) {
+                Ok(permission) => self.ask(&permission),
+                Err(error) => note(format_args!("{}: not a question: {error}", self.id)),
+            },
+            "permission_resolved" => self.resolved(&event),
+            "turn_started" => self.prompted(&event).await,
+            _ => self.tell(&event).await,
+        }
+        if let Some(task) = event.ended_task() {
+            self.settle(&task).await;
+        }
+    }
+
+    /// Tells the client of an event that is part of the conversation.
+    pub(super) async fn tell(&mut self, event: &Event<'_>) {
+        if matches!(event.kind().as_str(), "mode" | "models") {
+            for update in self.offers.take(event) {
+                if let Some(update) = update::raw(&update) {
+                    self.editor.update(&self.id, &update).await;
+                }
+            }
+        } else if let Some(update) = update::of(event, self.editor.takes_notices()) {
+            self.editor.update(&self.id, &update).await;
+        }
+    }
+
+    /// Tells the client of a prompt that somebody else sent.
+    async fn prompted(&mut self, event: &Event<'_>) {
+        let task = event.text("task");
+        if !self.prompts.iter().any(|prompt| prompt.task == task) {
+            self.tell_prompt(event).await;
+        }
+    }
+
+    /// Tells the client of the prompt of a turn, the first time that it is tried.
+    pub(super) async fn tell_prompt(&mut self, event: &Event<'_>) {
+        if event.get::<u64>("attempt").is_some_and(|attempt| attempt > 1) {
+            return;
+        }
+        let task = self.door.call::<TaskRow>("task/show", json!({"task": event.text("task")})).await;
+        match task.map(|task| update::prompt(&task.prompt)) {
+            Ok(Some(update)) => self.editor.update(&self.id, &update).await,
+            Ok(None) => {}
+            Err(error) => note(format_args!("{}: a prompt is not told: {error}", self.id)),
+        }
+    }
+
+    // ---- questions
+
+    /// Asks the client, once it knows the session.
+    fn ask(&mut self, permission: &str) {
+        let Some(question) = self.questions.get_mut(permission).filter(|_| self.is_open) else { return };
+        let asked = Asked { chat: self.id.clone(), permission: permission.to_owned() };
+        question.stage = self.editor.ask(asked, &question.params()).map_or(Stage::Done, Stage::Asked);
+    }
+
+    /// Asks what the client was not asked yet.
+    pub(super) fn ask_all(&mut self) {
+        for permission in self.questions.unasked() {
+            self.ask(&permission);
+        }
+    }
+
+    /// A question is settled: where somebody else did it, the client need not answer any more.
+    fn resolved(&mut self, event: &Event<'_>) {
+        let settled = self.questions.resolved(&event.text("permission"));
+        if let Some(call) = settled.and_then(|question| question.call()) {
+            self.editor.withdraw(call);
+        }
+    }
+
+    async fn answered(&mut self, permission: &str, answer: &Result<Box<RawValue>, RpcError>) {
+        let Some(question) = self.questions.get_mut(permission) else { return };
+        question.stage = Stage::Done;
+        match question.meant(answer) {
+            Meant::Option(option) => {
+                let params = json!({"permission": permission, "option": option});
+                let sent = self.door.call::<serde_json::Value>("permission/answer", params).await;
+                if let Err(error) = sent {
+                    // Somebody was sooner, as a rule: the event that says so is on its way.
+                    note(format_args!("{permission}: {error}"));
+                }
+            }
+            Meant::Cancel => {
+                let task = question.task.clone();
+                self.cancel_task(&task).await;
+            }
+            Meant::CannotAnswer => {
+                note(format_args!("{permission}: the client cannot be asked, so others must answer"));
+                self.feed.give_up_answering();
+            }
+        }
+    }
+
+    // ---- the end
+
+    fn is_no_more(mut self) {
+        let error = unknown_session(&self.id);
+        self.fail_prompts(&error);
+        if let Some(Ending::Closed(request)) = self.ending.take() {
+            self.editor.refuse(&request, error);
+        }
+        self.leave();
+    }
+
+    async fn end(self, ending: Ending) {
+        if let Ending::Closed(request) = ending {
+            self.free().await;
+            self.editor.answer(&request, Ok(&json!({})));
+        }
+        self.leave();
+    }
+
+    /// Lets the chat's agents go. One that is busy for somebody else stays.
+    async fn free(&self) {
+        let Some(agent) = &self.agent else { return };
+        let params = json!({"chat": self.id, "agent": agent});
+        if let Err(error) = self.door.call::<serde_json::Value>("pool/evict", params).await {
+            note(format_args!("{} ({agent}) is not let go: {error}", self.id));
+        }
+    }
+
+    fn leave(&self) {
+        self.questions.calls().into_iter().for_each(|call| self.editor.withdraw(call));
+    }
+}

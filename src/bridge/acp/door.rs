@@ -1,0 +1,118 @@
+//! The way to the daemon: connections, made again where they broke.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::cli::context::Ctx;
+use crate::cli::error::CliError;
+use crate::cli::link::Link;
+
+/// How long a daemon that went away is waited for before what needs it fails.
+pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The pauses between attempts to reach it again: the first, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A pause that grows each time.
+#[derive(Debug)]
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    /// The shortest.
+    pub(super) fn new() -> Self {
+        Self(PAUSE_MIN)
+    }
+
+    /// Waits.
+    pub(super) async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Leads to the daemon.
+pub(super) struct Door {
+    /// One at a time: of several that find no daemon, one starts it.
+    ctx: Mutex<Ctx>,
+    /// The connection that all calls share. Nothing is subscribed to on it.
+    calls: Mutex<Option<Arc<Link>>>,
+    /// Whether the daemon was ever reached: one that went away is waited for.
+    was_there: AtomicBool,
+    /// Whether the bridge ends: nothing is started for that.
+    ends: AtomicBool,
+}
+
+impl Door {
+    /// A door that nobody went through yet.
+    pub(super) fn new(ctx: Ctx) -> Self {
+        Self {
+            ctx: Mutex::new(ctx),
+            calls: Mutex::new(None),
+            was_there: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
+        }
+    }
+
+    /// A connection of one's own. With `start` a daemon is started where none runs.
+    pub(super) async fn link(&self, start: bool) -> Result<Link, CliError> {
+        let mut ctx = self.ctx.lock().await;
+        let link = match start && !self.ends.load(Ordering::Relaxed) {
+            true => ctx.link().await?,
+            false => ctx.link_if_running().await?,
+        };
+        self.was_there.store(true, Ordering::Relaxed);
+        Ok(link)
+    }
+
+    /// Starts no daemon from now on.
+    pub(super) fn ends(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls a method. A call whose connection broke is made again, so it must be one that may be
+    /// made twice.
+    pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, CliError> {
+        let (since, mut pause) = (Instant::now(), Pause::new());
+        loop {
+            let error = match self.shared().await {
+                Ok(link) => match link.call(method, params.clone()).await {
+                    Err(error) if error.is_no_daemon() => {
+                        self.forget(&link).await;
+                        error
+                    }
+                    answered => return answered,
+                },
+                Err(error) if error.is_no_daemon() && self.was_there.load(Ordering::Relaxed) => error,
+                Err(error) => return Err(error),
+            };
+            if since.elapsed() > RETURN_TIMEOUT || self.ends.load(Ordering::Relaxed) {
+                return Err(error);
+            }
+            pause.wait().await;
+        }
+    }
+
+    async fn shared(&self) -> Result<Arc<Link>, CliError> {
+        let mut calls = self.calls.lock().await;
+        if let Some(link) = &*calls {
+            return Ok(link.clone());
+        }
+        let link = Arc::new(self.link(true).await?);
+        *calls = Some(link.clone());
+        Ok(link)
+    }
+
+    /// Drops a broken connection, unless somebody has made a new one already.
+    async fn forget(&self, broken: &Arc<Link>) {
+        let mut calls = self.calls.lock().await;
+        if calls.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
+            *calls = None;
+        }
+    }
+}

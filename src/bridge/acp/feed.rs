@@ -1,0 +1,129 @@
+//! The events of one chat, through everything that may happen to the connection.
+//!
+//! It remembers the last number it saw, so a daemon that restarts costs no event and shows none
+//! twice. While it is subscribed, somebody is there to answer the agent's questions.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::door::{Door, Pause, RETURN_TIMEOUT};
+use crate::cli::error::CliError;
+use crate::cli::link::Link;
+
+/// A subscription that outlives its connection.
+pub(super) struct Feed {
+    door: Arc<Door>,
+    chat: String,
+    /// Whether the client answers questions.
+    answers: bool,
+    after: Option<i64>,
+    link: Option<Link>,
+    /// Since when there is no connection.
+    lost: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Subscribed {
+    head: i64,
+}
+
+#[derive(Deserialize)]
+struct Numbered {
+    seq: i64,
+}
+
+impl Feed {
+    /// Subscribes to what comes from now on.
+    pub(super) async fn open(door: Arc<Door>, chat: &str) -> Result<Self, CliError> {
+        let mut feed =
+            Self { door, chat: chat.to_owned(), answers: true, after: None, link: None, lost: None };
+        feed.ready().await?;
+        Ok(feed)
+    }
+
+    /// The number of the last event that was seen; at first, of the last before it was opened.
+    pub(super) fn seen(&self) -> i64 {
+        self.after.unwrap_or_default()
+    }
+
+    /// Leaves the questions to others: the client cannot be asked.
+    pub(super) fn give_up_answering(&mut self) {
+        self.answers = false;
+        self.link = None;
+    }
+
+    /// Waits until it is subscribed, and starts a daemon for that.
+    ///
+    /// # Errors
+    /// The daemon cannot be reached, or there is no such chat.
+    pub(super) async fn ready(&mut self) -> Result<(), CliError> {
+        match self.link {
+            Some(_) => Ok(()),
+            None => {
+                // However long it was away while nobody needed it.
+                self.lost = None;
+                self.reach(true).await
+            }
+        }
+    }
+
+    /// The next event. With `needed` a daemon that went away is started, and given up after a
+    /// while; without, it is waited for. May be dropped and asked again: nothing is lost.
+    ///
+    /// # Errors
+    /// It was given up, or there is no such chat any more.
+    pub(super) async fn next(&mut self, needed: bool) -> Result<Box<RawValue>, CliError> {
+        loop {
+            let Some(link) = &mut self.link else {
+                self.reach(needed).await?;
+                continue;
+            };
+            match link.event().await {
+                Ok(event) => {
+                    let Numbered { seq } = serde_json::from_str(event.get())?;
+                    self.after = self.after.max(Some(seq));
+                    return Ok(event);
+                }
+                Err(_) => self.link = None,
+            }
+        }
+    }
+
+    async fn reach(&mut self, needed: bool) -> Result<(), CliError> {
+        let since = *self.lost.get_or_insert_with(Instant::now);
+        let mut pause = Pause::new();
+        loop {
+            let error = match self.subscribe(needed).await {
+                Ok(link) => {
+                    (self.link, self.lost) = (Some(link), None);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let is_over = match needed {
+                // The first time nothing was lost that could come back.
+                true => !error.is_no_daemon() || self.after.is_none() || since.elapsed() > RETURN_TIMEOUT,
+                false => error.is_not_found(),
+            };
+            if is_over {
+                return Err(error);
+            }
+            pause.wait().await;
+        }
+    }
+
+    async fn subscribe(&mut self, start: bool) -> Result<Link, CliError> {
+        let link = self.door.link(start).await?;
+        let mut params = json!({"chat": self.chat, "answers_permissions": self.answers});
+        if let Some(after) = self.after {
+            params["after"] = json!(after);
+        }
+        let subscribed: Subscribed = link.call("events/subscribe", params).await?;
+        self.after = self.after.or(Some(subscribed.head));
+        Ok(link)
+    }
+}

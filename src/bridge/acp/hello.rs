@@ -1,0 +1,60 @@
+//! The methods that need no daemon: who we are, and what we cannot do.
+
+use agent_client_protocol_schema::ProtocolVersion;
+use agent_client_protocol_schema::v1::{
+    AgentCapabilities, Implementation, InitializeResponse, PromptCapabilities, SessionCapabilities,
+    SessionCloseCapabilities, SessionListCapabilities, SessionResumeCapabilities,
+};
+
+use super::editor::Editor;
+use super::error::bad_param;
+use super::params;
+use crate::jsonrpc::RpcError;
+use crate::jsonrpc::message::METHOD_NOT_FOUND;
+use serde_json::value::RawValue;
+
+/// Answers a method that needs no daemon.
+///
+/// # Errors
+/// It is unknown, or not possible, or its parameters are wrong.
+pub(super) fn answer(
+    editor: &Editor,
+    method: &str,
+    raw: Option<&RawValue>,
+) -> Result<InitializeResponse, RpcError> {
+    match method {
+        "initialize" => {
+            let params: params::Initialize = params::read(raw)?;
+            editor.set_takes_notices(params.takes_notices());
+            Ok(hello())
+        }
+        "authenticate" => {
+            Err(bad_param("methodId", "none is offered: whoever may use the socket may use hob"))
+        }
+        "session/set_mode" => Err(by_configuration("mode")),
+        "session/set_model" => Err(by_configuration("model")),
+        "session/set_config_option" => Err(by_configuration("mode` and `agents.NAME.model")),
+        _ => Err(RpcError::method_not_found(method)),
+    }
+}
+
+/// Whatever version was asked for: it is the only one that is spoken here.
+fn hello() -> InitializeResponse {
+    let sessions = SessionCapabilities::new()
+        .list(SessionListCapabilities::new())
+        .resume(SessionResumeCapabilities::new())
+        .close(SessionCloseCapabilities::new());
+    let capabilities = AgentCapabilities::new()
+        .load_session(true)
+        .prompt_capabilities(PromptCapabilities::new().embedded_context(true))
+        .session_capabilities(sessions);
+    InitializeResponse::new(ProtocolVersion::V1)
+        .agent_capabilities(capabilities)
+        .agent_info(Implementation::new("hob", env!("CARGO_PKG_VERSION")).title("hob".to_owned()))
+}
+
+fn by_configuration(key: &str) -> RpcError {
+    let message =
+        format!("hob does not change a running agent: set `agents.NAME.{key}` in its configuration");
+    RpcError::new(METHOD_NOT_FOUND, message)
+}
