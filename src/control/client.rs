@@ -35,10 +35,21 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// Answers and events share the connection: whoever subscribes must go on asking for events, or
 /// calls will not be answered once [`INBOUND_BYTES_MAX`] of them wait.
+/// Dropping it closes the connection, in both directions: a seat is left, a pin let go.
 pub struct Client {
     peer: Peer,
     events: mpsc::UnboundedReceiver<Note>,
     end: Arc<End>,
+    _reading: Reading,
+}
+
+/// Stops reading when it is dropped.
+struct Reading(tokio::task::AbortHandle);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How the connection ended.
@@ -156,8 +167,8 @@ impl Client {
         let (peer, inbox) = jsonrpc::start(read, write, limits);
         let (sender, events) = mpsc::unbounded_channel();
         let end = Arc::new(End::default());
-        tokio::spawn(receive(inbox, sender, end.clone()));
-        Self { peer, events, end }
+        let reading = tokio::spawn(receive(inbox, sender, end.clone())).abort_handle();
+        Self { peer, events, end, _reading: Reading(reading) }
     }
 
     /// Calls a method and reads its result.

@@ -11,6 +11,7 @@
 mod support;
 
 mod bad_input;
+mod bridge_acp;
 mod changes;
 mod cli;
 mod daemon_clients;

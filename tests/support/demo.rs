@@ -25,3 +25,11 @@ pub fn long() -> String {
 
 /// Its process dies.
 pub const CRASH: &str = "crash";
+
+/// It asks a question with this title, and says which answer it got.
+pub fn ask(title: &str) -> String {
+    format!("ask: {title}")
+}
+
+/// It says how many prompts it remembers.
+pub const COUNT: &str = "count";

@@ -4,6 +4,7 @@
 //! - [`client`]: a control socket client of our own, so that bad input can be sent too.
 //! - [`model`]: the scripted model server that real agents talk to.
 //! - [`agents`]: the real agents, pinned, and how each is started against that server.
+//! - [`editor`]: a client of `hob acp`, of our own for the same reason.
 //! - [`fault`]: the agent that misbehaves on demand.
 //! - [`stage`]: that one beside a good one.
 //! - [`ends`]: what must hold of every home at its end.
@@ -20,6 +21,7 @@ pub mod agents;
 pub mod client;
 pub mod daemon;
 pub mod demo;
+pub mod editor;
 pub mod ends;
 pub mod fault;
 pub mod growth;

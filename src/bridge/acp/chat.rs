@@ -112,6 +112,7 @@ impl Chat {
 
     /// Serves the client until it is gone, closes the chat, or the chat is no more.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut is_heard = true;
         loop {
             if self.prompts.is_empty()
                 && let Some(ending) = self.ending.take()
@@ -120,9 +121,13 @@ impl Chat {
             }
             let needed = !self.prompts.is_empty();
             tokio::select! {
-                command = commands.recv() => match command {
+                command = commands.recv(), if is_heard => match command {
                     Some(command) => self.obey(command).await,
-                    None => return,
+                    // Nobody can want more; what runs is seen to its end.
+                    None => {
+                        is_heard = false;
+                        self.ending.get_or_insert(Ending::Gone);
+                    }
                 },
                 // Nothing is told of a session before the client knows it.
                 event = self.feed.next(needed), if self.is_open => match event {
