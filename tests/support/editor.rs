@@ -173,6 +173,12 @@ impl Editor {
         self.pump(what, |me| me.updates.iter().any(|(_, update)| wanted(update)).then_some(()));
     }
 
+    /// Waits until the agent has said exactly this in a session.
+    #[track_caller]
+    pub fn wait_said(&mut self, session: &str, text: &str) {
+        self.pump(text, |me| (me.said(session, "agent_message_chunk") == text).then_some(()));
+    }
+
     /// Waits for a question, and returns the whole request.
     #[track_caller]
     pub fn question(&mut self) -> Value {

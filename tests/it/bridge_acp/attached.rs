@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{NO_START, stage};
 use crate::support::demo::{COUNT, DEMO, ask, long, say};
 use crate::support::editor::Editor;
-use crate::support::wait::until;
 
 fn known(session: &str, cwd: &str) -> Value {
     json!({"sessionId": session, "cwd": cwd, "mcpServers": []})
@@ -75,8 +74,7 @@ fn of_two_clients_the_first_answer_wins_and_the_other_is_told() {
     }
     // Both have heard the same.
     let text = one.said(&session, "agent_message_chunk");
-    two.wait_update("the last word", |update| update["content"]["text"] == "allow_once");
-    until("both to have heard it", || (two.said(&session, "agent_message_chunk") == text).then_some(()));
+    two.wait_said(&session, &text);
 }
 
 #[test]
