@@ -62,6 +62,11 @@ impl RealAgent {
     }
 }
 
+/// `acpx`, a client of the protocol that the agents speak, pinned like them.
+pub fn acpx() -> PathBuf {
+    installed().join(".bin/acpx")
+}
+
 type Recipe = (Vec<String>, Vec<(String, String)>);
 
 fn goose(modules: &Path, home: &Path, model: &Model, consent: Consent) -> Recipe {

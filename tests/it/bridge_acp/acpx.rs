@@ -1,1 +1,108 @@
 //! `acpx`, a client of somebody else, drives a real agent through the bridge.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::NO_START;
+use crate::support::agents::{Consent, RealAgent, acpx};
+use crate::support::daemon::{TestDaemon, kill};
+use crate::support::home::{Ran, Setup};
+use crate::support::leftovers::is_alive;
+use crate::support::model::End;
+use crate::support::repo::Repo;
+use crate::support::wait::until;
+
+/// A turn that is still under way when a test looks.
+const LONG: &str = "slow: 2000 25";
+
+/// A daemon with goose, and a repository that `acpx` stands in.
+struct Stage {
+    daemon: TestDaemon,
+    repo: Repo,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let daemon = Setup::new().real(RealAgent::Goose, Consent::Asks).start();
+        let repo = daemon.repo("repo");
+        Self { daemon, repo }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let bridge = format!("{} acp -a goose {NO_START}", env!("CARGO_BIN_EXE_hob"));
+        let mut command = self.daemon.command(acpx());
+        command.args(["--agent", &bridge, "--cwd", self.repo.str(), "--format", "quiet", "--ttl", "60"]);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    #[track_caller]
+    fn acpx(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().unwrap()).ok()
+    }
+
+    /// The only chat.
+    fn chat(&self) -> String {
+        let chats = self.daemon.rpc("chat/list", json!({}));
+        assert_eq!(chats.as_array().unwrap().len(), 1, "{chats:#}");
+        chats[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    fn newest_task(&self) -> Value {
+        self.daemon.rpc("task/list", json!({"limit": 1}))[0].clone()
+    }
+
+    /// Kills `acpx` and what it started: it keeps its agent for a while.
+    fn kill_acpx(&self) {
+        let own = |command: &str| command.contains("acpx") || command.contains("hob acp");
+        for process in self.daemon.processes().into_iter().filter(|process| own(&process.command)) {
+            kill(process.pid);
+            until("a killed client to be gone", || (!is_alive(process.pid)).then_some(()));
+        }
+    }
+}
+
+#[test]
+fn acpx_drives_goose_through_the_bridge_over_every_death() {
+    let mut stage = Stage::new();
+    stage.acpx(&["sessions", "new"]);
+    let said = stage.acpx(&["prompt", "say: hello there"]);
+    assert_eq!(said.stdout.trim(), "hello there", "{said:?}");
+    let chat = stage.chat();
+    let of = stage.daemon.rpc("chat/show", json!({"chat": chat}))["session"].clone();
+    let session = stage.daemon.rpc("session/show", json!({"session": of}));
+    let worktree = std::path::PathBuf::from(session["worktree"]["path"].as_str().unwrap());
+
+    for (flag, name, exists) in [("--approve-all", "yes.txt", true), ("--deny-all", "no.txt", false)] {
+        // It says with its exit code whether a question was answered with no.
+        let mut command = stage.command(&[flag, "prompt", &format!("write: {name}: asked for")]);
+        let ran = Ran::of(command.output().unwrap());
+        assert_eq!(ran.code == Some(0), exists, "{ran:?}");
+        assert_eq!(worktree.join(name).exists(), exists, "{name}");
+        assert_eq!(stage.newest_task()["state"], "completed");
+    }
+    let asked = stage.daemon.rpc("permission/list", json!({"chat": chat, "state": "answered"}));
+    assert_eq!(asked.as_array().unwrap().len(), 2, "{asked:#}");
+
+    let running = stage.command(&["prompt", LONG]).spawn().unwrap();
+    let task = until("the turn to run", || {
+        let task = stage.newest_task();
+        (task["prompt"] == LONG && task["state"] == "running")
+            .then(|| task["id"].as_str().unwrap().to_owned())
+    });
+    stage.daemon.wait_event(&task, "text");
+    stage.acpx(&["cancel"]);
+    assert_eq!(stage.daemon.wait_task(&task)["state"], "cancelled");
+    Ran::of(running.wait_with_output().unwrap()).ok();
+    let seen = stage.daemon.model().wait_for(LONG, |exchange| exchange.end.is_some());
+    assert_eq!(seen.end, Some(End::ClientGone));
+
+    stage.kill_acpx();
+    stage.daemon.sigkill();
+    stage.daemon.start_again();
+    let said = stage.acpx(&["prompt", "count"]);
+    assert_eq!(said.stdout.trim(), "prompts=5", "{said:?}");
+    assert_eq!(stage.chat(), chat, "it went on in the same chat");
+    stage.kill_acpx();
+}
