@@ -288,6 +288,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_dropped_client_neither_writes_nor_reads_any_more() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        drop(Client::over(ours));
+        let refused = async {
+            while theirs.write_all(b"{}\n").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), refused).await.expect("the connection is closed");
+    }
+
+    #[tokio::test]
     async fn whoever_is_turned_away_hears_why() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
         let client = Client::over(ours);

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::door::Door;
 use super::editor::{Asked, Editor};
 use super::error::{from_hob, unknown_session};
-use super::event::Event;
+use super::event::{Event, is_end};
 use super::feed::Feed;
 use super::offers::Offers;
 use super::open::Opened;
@@ -26,6 +26,7 @@ use super::outcome;
 use super::questions::{Meant, Questions, Stage};
 use super::{note, update};
 use crate::cli::error::CliError;
+use crate::control::params::LIMIT_MAX;
 use crate::control::wire::TaskRow;
 use crate::jsonrpc::{RequestId, RpcError};
 use crate::store::fresh_id;
@@ -189,9 +190,9 @@ impl Chat {
         if !self.prompts.is_empty() {
             return self.cancel_own().await;
         }
-        match self.newest_tasks(crate::control::params::LIMIT_MAX).await {
+        match self.newest_tasks(LIMIT_MAX).await {
             Ok(tasks) => {
-                for task in tasks.iter().filter(|task| !super::event::is_end(&task.state)) {
+                for task in tasks.iter().filter(|task| !is_end(&task.state)) {
                     self.cancel_task(&task.id).await;
                 }
             }
@@ -221,6 +222,17 @@ impl Chat {
         self.editor.answer(&prompt.request, answer.as_ref().map_err(Clone::clone));
     }
 
+    /// Answers the prompts whose end was among the events that are no longer kept.
+    async fn settle_all(&mut self) {
+        let tasks: Vec<String> = self.prompts.iter().map(|prompt| prompt.task.clone()).collect();
+        for task in tasks {
+            let row = self.door.call::<TaskRow>("task/show", json!({"task": task})).await;
+            if row.is_ok_and(|row| is_end(&row.state)) {
+                self.settle(&task).await;
+            }
+        }
+    }
+
     fn fail_prompts(&mut self, error: &RpcError) {
         for prompt in self.prompts.drain(..) {
             self.editor.refuse(&prompt.request, error.clone());
@@ -240,6 +252,7 @@ impl Chat {
             },
             "permission_resolved" => self.resolved(&event),
             "turn_started" => self.prompted(&event).await,
+            "gap" => self.settle_all().await,
             _ => self.tell(&event).await,
         }
         if let Some(task) = event.ended_task() {
@@ -323,7 +336,7 @@ impl Chat {
             }
             Meant::CannotAnswer => {
                 note(format_args!("{permission}: the client cannot be asked, so others must answer"));
-                self.feed.give_up_answering();
+                self.feed.give_up_answering().await;
             }
         }
     }

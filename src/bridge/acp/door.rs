@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::cli::context::Ctx;
@@ -18,6 +18,11 @@ pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pauses between attempts to reach it again: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Who we are to the daemon.
+const NAME: &str = "hob acp";
+/// The version of the control socket's protocol.
+const PROTOCOL: u32 = 1;
 
 /// A pause that grows each time.
 #[derive(Debug)]
@@ -104,6 +109,9 @@ impl Door {
             return Ok(link.clone());
         }
         let link = Arc::new(self.link(true).await?);
+        // So that it can be seen who answered a question.
+        let name = json!({"client": NAME, "protocol": PROTOCOL});
+        link.raw("daemon/hello", name).await?;
         *calls = Some(link.clone());
         Ok(link)
     }

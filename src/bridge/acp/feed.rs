@@ -21,13 +21,15 @@ pub(super) struct Feed {
     /// Whether the client answers questions.
     answers: bool,
     after: Option<i64>,
-    link: Option<Link>,
+    /// The connection, and the subscription on it.
+    link: Option<(Link, String)>,
     /// Since when there is no connection.
     lost: Option<Instant>,
 }
 
 #[derive(Deserialize)]
 struct Subscribed {
+    subscription: String,
     head: i64,
 }
 
@@ -51,9 +53,14 @@ impl Feed {
     }
 
     /// Leaves the questions to others: the client cannot be asked.
-    pub(super) fn give_up_answering(&mut self) {
+    pub(super) async fn give_up_answering(&mut self) {
         self.answers = false;
-        self.link = None;
+        if let Some((link, subscription)) = self.link.take() {
+            // Said, and not only hung up: a daemon takes that for a client that listens on, until
+            // the next event finds nobody. One that is gone has no seats any more.
+            let params = json!({"subscription": subscription});
+            link.call::<serde_json::Value>("events/unsubscribe", params).await.ok();
+        }
     }
 
     /// Waits until it is subscribed, and starts a daemon for that.
@@ -78,7 +85,7 @@ impl Feed {
     /// It was given up, or there is no such chat any more.
     pub(super) async fn next(&mut self, needed: bool) -> Result<Box<RawValue>, CliError> {
         loop {
-            let Some(link) = &mut self.link else {
+            let Some((link, _)) = &mut self.link else {
                 self.reach(needed).await?;
                 continue;
             };
@@ -116,7 +123,7 @@ impl Feed {
         }
     }
 
-    async fn subscribe(&mut self, start: bool) -> Result<Link, CliError> {
+    async fn subscribe(&mut self, start: bool) -> Result<(Link, String), CliError> {
         let link = self.door.link(start).await?;
         let mut params = json!({"chat": self.chat, "answers_permissions": self.answers});
         if let Some(after) = self.after {
@@ -124,6 +131,6 @@ impl Feed {
         }
         let subscribed: Subscribed = link.call("events/subscribe", params).await?;
         self.after = self.after.or(Some(subscribed.head));
-        Ok(link)
+        Ok((link, subscribed.subscription))
     }
 }

@@ -171,6 +171,7 @@ impl Question {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     const ASKED: &str = r#"{"type":"permission_requested","permission":"p-1","task":"t-1","title":"rm",
@@ -231,6 +232,31 @@ mod tests {
         ];
         for (kinds, answer, expected) in cases {
             assert_eq!(question(kinds).meant(&answer), expected, "{kinds:?} {answer:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_the_name_of_an_offered_yes_is_a_yes(
+            kinds in proptest::collection::vec("allow_once|allow_always|reject_once|reject_always|else", 0..6),
+            said in "allow_once!|reject_once!|[a-z!]{0,3}",
+            shape in 0..4,
+        ) {
+            let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            let outcome = json!({"outcome": "selected", "optionId": said});
+            let answer = match shape {
+                0 => answer(&json!({"outcome": outcome}).to_string()),
+                1 => answer(&outcome.to_string()),
+                2 => answer(&json!({"outcome": {"outcome": said}}).to_string()),
+                _ => Err(RpcError::new(-32603, said.clone())),
+            };
+            let named = shape == 0 && kinds.iter().any(|kind| said == format!("{kind}!"));
+            match question(&kinds).meant(&answer) {
+                Meant::Option(option) if named => prop_assert_eq!(option, said),
+                Meant::Option(option) => prop_assert!(option.starts_with("reject"), "{}", option),
+                Meant::Cancel => prop_assert!(!named && !kinds.iter().any(|kind| kind.starts_with("reject"))),
+                Meant::CannotAnswer => prop_assert!(false),
+            }
         }
     }
 }

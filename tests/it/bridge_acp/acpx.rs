@@ -56,7 +56,10 @@ impl Stage {
     /// Kills `acpx` and what it started: it keeps its agent for a while.
     fn kill_acpx(&self) {
         let own = |command: &str| command.contains("acpx") || command.contains("hob acp");
-        for process in self.daemon.processes().into_iter().filter(|process| own(&process.command)) {
+        let processes = self.daemon.processes().into_iter();
+        let killed: Vec<_> = processes.filter(|process| own(&process.command)).collect();
+        assert!(!killed.is_empty(), "acpx stays for a while");
+        for process in killed {
             kill(process.pid);
             until("a killed client to be gone", || (!is_alive(process.pid)).then_some(()));
         }

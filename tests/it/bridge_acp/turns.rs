@@ -115,6 +115,7 @@ fn a_question_is_asked_and_its_answer_obeyed() {
     assert!(editor.withdrawn.is_empty());
     let rows = daemon.rpc("permission/list", json!({"chat": session, "state": "answered"}));
     assert_eq!(rows.as_array().unwrap().len(), 2, "{rows:#}");
+    assert_eq!(rows[0]["by"], "hob acp", "{rows:#}");
 }
 
 #[test]
