@@ -83,6 +83,11 @@ impl Link {
         Ok(self.client.call_raw(method, &params).await?)
     }
 
+    /// Whether the connection is of no more use.
+    pub fn is_gone(&self) -> bool {
+        self.client.is_gone()
+    }
+
     /// The next event of any subscription, as it came. Fails when the connection is gone.
     pub async fn event(&mut self) -> Result<Box<RawValue>, CliError> {
         match self.client.next_event().await {

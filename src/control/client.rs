@@ -209,6 +209,11 @@ impl Client {
         Some(event)
     }
 
+    /// Whether the daemon will say nothing more: every call fails from now on.
+    pub fn is_gone(&self) -> bool {
+        self.end.silent.is_cancelled()
+    }
+
     /// Resolves when the connection is gone.
     pub async fn closed(&self) {
         self.peer.closed().await;

@@ -133,7 +133,7 @@ impl Chat {
                 // Nothing is told of a session before the client knows it.
                 event = self.feed.next(needed), if self.is_open => match event {
                     Ok(event) => self.happened(&event).await,
-                    Err(error) if error.is_not_found() => return self.is_no_more(),
+                    Err(error) if error.is_not_found() => return self.vanish(),
                     Err(error) => self.fail_prompts(&from_hob(&error)),
                 },
             }
@@ -343,7 +343,7 @@ impl Chat {
 
     // ---- the end
 
-    fn is_no_more(mut self) {
+    fn vanish(mut self) {
         let error = unknown_session(&self.id);
         self.fail_prompts(&error);
         if let Some(Ending::Closed(request)) = self.ending.take() {

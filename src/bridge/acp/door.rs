@@ -85,22 +85,25 @@ impl Door {
     pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, CliError> {
         let (since, mut pause) = (Instant::now(), Pause::new());
         loop {
-            let error = match self.shared().await {
-                Ok(link) => match link.call(method, params.clone()).await {
-                    Err(error) if error.is_no_daemon() => {
-                        self.forget(&link).await;
-                        error
-                    }
-                    answered => return answered,
-                },
+            let error = match self.try_call(method, &params).await {
                 Err(error) if error.is_no_daemon() && self.was_there.load(Ordering::Relaxed) => error,
-                Err(error) => return Err(error),
+                answered => return answered,
             };
             if since.elapsed() > RETURN_TIMEOUT || self.ends.load(Ordering::Relaxed) {
                 return Err(error);
             }
             pause.wait().await;
         }
+    }
+
+    async fn try_call<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<T, CliError> {
+        let link = self.shared().await?;
+        let answered = link.call(method, params.clone()).await;
+        // A daemon that did not like what it read says so, and hangs up.
+        if answered.is_err() && link.is_gone() {
+            self.forget(&link).await;
+        }
+        answered
     }
 
     async fn shared(&self) -> Result<Arc<Link>, CliError> {

@@ -50,7 +50,7 @@ mod sessions;
 mod update;
 
 /// The bounds of the connection to the client. It sends prompts, and answers to questions.
-const LIMITS: Limits = Limits { max_frame: 32 << 20, inbound_bytes: 64 << 20, outbound_bytes: 256 << 20 };
+const LIMITS: Limits = Limits { max_frame: 64 << 20, inbound_bytes: 96 << 20, outbound_bytes: 256 << 20 };
 /// How long what runs may take to be cancelled and answered when the client is gone.
 const END_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long the last answers may take to be written.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{NO_START, stage};
-use crate::support::demo::{COUNT, DEMO, ask, long, say};
+use crate::support::demo::{COUNT, DEMO, ask, long, say, slow};
 use crate::support::editor::Editor;
 
 fn known(session: &str, cwd: &str) -> Value {
@@ -15,7 +15,8 @@ fn a_loaded_session_tells_its_history_first_and_a_resumed_one_does_not() {
     let (daemon, repo, mut first) = stage();
     let session = first.session(repo.str());
     first.prompt(&session, "think: hm ;; plan: a ;; write: a.txt: new ;; say: done").unwrap();
-    first.prompt(&session, &say("again")).unwrap();
+    // More than one page of the journal.
+    first.prompt(&session, &slow(700, 0)).unwrap();
     let live = first.updates.clone();
 
     let mut second = Editor::greeted(&daemon, &[NO_START]);
@@ -23,7 +24,7 @@ fn a_loaded_session_tells_its_history_first_and_a_resumed_one_does_not() {
     let told = second.updates.clone();
     assert_eq!(
         second.said(&session, "user_message_chunk"),
-        "think: hm ;; plan: a ;; write: a.txt: new ;; say: donesay: again"
+        "think: hm ;; plan: a ;; write: a.txt: new ;; say: doneslow: 700 0"
     );
     let without_prompts: Vec<_> =
         told.into_iter().filter(|(_, update)| update["sessionUpdate"] != "user_message_chunk").collect();

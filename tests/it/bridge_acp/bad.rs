@@ -74,6 +74,19 @@ fn a_line_that_is_no_message_is_ignored_and_noted() {
 }
 
 #[test]
+fn a_prompt_that_is_too_long_is_refused_and_the_next_one_is_not() {
+    let daemon = Setup::new().config("[control]\nmax_frame = \"64KiB\"").start();
+    let repo = daemon.repo("repo");
+    let mut editor = Editor::greeted(&daemon, &["-a", "demo", NO_START]);
+    let session = editor.session(repo.str());
+    for _ in 0..2 {
+        let refused = editor.prompt(&session, &say(&"long ".repeat(20_000))).unwrap_err();
+        assert!(refused.message.contains("bytes"), "{refused:?}");
+        assert_eq!(editor.ask(&session, &say("well")), "well");
+    }
+}
+
+#[test]
 fn a_turn_that_fails_is_an_error_with_its_reason() {
     let (_daemon, repo, mut editor) = stage();
     let session = editor.session(repo.str());
