@@ -49,7 +49,7 @@ pub(super) struct Door {
     calls: Mutex<Option<Arc<Link>>>,
     /// Whether the daemon was ever reached: one that went away is waited for.
     was_there: AtomicBool,
-    /// Whether the bridge ends: nothing is started for that.
+    /// Whether the bridge ends: nothing is started for that, or waited for.
     ends: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl Door {
     /// A connection of one's own. With `start` a daemon is started where none runs.
     pub(super) async fn link(&self, start: bool) -> Result<Link, CliError> {
         let mut ctx = self.ctx.lock().await;
-        let link = match start && !self.ends.load(Ordering::Relaxed) {
+        let link = match start && !self.ends() {
             true => ctx.link().await?,
             false => ctx.link_if_running().await?,
         };
@@ -75,9 +75,14 @@ impl Door {
         Ok(link)
     }
 
-    /// Starts no daemon from now on.
-    pub(super) fn ends(&self) {
+    /// Starts no daemon from now on, and waits for none.
+    pub(super) fn end(&self) {
         self.ends.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the bridge ends.
+    pub(super) fn ends(&self) -> bool {
+        self.ends.load(Ordering::Relaxed)
     }
 
     /// Calls a method. A call whose connection broke is made again, so it must be one that may be
@@ -89,7 +94,7 @@ impl Door {
                 Err(error) if error.is_no_daemon() && self.was_there.load(Ordering::Relaxed) => error,
                 answered => return answered,
             };
-            if since.elapsed() > RETURN_TIMEOUT || self.ends.load(Ordering::Relaxed) {
+            if since.elapsed() > RETURN_TIMEOUT || self.ends() {
                 return Err(error);
             }
             pause.wait().await;

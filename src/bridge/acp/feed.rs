@@ -111,16 +111,21 @@ impl Feed {
                 }
                 Err(error) => error,
             };
-            let is_over = match needed {
-                // The first time nothing was lost that could come back.
-                true => !error.is_no_daemon() || self.after.is_none() || since.elapsed() > RETURN_TIMEOUT,
-                false => error.is_not_found(),
-            };
-            if is_over {
+            if self.is_over(&error, needed, since) {
                 return Err(error);
             }
             pause.wait().await;
         }
+    }
+
+    /// Whether it is no use to try again.
+    fn is_over(&self, error: &CliError, needed: bool, since: Instant) -> bool {
+        if !needed {
+            return error.is_not_found();
+        }
+        // The first time nothing was lost that could come back.
+        let is_first = self.after.is_none();
+        !error.is_no_daemon() || is_first || since.elapsed() > RETURN_TIMEOUT || self.door.ends()
     }
 
     async fn subscribe(&mut self, start: bool) -> Result<(Link, String), CliError> {

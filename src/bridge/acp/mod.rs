@@ -227,7 +227,7 @@ impl Bridge {
 
     /// Cancels what runs for the client, and answers everything.
     async fn end(&self) {
-        self.door.ends();
+        self.door.end();
         for chat in lock(&self.chats).values() {
             chat.send(Command::End).ok();
         }
