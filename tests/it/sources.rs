@@ -54,6 +54,37 @@ fn a_prompt_needs_exactly_one_place() {
 }
 
 #[test]
+fn a_chat_for_a_directory_is_a_new_one_where_its_prompts_go() {
+    let daemon = Setup::new().start();
+    let (repo, other) = (daemon.repo("repo"), daemon.repo("other"));
+    let prompted = submit_in(&daemon, json!({"repo": repo.str()}), &say("one"));
+    let made = daemon.rpc("chat/create", json!({"repo": repo.str(), "id": "mine", "title": "T"}));
+    assert_eq!(
+        (&made["id"], &made["title"], &made["session"]),
+        (&json!("mine"), &json!("T"), &prompted["session"])
+    );
+    let next = submit_in(&daemon, json!({"repo": repo.str()}), &say("two"));
+    assert_eq!(next["chat"], "mine", "it is the newest now");
+    // Again it is the same, and with anything else it is not.
+    let again = daemon.rpc("chat/create", json!({"repo": repo.str(), "id": "mine", "title": "T"}));
+    assert_eq!(again["created_at"], made["created_at"]);
+    for otherwise in
+        [json!({"repo": other.str(), "id": "mine", "title": "T"}), json!({"repo": repo.str(), "id": "mine"})]
+    {
+        let error = daemon.try_rpc("chat/create", otherwise).unwrap_err();
+        assert_eq!(error.kind, "conflict", "{error}");
+    }
+    let elsewhere = daemon.rpc("chat/create", json!({"repo": other.str()}));
+    assert_ne!(elsewhere["session"], prompted["session"]);
+    for bad in
+        [json!({}), json!({"repo": "relative"}), json!({"repo": repo.str(), "session": prompted["session"]})]
+    {
+        let error = daemon.try_rpc("chat/create", bad.clone()).unwrap_err();
+        assert_eq!((error.code, error.data["path"].is_string()), (-32602, true), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn the_same_request_is_run_once_also_after_a_restart() {
     let mut daemon = Setup::new().start();
     let chat = daemon.lone_chat();

@@ -15,8 +15,9 @@ use serde_json::value::RawValue;
 use crate::jsonrpc::{Peer, RequestId, RpcError};
 use crate::sync::lock;
 
-/// The next update is sent when fewer bytes than this wait to be written: a client that does not
-/// read holds up its events in the journal, where they cost nothing.
+/// The next update is sent when fewer bytes than this wait to be written. For a client that does
+/// not read, a chat's connection to the daemon takes in what it may, and the rest stays in the
+/// journal.
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// Which question a call of ours asks.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::stage;
+use super::{NO_START, stage};
 use crate::support::demo::{COUNT, DEMO, ask, long, say};
 use crate::support::editor::Editor;
 use crate::support::home::Setup;
@@ -95,6 +95,19 @@ fn resources_of_a_prompt_become_text() {
         said,
         "look at [@a.rs](file:///x/a.rs)\n<context ref=\"file:///x/b.rs\">\nfn b() {}\n</context>"
     );
+}
+
+#[test]
+fn an_update_that_hob_has_no_word_for_goes_on_as_it_came() {
+    let daemon = Setup::new().fault("fault", &[]).start();
+    let repo = daemon.repo("repo");
+    let mut editor = Editor::greeted(&daemon, &["-a", "fault", NO_START]);
+    let session = editor.session(repo.str());
+    assert_eq!(editor.ask(&session, "fault: unknown-update"), "known");
+    let odd = json!({"sessionUpdate": "from_the_future", "answer": 42});
+    assert!(editor.updates.contains(&(session.clone(), odd)), "{:?}", editor.updates);
+    // A word of its own for the end is an end all the same.
+    assert_eq!(editor.prompt(&session, "fault: unknown-stop-reason").unwrap()["stopReason"], "end_turn");
 }
 
 #[test]
