@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use agent_client_protocol_schema::v1 as acp;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::home::Home;
@@ -34,6 +36,8 @@ pub struct Editor {
     lines: Receiver<Value>,
     stderr: Arc<Mutex<String>>,
     last_id: u64,
+    /// The methods of the requests, the first of which has the id 1.
+    methods: Vec<String>,
     answers: Vec<(u64, Answer)>,
     /// Every `session/update` so far: the session, and the update.
     pub updates: Vec<(String, Value)>,
@@ -75,6 +79,7 @@ impl Editor {
             lines,
             stderr: said,
             last_id: 0,
+            methods: Vec::new(),
             answers: Vec::new(),
             updates: Vec::new(),
             questions: VecDeque::new(),
@@ -103,6 +108,7 @@ impl Editor {
     pub fn request(&mut self, method: &str, params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
+        self.methods.push(method.to_owned());
         self.send_line(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string());
         id
     }
@@ -236,10 +242,14 @@ impl Editor {
     fn take(&mut self, message: Value) {
         match message["method"].as_str() {
             Some("session/update") => {
+                check_update(&message["params"]);
                 let session = message["params"]["sessionId"].as_str().unwrap().to_owned();
                 self.updates.push((session, message["params"]["update"].clone()));
             }
-            Some("session/request_permission") => self.questions.push_back(message),
+            Some("session/request_permission") => {
+                check::<acp::RequestPermissionRequest>(&message["params"]);
+                self.questions.push_back(message);
+            }
             Some("$/cancel_request") => self.withdrawn.push(message["params"]["requestId"].clone()),
             Some(other) => panic!("hob acp calls {other}: {message}"),
             None => {
@@ -252,7 +262,11 @@ impl Editor {
                         data: error["data"].clone(),
                     }),
                 };
-                self.answers.push((message["id"].as_u64().unwrap(), answer));
+                let id = message["id"].as_u64().unwrap();
+                if let Ok(result) = &answer {
+                    check_result(&self.methods[id as usize - 1], result);
+                }
+                self.answers.push((id, answer));
             }
         }
     }
@@ -286,5 +300,35 @@ impl Drop for Editor {
         // Gone already, as a rule.
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+/// What is sent must be what the protocol's own types can read.
+#[track_caller]
+fn check<T: DeserializeOwned>(value: &Value) {
+    if let Err(error) = serde_json::from_value::<T>(value.clone()) {
+        panic!("{error} in {value:#}");
+    }
+}
+
+#[track_caller]
+fn check_update(params: &Value) {
+    // The test that sends it says what it wants to see of it.
+    if params["update"]["sessionUpdate"] != "from_the_future" {
+        check::<acp::SessionNotification>(params);
+    }
+}
+
+#[track_caller]
+fn check_result(method: &str, result: &Value) {
+    match method {
+        "initialize" => check::<acp::InitializeResponse>(result),
+        "session/new" => check::<acp::NewSessionResponse>(result),
+        "session/load" => check::<acp::LoadSessionResponse>(result),
+        "session/resume" => check::<acp::ResumeSessionResponse>(result),
+        "session/list" => check::<acp::ListSessionsResponse>(result),
+        "session/close" => check::<acp::CloseSessionResponse>(result),
+        "session/prompt" => check::<acp::PromptResponse>(result),
+        other => panic!("{other} was answered with {result:#}"),
     }
 }
