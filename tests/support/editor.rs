@@ -191,6 +191,11 @@ impl Editor {
         self.pump("a question", |me| me.questions.pop_front())
     }
 
+    /// How many questions came that nobody has looked at.
+    pub fn n_questions(&self) -> usize {
+        self.questions.len()
+    }
+
     /// Answers a question with the option of this kind.
     pub fn choose(&mut self, question: &Value, kind: &str) {
         let options = question["params"]["options"].as_array().unwrap();

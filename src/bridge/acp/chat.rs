@@ -14,17 +14,18 @@ use std::sync::Arc;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::door::Door;
-use super::editor::{Asked, Editor};
+use super::editor::Editor;
 use super::error::{from_hob, unknown_session};
 use super::event::{Event, is_end};
 use super::feed::Feed;
 use super::offers::Offers;
 use super::open::Opened;
 use super::outcome;
-use super::questions::{Meant, Questions, Stage};
-use super::{note, update};
+use super::questions::Questions;
+use super::{note, relay, update};
 use crate::cli::error::CliError;
 use crate::control::params::LIMIT_MAX;
 use crate::control::wire::TaskRow;
@@ -74,6 +75,8 @@ pub(super) struct Chat {
     /// The agent that is prompted; the daemon's choice until the first task is there.
     agent: Option<String>,
     prompts: Vec<Prompt>,
+    /// When the client is asked what it was not asked yet.
+    pub(super) ask_at: Option<Instant>,
     /// Whether the request that opened it is answered, so that more may be said.
     pub(super) is_open: bool,
     ending: Option<Ending>,
@@ -97,6 +100,7 @@ impl Chat {
             questions: Questions::default(),
             agent,
             prompts: Vec::new(),
+            ask_at: None,
             is_open: false,
             ending: None,
         };
@@ -130,6 +134,7 @@ impl Chat {
                         self.ending.get_or_insert(Ending::Gone);
                     }
                 },
+                () = relay::due(self.ask_at) => self.ask_all(),
                 // Nothing is told of a session before the client knows it.
                 event = self.feed.next(needed), if self.is_open => match event {
                     Ok(event) => self.happened(&event).await,
@@ -206,7 +211,7 @@ impl Chat {
         }
     }
 
-    async fn cancel_task(&self, task: &str) {
+    pub(super) async fn cancel_task(&self, task: &str) {
         let cancelled = self.door.call::<TaskRow>("task/cancel", json!({"task": task})).await;
         if let Err(error) = cancelled {
             note(format_args!("{task}: not cancelled: {error}"));
@@ -246,10 +251,7 @@ impl Chat {
             return note(format_args!("{}: not an event: {text}", self.id));
         };
         match event.kind().as_str() {
-            "permission_requested" => match self.questions.requested(&self.id, &event) {
-                Ok(permission) => self.ask(&permission),
-                Err(error) => note(format_args!("{}: not a question: {error}", self.id)),
-            },
+            "permission_requested" => self.question(&event),
             "permission_resolved" => self.resolved(&event),
             "turn_started" => self.prompted(&event).await,
             "gap" => self.settle_all().await,
@@ -291,53 +293,6 @@ impl Chat {
             Ok(Some(update)) => self.editor.update(&self.id, &update).await,
             Ok(None) => {}
             Err(error) => note(format_args!("{}: a prompt is not told: {error}", self.id)),
-        }
-    }
-
-    // ---- questions
-
-    /// Asks the client, once it knows the session.
-    fn ask(&mut self, permission: &str) {
-        let Some(question) = self.questions.get_mut(permission).filter(|_| self.is_open) else { return };
-        let asked = Asked { chat: self.id.clone(), permission: permission.to_owned() };
-        question.stage = self.editor.ask(asked, &question.params()).map_or(Stage::Done, Stage::Asked);
-    }
-
-    /// Asks what the client was not asked yet.
-    pub(super) fn ask_all(&mut self) {
-        for permission in self.questions.unasked() {
-            self.ask(&permission);
-        }
-    }
-
-    /// A question is settled: where somebody else did it, the client need not answer any more.
-    fn resolved(&mut self, event: &Event<'_>) {
-        let settled = self.questions.resolved(&event.text("permission"));
-        if let Some(call) = settled.and_then(|question| question.call()) {
-            self.editor.withdraw(call);
-        }
-    }
-
-    async fn answered(&mut self, permission: &str, answer: &Result<Box<RawValue>, RpcError>) {
-        let Some(question) = self.questions.get_mut(permission) else { return };
-        question.stage = Stage::Done;
-        match question.meant(answer) {
-            Meant::Option(option) => {
-                let params = json!({"permission": permission, "option": option});
-                let sent = self.door.call::<serde_json::Value>("permission/answer", params).await;
-                if let Err(error) = sent {
-                    // Somebody was sooner, as a rule: the event that says so is on its way.
-                    note(format_args!("{permission}: {error}"));
-                }
-            }
-            Meant::Cancel => {
-                let task = question.task.clone();
-                self.cancel_task(&task).await;
-            }
-            Meant::CannotAnswer => {
-                note(format_args!("{permission}: the client cannot be asked, so others must answer"));
-                self.feed.give_up_answering().await;
-            }
         }
     }
 

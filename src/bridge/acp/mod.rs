@@ -46,6 +46,7 @@ mod open;
 mod outcome;
 mod params;
 mod questions;
+mod relay;
 mod sessions;
 mod update;
 

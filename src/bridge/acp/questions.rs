@@ -91,8 +91,8 @@ struct Outcome {
 }
 
 impl Questions {
-    /// Takes note of a question, and returns which.
-    pub(super) fn requested(&mut self, chat: &str, event: &Event<'_>) -> serde_json::Result<String> {
+    /// Takes note of a question.
+    pub(super) fn requested(&mut self, chat: &str, event: &Event<'_>) -> serde_json::Result<()> {
         let permission = event.text("permission");
         let options: Vec<OptionRow> = event.get("options").unwrap_or_default();
         let params = Params {
@@ -112,8 +112,8 @@ impl Questions {
         };
         let params = serde_json::value::to_raw_value(&params)?;
         let question = Question { params, options, task: event.text("task"), stage: Stage::Unasked };
-        self.0.insert(permission.clone(), question);
-        Ok(permission)
+        self.0.insert(permission, question);
+        Ok(())
     }
 
     /// Takes note that a question is settled, and returns it.
@@ -197,9 +197,9 @@ mod tests {
     fn a_question_is_asked_as_the_agent_asked_it() {
         let mut questions = Questions::default();
         let text = RawValue::from_string(ASKED.into()).unwrap();
-        let permission = questions.requested("c-1", &Event::read(&text).unwrap()).unwrap();
+        questions.requested("c-1", &Event::read(&text).unwrap()).unwrap();
         assert_eq!(questions.unasked(), ["p-1"]);
-        let question = questions.get_mut(&permission).unwrap();
+        let question = questions.get_mut("p-1").unwrap();
         let params: Value = serde_json::from_str(question.params().get()).unwrap();
         let call = json!({"toolCallId": "p-1", "title": "rm", "kind": "execute", "status": "pending", "rawInput": {"n": 1.50}});
         assert_eq!((&params["sessionId"], &params["toolCall"]), (&json!("c-1"), &call));

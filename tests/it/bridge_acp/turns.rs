@@ -132,6 +132,17 @@ fn a_question_is_asked_and_its_answer_obeyed() {
 }
 
 #[test]
+fn a_question_that_a_rule_answers_is_none_of_the_client() {
+    let daemon = Setup::new().config("[permissions]\ndefault = \"allow\"").start();
+    let repo = daemon.repo("repo");
+    let mut editor = Editor::greeted(&daemon, &["-a", DEMO, NO_START]);
+    let session = editor.session(repo.str());
+    assert_eq!(editor.ask(&session, &ask("May I?")), "answered: allow_once");
+    // A rule may take longer than the bridge waits for it, and then the question is taken back.
+    assert_eq!(editor.n_questions(), editor.withdrawn.len());
+}
+
+#[test]
 fn an_answer_that_is_none_is_a_no() {
     let (_daemon, repo, mut editor) = stage();
     let session = editor.session(repo.str());
