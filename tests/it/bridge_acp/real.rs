@@ -13,14 +13,26 @@ const LONG: &str = "slow: 2000 25";
 
 #[test]
 fn goose_is_driven_through_the_bridge_over_every_death() {
-    let mut daemon = Setup::new().real(RealAgent::Goose, Consent::Asks).start();
+    let loaded = over_every_death(RealAgent::Goose);
+    // It offers modes and models, which is known once it has run.
+    assert_eq!(loaded["modes"]["currentModeId"], "approve", "{loaded:#}");
+    let models = loaded["configOptions"].as_array().unwrap().iter().find(|option| option["id"] == "model");
+    assert!(models.is_some(), "{loaded:#}");
+}
+
+#[test]
+fn the_server_of_opencode_is_driven_through_the_bridge_over_every_death() {
+    over_every_death(RealAgent::OpencodeServer);
+}
+
+/// A session, a prompt, a question answered with yes and with no, a cancel; then everything dies,
+/// and the next prompt remembers all of it. Returns what the session was loaded with.
+fn over_every_death(agent: RealAgent) -> Value {
+    let mut daemon = Setup::new().real(agent, Consent::Asks).start();
     let repo = daemon.repo("repo");
-    let mut editor = Editor::greeted(&daemon, &["-a", "goose", NO_START]);
+    let mut editor = Editor::greeted(&daemon, &["-a", agent.name(), NO_START]);
     let session = editor.session(repo.str());
     assert_eq!(editor.ask(&session, "usage: 700 30 ;; say: hello there"), "hello there");
-    // It offers modes and models, which is known once it runs.
-    let kinds = editor.kinds(&session);
-    assert!(kinds.iter().any(|kind| kind == "current_mode_update"), "{kinds:?}");
     let chat = daemon.rpc("chat/show", json!({"chat": session}));
     let of = daemon.rpc("session/show", json!({"session": chat["session"]}));
     let worktree = std::path::PathBuf::from(of["worktree"]["path"].as_str().unwrap());
@@ -48,11 +60,9 @@ fn goose_is_driven_through_the_bridge_over_every_death() {
     let mut editor = Editor::greeted(&daemon, &[NO_START]);
     let known = json!({"sessionId": session, "cwd": repo.str(), "mcpServers": []});
     let loaded = editor.call("session/load", known).unwrap();
-    assert_eq!(loaded["modes"]["currentModeId"], "approve", "{loaded:#}");
-    let models = loaded["configOptions"].as_array().unwrap().iter().find(|option| option["id"] == "model");
-    assert!(models.is_some(), "{loaded:#}");
     assert!(editor.said(&session, "agent_message_chunk").starts_with("hello there"));
     assert_eq!(editor.ask(&session, "count"), "prompts=5");
+    loaded
 }
 
 #[test]
