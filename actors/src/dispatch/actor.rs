@@ -81,6 +81,8 @@ impl Actor for Dispatcher {
             DispatchMsg::Submitted(card) => desk.queue.insert(card),
             DispatchMsg::Cancel(task, reply) => desk.cancel(&me, task, reply),
             DispatchMsg::Held(chat, held) => desk.queue.set_held(&chat, held),
+            DispatchMsg::Lend(id, loan) => desk.queue.lend(id, loan),
+            DispatchMsg::GiveBack(id) => desk.queue.give_back(id),
             DispatchMsg::Acquired(task, acquired) => desk.acquired(&me, task, acquired),
             DispatchMsg::Handed(task, result) => desk.handed(&me, task, result),
             DispatchMsg::Back { task, back: Back::Ended } | DispatchMsg::Ended(task) => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ractor::RpcReplyPort;
 
+use super::loans::{Loan, LoanId};
 use crate::event::Wait;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::pool::actor::Acquired;
@@ -20,6 +21,10 @@ pub enum DispatchMsg {
     Cancel(TaskId, RpcReplyPort<()>),
     /// The chat was held, or released, in the store.
     Held(ChatId, bool),
+    /// A turn waits for a task of its own making: its slot is lent to that one.
+    Lend(LoanId, Loan),
+    /// That wait is over.
+    GiveBack(LoanId),
     /// The pool answered.
     Acquired(TaskId, Acquired),
     /// The session actor took the task, or not.

@@ -9,6 +9,8 @@ use crate::event::{TaskState, Wait};
 use crate::id::{AgentKey, AgentName, ChatId, TaskId};
 use crate::ports::{Limits, TaskCard};
 
+use super::loans::{Loan, LoanId, Loans, Slots};
+
 /// How far the dispatcher has come with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -40,6 +42,7 @@ pub struct Entry {
 pub struct Queue {
     entries: BTreeMap<i64, Entry>,
     orders: BTreeMap<TaskId, i64>,
+    loans: Loans,
 }
 
 impl Queue {
@@ -86,6 +89,22 @@ impl Queue {
                 entry.card.state = to;
             }
         }
+    }
+
+    /// A turn waits for a task of its own making, which may have its slot meanwhile.
+    pub fn lend(&mut self, id: LoanId, loan: Loan) {
+        self.loans.lend(id, loan);
+    }
+
+    /// That wait is over.
+    pub fn give_back(&mut self, id: LoanId) {
+        self.loans.give_back(id);
+    }
+
+    /// What the slots are taken by now.
+    pub fn slots(&self) -> Slots<'_> {
+        let in_flight = self.iter().filter(|entry| entry.stage == Stage::InFlight);
+        self.loans.slots(in_flight.map(|entry| &entry.card.task))
     }
 
     /// A place was freed, or memory: whoever waits for one may try again.
@@ -145,12 +164,15 @@ impl Queue {
 
     /// The tasks to start now, in order.
     pub fn next(&self, limits: Limits) -> Vec<TaskId> {
-        let mut running = self.iter().filter(|entry| entry.stage == Stage::InFlight).count();
+        let mut slots = self.slots();
         let mut per_agent: BTreeMap<&AgentName, usize> = BTreeMap::new();
         let mut taken: BTreeSet<&AgentKey> = BTreeSet::new();
         for entry in self.iter().filter(|entry| entry.stage == Stage::InFlight) {
-            *per_agent.entry(&entry.card.key.agent).or_default() += 1;
             taken.insert(&entry.card.key);
+            // Who only waits is not in the way of its agent's others, or two could wait for each other.
+            if !slots.is_blocked(&entry.card.task) {
+                *per_agent.entry(&entry.card.key.agent).or_default() += 1;
+            }
         }
         let mut next = Vec::new();
         for entry in self.iter().filter(|entry| entry.stage != Stage::InFlight) {
@@ -161,10 +183,9 @@ impl Queue {
             }
             let of_agent = per_agent.entry(&card.key.agent).or_default();
             let agent_full = limits.max_running_per_agent > 0 && *of_agent >= limits.max_running_per_agent;
-            if running >= limits.max_running || agent_full {
+            if agent_full || !slots.take(&card.task, limits.max_running) {
                 continue;
             }
-            running += 1;
             *of_agent += 1;
             next.push(card.task.clone());
         }
