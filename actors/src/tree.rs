@@ -1,12 +1,17 @@
 //! The door to the tree: what the daemon and the control socket may ask of it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ractor::{ActorRef, ActorRuntime, SpawnErr};
 use tokio::sync::watch;
 
 use crate::dispatch::actor::DispatchMsg;
+use crate::dispatch::loans::{Loan, LoanId};
 use crate::health::messages::HealthMsg;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
@@ -54,7 +59,7 @@ pub async fn start(ports: Ports) -> Result<Tree, SpawnErr> {
         joined.await.ok();
         tell_ended.send_replace(true);
     });
-    Ok(Tree { root, handle: Handle { links }, ended })
+    Ok(Tree { root, handle: Handle { links, n_loans: Arc::default() }, ended })
 }
 
 impl Tree {
@@ -100,6 +105,33 @@ impl Tree {
 #[derive(Clone)]
 pub struct Handle {
     links: Links,
+    n_loans: Arc<AtomicU64>,
+}
+
+/// A dispatch slot that the turn of one task lends to another; dropped, it is given back.
+pub struct LentSlot {
+    dispatcher: watch::Receiver<Option<ActorRef<DispatchMsg>>>,
+    id: LoanId,
+    loan: Loan,
+}
+
+impl LentSlot {
+    /// Lends the slot, and again to every dispatcher that comes after this one. Never resolves.
+    pub async fn keep(&mut self) -> Infallible {
+        loop {
+            self.dispatcher.mark_unchanged();
+            tell(&self.dispatcher, DispatchMsg::Lend(self.id, self.loan.clone()));
+            if self.dispatcher.changed().await.is_err() {
+                return pending().await;
+            }
+        }
+    }
+}
+
+impl Drop for LentSlot {
+    fn drop(&mut self) {
+        tell(&self.dispatcher, DispatchMsg::GiveBack(self.id));
+    }
 }
 
 impl Handle {
@@ -172,6 +204,13 @@ impl Handle {
     /// Cancels a task in whatever state it is. Resolves when that has begun.
     pub async fn cancel(&self, task: TaskId) -> Result<(), TreeError> {
         ask("dispatcher", &self.links.dispatcher, |reply| DispatchMsg::Cancel(task, reply)).await
+    }
+
+    /// The slot of the turn of `waiter`, which waits for `child`: nothing is lent until
+    /// [`LentSlot::keep`] is awaited.
+    pub fn lend(&self, waiter: TaskId, child: TaskId) -> LentSlot {
+        let id = LoanId(self.n_loans.fetch_add(1, Ordering::Relaxed));
+        LentSlot { dispatcher: self.links.dispatcher.clone(), id, loan: Loan { waiter, child } }
     }
 
     /// The chat was held, or released, in the store.

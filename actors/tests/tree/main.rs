@@ -7,6 +7,7 @@ mod generations;
 mod health;
 mod health_shared;
 mod ill;
+mod lent;
 mod looks;
 mod pool;
 mod questions;

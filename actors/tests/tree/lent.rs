@@ -1,0 +1,74 @@
+//! Turns that wait for tasks of their own making, with fewer slots than turns.
+
+use std::time::Duration;
+
+use hob_actors::event::TaskState;
+use hob_actors::fake::{Script, World};
+use hob_actors::id::TaskId;
+use hob_actors::ports::Limits;
+use hob_actors::tree::{LentSlot, Tree};
+
+use crate::stage::{ended, stage, submit, until};
+
+const ONE: Limits = Limits { max_live: 100, min_available: 0, max_running: 1, max_running_per_agent: 1 };
+
+/// A turn that goes on until it is cancelled, and a task behind it that has no slot.
+async fn one_runs_one_waits() -> (World, Tree, TaskId, TaskId) {
+    let (world, tree) = stage(Script { turn: None, limits: ONE, ..Script::default() }).await;
+    let parent = submit(&world, &tree, "c-parent", "demo");
+    until("the parent runs", || world.state(&parent) == Some(TaskState::Running)).await;
+    world.script().turn = Some(Duration::from_millis(10));
+    let child = submit(&world, &tree, "c-child", "demo");
+    (world, tree, parent, child)
+}
+
+/// Waits with the slot lent, as the control server does.
+async fn keep(mut slot: LentSlot) {
+    slot.keep().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_one_slot_the_child_runs_while_its_parent_waits_and_nobody_else_does() {
+    let (world, tree, parent, child) = one_runs_one_waits().await;
+    let stranger = submit(&world, &tree, "c-stranger", "demo");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.state(&child), Some(TaskState::Queued), "no slot before the wait");
+    let wait = tokio::spawn(keep(tree.handle().lend(parent.clone(), child.clone())));
+    assert_eq!(ended(&world, &child).await, TaskState::Completed);
+    wait.abort();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.state(&stranger), Some(TaskState::Queued), "the slot is the parent's again");
+    tree.handle().cancel(parent.clone()).await.expect("cancelled");
+    assert_eq!(ended(&world, &stranger).await, TaskState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_comes_back_when_the_wait_is_given_up() {
+    let (world, tree, parent, child) = one_runs_one_waits().await;
+    tree.handle().held("c-child".into(), true);
+    let wait = tokio::spawn(keep(tree.handle().lend(parent, child.clone())));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    wait.abort();
+    wait.await.expect_err("given up");
+    tree.handle().held("c-child".into(), false);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.state(&child), Some(TaskState::Queued));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_dispatcher_hears_of_the_waits_that_are_under_way() {
+    let (world, tree, parent, child) = one_runs_one_waits().await;
+    tree.handle().held("c-child".into(), true);
+    let wait = tokio::spawn(keep(tree.handle().lend(parent, child.clone())));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let links = tree.handle().links().clone();
+    let first = links.dispatcher.borrow().clone().expect("a dispatcher");
+    first.kill();
+    until("there is another", || {
+        links.dispatcher.borrow().as_ref().is_some_and(|now| now.get_id() != first.get_id())
+    })
+    .await;
+    // The store never held the chat: the new one runs the child, if it knows of the slot.
+    assert_eq!(ended(&world, &child).await, TaskState::Completed);
+    wait.abort();
+}
