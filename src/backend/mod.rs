@@ -32,6 +32,8 @@ pub mod process;
 
 /// The name of the subcommand that is the built-in agent.
 pub const DEMO_COMMAND: &str = "demo-agent";
+/// The name of the subcommand that is the MCP server.
+pub const MCP_COMMAND: &str = "mcp";
 /// Tells the built-in agent where it keeps its conversations.
 pub const DEMO_STATE: &str = "HOB_DEMO_STATE";
 /// The directory of the built-in agent, below the state directory.

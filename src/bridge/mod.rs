@@ -4,3 +4,4 @@
 //! **Invariant:** nothing in here opens the database, a worktree or an agent.
 
 pub mod acp;
+pub mod mcp;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser};
 
 use super::context::Globals;
+use crate::backend::MCP_COMMAND as MCP;
 
 /// Arguments of `hobd` and of the hidden `hob daemon`.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,6 +42,10 @@ struct Hobd {
 pub fn hobd() -> ExitCode {
     if let Some(code) = hidden_program() {
         return code;
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == MCP) {
+        // Agents are handed the daemon's own program as their MCP server.
+        return super::main();
     }
     match Hobd::try_parse() {
         Ok(Hobd { args, socket, config }) => run(&args, &Globals { socket, config, ..Globals::default() }),

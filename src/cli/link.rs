@@ -33,6 +33,9 @@ pub struct Hello {
     pub home: String,
     /// When it was started.
     pub started_at: Moment,
+    /// What it lets us do: `full`, or `agent` for a process of one of its agents.
+    #[serde(default)]
+    pub scope: String,
 }
 
 /// A connection to a daemon that answered the greeting.
@@ -70,6 +73,11 @@ impl Link {
             CliError::new(Exit::TryAgain, message)
         })??;
         Ok(Self { client, hello, socket: socket.to_owned() })
+    }
+
+    /// The bare connection.
+    pub fn into_client(self) -> Client {
+        self.client
     }
 
     /// Calls a method and understands its result.

@@ -26,6 +26,7 @@ pub mod hold;
 pub mod hunks;
 pub mod link;
 pub mod log;
+pub mod mcp;
 pub mod pager;
 pub mod permission;
 pub mod prompt;
@@ -133,6 +134,8 @@ pub enum Command {
     Permission(permission::PermissionCommand),
     /// Be an agent to an editor: the Agent Client Protocol on stdin and stdout
     Acp(acp::AcpArgs),
+    /// Serve the Model Context Protocol on stdio: tools that hand work to agents
+    Mcp(mcp::McpArgs),
     /// Call a method of the control socket
     Rpc(rpc::RpcArgs),
     /// The configuration
@@ -223,6 +226,7 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Log(args) => log::run(ctx, &args).await,
         Command::Permission(command) => permission::run(ctx, &command).await,
         Command::Acp(args) => acp::run(ctx, &args).await,
+        Command::Mcp(args) => mcp::run(ctx, &args).await,
         Command::Rpc(args) => rpc::run(ctx, &args).await,
         Command::Config(command) => config::run(ctx, &command).await,
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),

@@ -1,18 +1,19 @@
 //! What an agent may do on the control socket: make tasks, within limits, and mind its own.
 //!
-//! The mark of the calling process leads to the agent session that it belongs to, and that to the
-//! turn in flight. **Invariant:** who cannot be traced to a running turn may do nothing here.
+//! The mark of the calling process leads to the agent sessions that it may belong to, and those to
+//! the turns in flight; which of several is meant, [`parent`] decides. **Invariant:** who cannot be
+//! traced to a running turn may do nothing here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use hob_actors::id::AgentKey;
 use tokio::sync::OwnedMutexGuard;
 
 use super::error::RpcFailure;
 use super::handlers::{Call, Done, tasks};
 use super::params::{Policy, Source, TaskSubmit};
 use super::peer_check::Standing;
-use super::wire::TaskRow;
+use super::wire::{IdOr, TaskRow};
 use crate::backend::process::mark::Mark;
 use crate::config::Dispatch;
 use crate::store::{Store, TaskFilter};
@@ -32,35 +33,63 @@ pub(super) struct Caller {
 
 /// The agent that calls; `None` if no agent does.
 pub(super) async fn caller(call: &Call) -> Done<Option<Caller>> {
-    let mark = match call.standing() {
+    let peer = match call.standing() {
         Standing::Full => return Ok(None),
-        Standing::Agent(mark) => mark,
+        Standing::Agent(peer) => peer,
     };
     let unknown = || RpcFailure::forbidden("this process belongs to no running turn of this daemon");
-    let key = key_of(call, mark.ok_or_else(unknown)?).await?.ok_or_else(unknown)?;
-    let filter = TaskFilter {
-        chat: Some(key.chat.to_string()),
-        state: Some("running".to_owned()),
-        ..TaskFilter::default()
+    let mut turns = turns_of(call, peer.mark.ok_or_else(unknown)?).await?;
+    let chosen = match turns.len() {
+        0 => return Err(unknown()),
+        1 => 0,
+        _ => {
+            let cwd = peer.pid.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).ok());
+            let facts = facts(call, &turns).await?;
+            parent::parent(&facts, cwd.as_deref()).ok_or_else(unknown)?
+        }
     };
-    let running = call.services().store.tasks(filter).await?;
-    let task = running.into_iter().find(|task| task.agent == key.agent.as_str()).ok_or_else(unknown)?;
-    Ok(Some(Caller { task }))
+    Ok(Some(Caller { task: turns.swap_remove(chosen) }))
 }
 
-/// The agent session that a marked process belongs to.
-async fn key_of(call: &Call, mark: Mark) -> Done<Option<AgentKey>> {
+/// The tasks that a marked process may work for: those that run in the process of its agent.
+async fn turns_of(call: &Call, mark: Mark) -> Done<Vec<TaskRow>> {
     let services = call.services();
     if services.store.installation().await? != mark.installation {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let processes = services.store.open_processes().await?;
     let started = processes.into_iter().find(|process| process.attempt == mark.attempt);
     let Some(pid) = started.and_then(|process| process.agent_pid) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let live = services.tree.live().await?;
-    Ok(live.into_iter().find(|view| view.pid == Some(pid)).map(|view| view.key))
+    let mut turns = Vec::new();
+    for view in services.tree.live().await?.into_iter().filter(|view| view.pid == Some(pid)) {
+        let filter = TaskFilter {
+            chat: Some(view.key.chat.to_string()),
+            state: Some("running".to_owned()),
+            ..TaskFilter::default()
+        };
+        let running = services.store.tasks(filter).await?;
+        turns.extend(running.into_iter().filter(|task| task.agent == view.key.agent.as_str()));
+    }
+    Ok(turns)
+}
+
+/// What decides between turns that run in one process.
+async fn facts(call: &Call, turns: &[TaskRow]) -> Done<Vec<parent::Turn>> {
+    let store = &call.services().store;
+    let mut facts = Vec::new();
+    for task in turns {
+        let worktree = match store.session(&task.session).await?.and_then(|session| session.worktree) {
+            Some(IdOr::Whole(worktree)) => Some(PathBuf::from(worktree.path)),
+            _ => None,
+        };
+        // What the system says of a working directory has no symbolic links in it.
+        let worktree = worktree.map(|path| path.canonicalize().unwrap_or(path));
+        let depth = depth(task, &ancestors(store, task).await?);
+        facts.push(parent::Turn { worktree, depth, started_at: task.started_at.map_or(0, |at| at.0) });
+    }
+    Ok(facts)
 }
 
 /// What an agent asked for, held to what it may: its own session, in its own name.
@@ -87,15 +116,16 @@ pub(super) fn narrow(caller: &Caller, mut params: TaskSubmit) -> Done<TaskSubmit
     Ok(params)
 }
 
-/// Refuses a task that is not of the calling agent's own making. Others than agents may see all.
-pub(super) async fn check_own(call: &Call, task: &TaskRow) -> Done<()> {
+/// Refuses a task that is not of the calling agent's own making, and tells which agent calls.
+/// Others than agents may see all.
+pub(super) async fn check_own(call: &Call, task: &TaskRow) -> Done<Option<Caller>> {
     let Some(caller) = caller(call).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let ancestors = ancestors(&call.services().store, task).await?;
     let is_own = |above: &TaskRow| above.chat == caller.task.chat && above.agent == caller.task.agent;
     if ancestors.iter().any(is_own) {
-        return Ok(());
+        return Ok(Some(caller));
     }
     Err(RpcFailure::forbidden(format!("task `{}` is not of your making", task.id)))
 }
@@ -114,18 +144,26 @@ async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
     Ok(above)
 }
 
-/// Refuses one child more than the limits allow. What is returned keeps the family from growing
-/// until the child is recorded.
-pub(super) async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMutexGuard<()>> {
+/// Refuses `n_new` children more than the limits allow. What is returned keeps the family from
+/// growing until they are recorded.
+pub(super) async fn check_limits(call: &Call, caller: &Caller, n_new: usize) -> Done<OwnedMutexGuard<()>> {
     let services = call.services();
     let above = ancestors(&services.store, &caller.task).await?;
     let root = above.last().unwrap_or(&caller.task).id.clone();
     let alone = services.flights.request(&format!("family of {root}")).await;
-    let depth = 1 + std::iter::once(&caller.task).chain(&above).filter(|task| is_made(task)).count();
+    let depth = 1 + depth(&caller.task, &above);
     let family = family(&services.store, &root).await?;
     let alive = family.iter().filter(|task| !tasks::is_terminal(task)).count();
-    judge(Counts { depth, alive, total: family.len() }, &services.config.current().dispatch)?;
+    judge(Counts { depth, alive, total: family.len(), n_new }, &services.config.current().dispatch)?;
     Ok(alone)
+}
+
+/// How many agents stand above a task, each of which had it made by the next: 0 for a person's. A
+/// retry stands where the task stands that it repeats, in the same chat.
+fn depth(task: &TaskRow, above: &[TaskRow]) -> usize {
+    let chain: Vec<&TaskRow> = std::iter::once(task).chain(above).collect();
+    let is_retry = |n: usize| chain.get(n + 1).is_some_and(|of| of.chat == chain[n].chat);
+    (0..chain.len()).filter(|n| is_made(chain[*n]) && !is_retry(*n)).count()
 }
 
 /// Whether a task was made by an agent.
@@ -142,19 +180,21 @@ struct Counts {
     alive: usize,
     /// Children over the root's life.
     total: usize,
+    /// Those that are asked for now.
+    n_new: usize,
 }
 
 fn judge(counts: Counts, limits: &Dispatch) -> Done<()> {
     let refused = [
         (counts.depth > limits.max_depth, "depth", "tasks may not be nested deeper", limits.max_depth),
         (
-            counts.alive >= limits.max_children,
+            counts.alive + counts.n_new > limits.max_children,
             "children",
             "as many tasks as allowed are alive",
             limits.max_children,
         ),
         (
-            counts.total >= limits.max_children_total,
+            counts.total + counts.n_new > limits.max_children_total,
             "children_total",
             "as many tasks as allowed were made",
             limits.max_children_total,
@@ -162,7 +202,8 @@ fn judge(counts: Counts, limits: &Dispatch) -> Done<()> {
     ];
     match refused.into_iter().find(|(is_over, ..)| *is_over) {
         Some((_, reason, what, limit)) => {
-            Err(RpcFailure::refused(format!("{what} ({limit})")).reason(reason))
+            let key = format!("dispatch.max_{reason}");
+            Err(RpcFailure::refused(format!("{what} ({limit})")).reason(reason).hint(key))
         }
         None => Ok(()),
     }
@@ -203,6 +244,10 @@ fn descendants(root: &str, tasks: Vec<TaskRow>) -> Vec<TaskRow> {
     tasks.into_iter().filter(|task| is_made(task) && descends(task)).collect()
 }
 
+#[path = "delegation/arena.rs"]
+pub(super) mod arena;
+#[path = "delegation/parent.rs"]
+mod parent;
 #[cfg(test)]
 #[path = "delegation/tests.rs"]
 mod tests;

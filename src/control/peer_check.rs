@@ -17,8 +17,17 @@ const ROOT: u32 = 0;
 pub(super) enum Standing {
     /// Everything.
     Full,
-    /// It is a process of an agent; the mark says whose, if it is whole.
-    Agent(Option<Mark>),
+    /// It is a process of an agent.
+    Agent(AgentPeer),
+}
+
+/// A process of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AgentPeer {
+    /// Says whose, if it is whole.
+    pub mark: Option<Mark>,
+    /// The process itself.
+    pub pid: Option<u32>,
 }
 
 /// What the system says of a peer.
@@ -45,7 +54,7 @@ pub(super) fn check(stream: &UnixStream) -> Result<Standing, RpcFailure> {
     if !judge(facts)? {
         return Ok(Standing::Full);
     }
-    Ok(Standing::Agent(pid.and_then(mark::read)))
+    Ok(Standing::Agent(AgentPeer { mark: pid.and_then(mark::read), pid }))
 }
 
 /// Whether the peer has the standing of an agent.

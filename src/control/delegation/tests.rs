@@ -29,7 +29,7 @@ fn task(id: &str, parent: Option<&str>, source: &str) -> TaskRow {
     }
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     Caller { task: task("t-1", None, "chat") }
 }
 
@@ -85,13 +85,33 @@ fn a_family_grows_up_to_its_limits() {
     let limits = Config::default().dispatch;
     let (depth, alive, total) = (limits.max_depth, limits.max_children, limits.max_children_total);
     let cases = [
-        (Counts { depth, alive: alive - 1, total: total - 1 }, None),
-        (Counts { depth: depth + 1, alive: 0, total: 0 }, Some("depth")),
-        (Counts { depth: 1, alive, total: alive }, Some("children")),
-        (Counts { depth: 1, alive: 0, total }, Some("children_total")),
+        (Counts { depth, alive: alive - 1, total: total - 1, n_new: 1 }, None),
+        (Counts { depth: depth + 1, alive: 0, total: 0, n_new: 1 }, Some("depth")),
+        (Counts { depth: 1, alive, total: alive, n_new: 1 }, Some("children")),
+        (Counts { depth: 1, alive: alive - 1, total: alive, n_new: 2 }, Some("children")),
+        (Counts { depth: 1, alive: 0, total, n_new: 1 }, Some("children_total")),
     ];
     for (counts, reason) in cases {
         let judged = judge(counts, &limits).err().map(|failure| failure.data.reasons);
         assert_eq!(judged, reason.map(|reason| vec![reason.to_owned()]), "{counts:?}");
+    }
+}
+
+#[test]
+fn each_agent_in_between_is_a_level_and_a_retry_is_none() {
+    let at = |id: &str, chat: &str, source: &str| TaskRow { chat: chat.into(), ..task(id, None, source) };
+    let (person, again) = (at("t-1", "c-1", "chat"), at("t-2", "c-1", "chat"));
+    let (child, child_again) = (at("t-3", "c-3", "mcp"), at("t-4", "c-3", "mcp"));
+    let grandchild = at("t-5", "c-5", "mcp");
+    let cases: [(&str, &TaskRow, Vec<TaskRow>, usize); 6] = [
+        ("a person's", &person, vec![], 0),
+        ("a person's, again", &again, vec![person.clone()], 0),
+        ("its child", &child, vec![person.clone()], 1),
+        ("a child of the retry", &child, vec![again.clone(), person.clone()], 1),
+        ("the child again", &child_again, vec![child.clone(), person.clone()], 1),
+        ("a child of that", &grandchild, vec![child_again.clone(), child.clone(), person.clone()], 2),
+    ];
+    for (name, task, above, expected) in cases {
+        assert_eq!(depth(task, &above), expected, "{name}");
     }
 }

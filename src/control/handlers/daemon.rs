@@ -33,6 +33,7 @@ pub(crate) async fn hello(call: &Call, params: Hello) -> Done<HelloReply> {
         home: home(call),
         started_at: services.started_at,
         capabilities: METHODS.iter().map(|method| (*method).to_owned()).collect(),
+        scope: if call.is_agent() { "agent" } else { "full" }.to_owned(),
     })
 }
 

@@ -145,7 +145,8 @@ async fn check_agent(call: &Call, filter: &EventFilter, answers_permissions: boo
         return Err(RpcFailure::forbidden("an agent may subscribe only to a task of its own making"));
     };
     let row = tasks::find(call, task).await?;
-    delegation::check_own(call, &row).await
+    delegation::check_own(call, &row).await?;
+    Ok(())
 }
 
 /// What somebody who can answer looks at.

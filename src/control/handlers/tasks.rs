@@ -7,7 +7,7 @@ use hob_actors::ports::Store as _;
 use tokio::time::Instant;
 
 use super::{Call, Done, chats, pool, sessions};
-use crate::control::delegation;
+use crate::control::delegation::{self, Caller};
 use crate::control::error::RpcFailure;
 use crate::control::params::{ChatRef, TaskList, TaskRef, TaskWait, clamp_limit};
 use crate::control::wire::{HeldReply, TaskRow};
@@ -53,8 +53,8 @@ pub(crate) async fn show(call: &Call, params: TaskRef) -> Done<TaskRow> {
 /// `task/wait`
 pub(crate) async fn wait(call: &Call, params: TaskWait) -> Done<TaskRow> {
     let row = find(call, &params.task).await?;
-    delegation::check_own(call, &row).await?;
-    let until_terminal = terminal(call, &params.task);
+    let caller = delegation::check_own(call, &row).await?;
+    let until_terminal = lending(call, caller.as_ref(), &params.task);
     let Some(timeout_ms) = params.timeout_ms else {
         return until_terminal.await;
     };
@@ -62,6 +62,20 @@ pub(crate) async fn wait(call: &Call, params: TaskWait) -> Done<TaskRow> {
     match tokio::time::timeout(limit, until_terminal).await {
         Ok(row) => row,
         Err(_) => explained(call, find(call, &params.task).await?).await,
+    }
+}
+
+/// As [`terminal`]; the turn of an agent that waits lends its slot to the task, or they could wait
+/// for each other. Dropped, it has its slot again.
+async fn lending(call: &Call, caller: Option<&Caller>, id: &str) -> Done<TaskRow> {
+    let Some(caller) = caller else {
+        return terminal(call, id).await;
+    };
+    let waiter = TaskId::from(caller.task.id.as_str());
+    let mut slot = call.services().tree.lend(waiter, TaskId::from(id));
+    tokio::select! {
+        row = terminal(call, id) => row,
+        never = slot.keep() => match never {},
     }
 }
 

@@ -26,6 +26,9 @@ pub struct HelloReply {
     pub started_at: Moment,
     /// What it can: the methods that it has.
     pub capabilities: Vec<String>,
+    /// What the asking process may do: `full`, or `agent` for a process of one of hob's agents.
+    #[serde(default)]
+    pub scope: String,
 }
 
 /// The answer to `daemon/status`.
