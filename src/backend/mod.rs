@@ -21,12 +21,14 @@ use hob_actors::ports::{Backend, Launch, Launched, NewsSink, StartFailed};
 
 use crate::config::{AgentConfig, BackendKind, Share, SharedConfig, find_program};
 use crate::control::wire::AgentRow;
+use mcp_server::OwnServer;
 use process::{SpawnRequest, Spawner, agent_environment};
 
 pub mod acp;
 pub mod demo_agent;
 mod fingerprint;
 pub mod known;
+pub mod mcp_server;
 pub mod opencode;
 pub mod process;
 
@@ -62,20 +64,28 @@ pub struct Agents {
     /// Where servers that many share are started: no place of anybody's work.
     state: PathBuf,
     servers: opencode::Servers,
+    own_server: Arc<OwnServer>,
 }
 
 impl Agents {
     /// Agents as configured, which inherit from `env` and whose built-in one keeps its
-    /// conversations below `state`.
+    /// conversations below `state`; those that are to delegate are handed `own_server`.
     pub fn new(
         config: SharedConfig,
         spawner: Spawner,
         env: BTreeMap<String, String>,
         state: PathBuf,
+        own_server: OwnServer,
     ) -> Self {
         let demo_state = state.join(DEMO_DIRECTORY);
         let servers = opencode::Servers::default();
-        Self { config, spawner, env: Arc::new(env), demo_state, state, servers }
+        let (env, own_server) = (Arc::new(env), Arc::new(own_server));
+        Self { config, spawner, env, demo_state, state, servers, own_server }
+    }
+
+    /// hob's own MCP server, if the agent is to have it (`mcp = true`).
+    pub fn mcp_server(&self, agent: &AgentConfig) -> Option<&OwnServer> {
+        agent.mcp.then_some(&*self.own_server)
     }
 
     /// Every agent, by name, with whether it can be started.
@@ -133,7 +143,9 @@ impl Agents {
     }
 
     fn hash(&self, agent: &AgentConfig, cwd: &Path) -> String {
-        fingerprint::config_hash(&agent.command, &self.environment(agent), cwd, [&agent.model, &agent.mode])
+        let env = self.environment(agent);
+        let choices = [&agent.model, &agent.mode];
+        fingerprint::config_hash(&agent.command, &env, cwd, choices, self.mcp_server(agent))
     }
 
     /// Everything that a start needs, or why there can be none. Looks at the file system.
@@ -177,6 +189,7 @@ impl Agents {
             command,
             model: agent.model.clone(),
             mode: agent.mode.clone(),
+            mcp_servers: self.mcp_server(agent).map(OwnServer::for_acp).into_iter().collect(),
             start_timeout: agent.process.start_timeout,
             max_frame: bytes(agent.process.max_frame),
             stderr_tail: bytes(agent.process.stderr_tail),

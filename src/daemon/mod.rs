@@ -15,6 +15,7 @@ use hob_actors::tree::{self, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Agents;
+use crate::backend::mcp_server::OwnServer;
 use crate::backend::process::{
     KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors,
 };
@@ -231,8 +232,10 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let root = config.current().worktrees.root.clone().unwrap_or_else(|| paths.worktrees.clone());
     let copied = config.clone();
     let worktrees = Worktrees::new(root, Arc::new(move || copied.current().worktrees.copy.clone()));
-    let agents =
-        Arc::new(Agents::new(config.clone(), spawner.clone(), options.env.clone(), paths.state.clone()));
+    let program = options.keeper.file().context("cannot tell where the daemon's own program lies")?;
+    let own_server = OwnServer::new(&program, &paths.socket);
+    let (env, state) = (options.env.clone(), paths.state.clone());
+    let agents = Arc::new(Agents::new(config.clone(), spawner.clone(), env, state, own_server));
     let pending = Pending::new(store.clone(), worktrees.clone());
     let retire = Retire::new(store.clone(), worktrees.clone(), config.clone(), options.env.clone());
     retire.resume().await.context("cannot finish what was begun with worktrees")?;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use agent_client_protocol_schema::ProtocolVersion;
 use agent_client_protocol_schema::v1::{
     AGENT_METHOD_NAMES, AuthenticateRequest, Implementation, InitializeRequest, InitializeResponse,
-    ListSessionsRequest, ListSessionsResponse, LoadSessionRequest, NewSessionRequest, ResumeSessionRequest,
-    SessionCapabilities,
+    ListSessionsRequest, ListSessionsResponse, LoadSessionRequest, McpServer, NewSessionRequest,
+    ResumeSessionRequest, SessionCapabilities,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -57,6 +57,7 @@ pub(super) struct Wanted {
     pub(super) has_history: bool,
     pub(super) model: Option<String>,
     pub(super) mode: Option<String>,
+    pub(super) mcp_servers: Vec<McpServer>,
 }
 
 /// A conversation that takes prompts.
@@ -208,7 +209,8 @@ impl Handshake {
                 Step::List => self.list(wanted, &saved).await,
                 Step::Resume => {
                     self.router.open(&saved);
-                    let request = ResumeSessionRequest::new(saved.clone(), wanted.cwd.clone());
+                    let request = ResumeSessionRequest::new(saved.clone(), wanted.cwd.clone())
+                        .mcp_servers(wanted.mcp_servers.clone());
                     self.call(AGENT_METHOD_NAMES.session_resume, &request).await.map(|told| {
                         answer = told;
                         Seen::Resumed
@@ -239,7 +241,8 @@ impl Handshake {
     async fn load(&mut self, wanted: &Wanted, saved: &str) -> Result<(Box<RawValue>, u64), Failure> {
         self.router.open(saved);
         self.router.begin_replay();
-        let request = LoadSessionRequest::new(saved.to_owned(), wanted.cwd.clone());
+        let request = LoadSessionRequest::new(saved.to_owned(), wanted.cwd.clone())
+            .mcp_servers(wanted.mcp_servers.clone());
         let answer = self.call(AGENT_METHOD_NAMES.session_load, &request).await;
         let n_pieces = self.router.end_replay();
         Ok((answer?, n_pieces))
@@ -267,7 +270,8 @@ impl Handshake {
 
     async fn new_session(&mut self, wanted: &Wanted, hello: &Hello) -> Result<(String, Offers), Failure> {
         self.router.close();
-        let request = NewSessionRequest::new(wanted.cwd.clone());
+        let request =
+            NewSessionRequest::new(wanted.cwd.clone()).mcp_servers(wanted.mcp_servers.clone());
         let mut answer = self.call(AGENT_METHOD_NAMES.session_new, &request).await;
         if let Err(Failure::Refused(error)) = &answer
             && error.code == AUTH_REQUIRED

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_client_protocol_schema::v1::McpServer;
 use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
 use hob_actors::id::BackendSessionId;
@@ -48,6 +49,8 @@ pub struct Spec {
     pub model: Option<String>,
     /// The mode to set, if any.
     pub mode: Option<String>,
+    /// The MCP servers that its conversations get.
+    pub mcp_servers: Vec<McpServer>,
     /// Spawn, handshake and conversation, together.
     pub start_timeout: Duration,
     /// The longest line that is read, in bytes.
@@ -86,6 +89,7 @@ pub async fn start(
         has_history: launch.has_history,
         model: spec.model.clone(),
         mode: spec.mode.clone(),
+        mcp_servers: spec.mcp_servers.clone(),
     };
     let opened = match tokio::time::timeout_at(until, handshake.open(&wanted)).await {
         Ok(Ok(opened)) => opened,

@@ -54,6 +54,19 @@ impl KeeperProgram {
         Ok(Self::Own(Arc::new(File::open(OWN_PROGRAM)?.into())))
     }
 
+    /// Where the program lies on the disk, for those who start it later.
+    ///
+    /// # Errors
+    /// If `/proc` does not tell.
+    pub fn file(&self) -> io::Result<PathBuf> {
+        match self {
+            // A program that was replaced meanwhile is the right one for whoever begins then.
+            #[expect(clippy::disallowed_methods, reason = "what lies there when it is started is wanted")]
+            Self::Own(_) => std::env::current_exe(),
+            Self::Path(path) => Ok(path.clone()),
+        }
+    }
+
     /// The path to execute; it holds for as long as this does.
     fn path(&self) -> PathBuf {
         match self {

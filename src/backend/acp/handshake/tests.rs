@@ -38,7 +38,14 @@ impl Outcome {
 }
 
 fn wanted() -> Wanted {
-    Wanted { cwd: "/w".into(), resume: None, has_history: false, model: None, mode: None }
+    Wanted {
+        cwd: "/w".into(),
+        resume: None,
+        has_history: false,
+        model: None,
+        mode: None,
+        mcp_servers: vec![],
+    }
 }
 
 async fn shake(wanted: Wanted, script: Script) -> Outcome {
@@ -241,4 +248,29 @@ async fn after_a_log_in_the_saved_conversation_is_still_taken_up() {
     let expected = ["initialize", "session/list", "authenticate", "session/list", "session/load"];
     assert_eq!(outcome.methods(), expected);
     assert_eq!(outcome.opened().context, Context::Loaded);
+}
+
+#[tokio::test]
+async fn the_mcp_server_is_handed_over_with_a_new_a_resumed_and_a_loaded_conversation() {
+    let server = crate::backend::mcp_server::OwnServer::new("/hobd".as_ref(), "/s".as_ref()).for_acp();
+    for (method, resume) in [("session/new", None), ("session/resume", Some("old")), ("session/load", Some("old"))] {
+        let script: Script = match method {
+            "session/resume" => |asked, _, _| match asked {
+                "initialize" => (vec![], Ok(hello(json!({"sessionCapabilities": {"resume": {}}})))),
+                _ => (vec![], Ok(json!({}))),
+            },
+            "session/load" => |asked, _, _| match asked {
+                "initialize" => (vec![], Ok(hello(json!({"loadSession": true})))),
+                _ => (vec![], Ok(json!({}))),
+            },
+            _ => |asked, _, _| match asked {
+                "initialize" => (vec![], Ok(hello(json!({})))),
+                _ => (vec![], Ok(json!({"sessionId": "s"}))),
+            },
+        };
+        let mcp_servers = vec![server.clone()];
+        let outcome = shake(Wanted { resume: resume.map(str::to_owned), mcp_servers, ..wanted() }, script).await;
+        let (_, params) = outcome.calls.iter().find(|(called, _)| called == method).unwrap();
+        assert_eq!(params["mcpServers"], json!([server]), "{method}");
+    }
 }
