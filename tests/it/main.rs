@@ -12,6 +12,7 @@ mod support;
 
 mod bad_input;
 mod bridge_acp;
+mod bridge_mcp;
 mod changes;
 mod cli;
 mod daemon_clients;
@@ -21,6 +22,7 @@ mod daemon_descriptors;
 mod daemon_parts;
 mod daemon_place;
 mod daemon_signals;
+mod delegation;
 mod demo;
 mod faults;
 mod health;

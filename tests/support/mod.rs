@@ -9,6 +9,7 @@
 //! - [`stage`]: that one beside a good one.
 //! - [`ends`]: what must hold of every home at its end.
 //! - [`machine`]: another clock, another disk below the daemon.
+//! - [`mcp`]: the official client of the Model Context Protocol.
 //! - [`namespace`]: small disks, each in a mount namespace of its own.
 //! - [`leftovers`]: finds processes that should be gone.
 //!
@@ -28,6 +29,7 @@ pub mod growth;
 pub mod home;
 pub mod leftovers;
 pub mod machine;
+pub mod mcp;
 pub mod model;
 pub mod namespace;
 pub mod repo;

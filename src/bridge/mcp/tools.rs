@@ -2,6 +2,8 @@
 //!
 //! The doc comments of the fields are the descriptions that a model reads.
 
+use std::sync::Arc;
+
 use rmcp::ErrorData;
 use rmcp::handler::server::tool::schema_for_input;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
@@ -117,15 +119,18 @@ const ABOUT: [(&str, &str); 7] = [
 ];
 
 /// The schema of what a tool takes.
-fn schema(name: &str) -> Result<std::sync::Arc<JsonObject>, String> {
-    match name {
+fn schema(name: &str) -> Result<Arc<JsonObject>, String> {
+    let mut schema = match name {
         "new_task" => schema_for_input::<NewTask>(),
         "task_result" => schema_for_input::<TaskResult>(),
         "list_agents" => schema_for_input::<Nothing>(),
         "list_sessions" => schema_for_input::<ListSessions>(),
         "arena" => schema_for_input::<Arena>(),
         _ => schema_for_input::<OneTask>(),
-    }
+    }?;
+    // Some models' providers take no object without them.
+    Arc::make_mut(&mut schema).entry("properties").or_insert_with(|| json!({}));
+    Ok(schema)
 }
 
 /// Every tool, as a client is told of it.

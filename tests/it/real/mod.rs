@@ -2,6 +2,7 @@
 //! names the scenarios it is put through.
 
 mod changes;
+mod delegate;
 mod goose;
 mod lifecycle;
 mod opencode;

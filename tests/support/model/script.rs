@@ -15,6 +15,7 @@
 //! | `count` | `prompts=N`: how many directive lines the conversation holds |
 //! | `recall` | all of them, joined by ` || ` |
 //! | `write: PATH: TEXT` `read: PATH` `shell: COMMAND` | a call of the tool that the agent offers for it |
+//! | `tool: NAME {JSON}` | a call of the tool of that name, as it is or behind the name of its server |
 //! | `usage: IN OUT` | the tokens that this prompt's answers claim to have cost |
 //! | `hang` | nothing, not even a status line, until the client goes away |
 //! | `stall: N` | N words, then silence until the client goes away |
@@ -45,6 +46,7 @@ pub enum Tool {
     Write { path: String, text: String },
     Read { path: String },
     Shell { command: String },
+    Named { name: String, arguments: String },
 }
 
 /// The directive lines of a message, oldest first; what agents wrap in tags is left out.
@@ -89,6 +91,10 @@ fn step(piece: &str) -> Option<Step> {
             Step::Tool(Tool::Write { path: path.to_owned(), text: text.to_owned() })
         }
         "read" => Step::Tool(Tool::Read { path: rest.to_owned() }),
+        "tool" => {
+            let (name, arguments) = rest.split_once(' ')?;
+            Step::Tool(Tool::Named { name: name.to_owned(), arguments: arguments.trim().to_owned() })
+        }
         "shell" => Step::Tool(Tool::Shell { command: rest.to_owned() }),
         _ => return None,
     })

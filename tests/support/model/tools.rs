@@ -16,7 +16,12 @@ const COMMAND_KEYS: &[&str] = &["command", "cmd"];
 ///
 /// `cwd` is where the agent says that it works: some tools take no relative path.
 pub fn call(tool: &Tool, offered: &[Value], cwd: Option<&str>) -> Result<(String, Value), String> {
+    let own_name;
     let names = match tool {
+        Tool::Named { name, .. } => {
+            own_name = [name.as_str()];
+            &own_name
+        }
         Tool::Write { .. } => WRITE,
         Tool::Read { .. } => READ,
         Tool::Shell { .. } => SHELL,
@@ -39,15 +44,20 @@ pub fn call(tool: &Tool, offered: &[Value], cwd: Option<&str>) -> Result<(String
         }
         Tool::Read { path } => put(function, &mut arguments, PATH_KEYS, &place(function, path, cwd))?,
         Tool::Shell { command } => put(function, &mut arguments, COMMAND_KEYS, command)?,
+        Tool::Named { arguments: given, .. } => {
+            arguments = serde_json::from_str(given).map_err(|e| format!("bad arguments {given}: {e}"))?;
+        }
     }
     fill_required(function, &mut arguments);
     let name = function["name"].as_str().unwrap_or_default().to_owned();
     Ok((name, Value::Object(arguments)))
 }
 
-/// Extensions of an agent put their name before the tool's: `developer__shell`.
+/// Extensions and servers of an agent put their name before the tool's: `developer__shell`,
+/// `hob_new_task`.
 fn is_called(function: &Value, name: &str) -> bool {
-    function["name"].as_str().and_then(|full| full.rsplit("__").next()) == Some(name)
+    let Some(full) = function["name"].as_str() else { return false };
+    full.rsplit("__").next() == Some(name) || full.strip_prefix("hob_") == Some(name)
 }
 
 /// A relative path, as an absolute one where the tool insists on that.

@@ -1,0 +1,113 @@
+//! What an agent may do on the control socket. The built-in one calls `hob` as a shell command.
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::TestDaemon;
+use crate::support::demo::{DEMO, say};
+use crate::support::home::Setup;
+use crate::support::wait::until;
+
+/// Everybody may run shell commands.
+const ALLOW: &str = "[permissions]\ndefault = \"allow\"";
+
+/// A call of the control socket as a shell command, and the file that says what came of it.
+fn rpc(daemon: &TestDaemon, method: &str, params: &Value, file: &str) -> String {
+    let (hob, socket) = (env!("CARGO_BIN_EXE_hob"), daemon.socket());
+    let socket = socket.display();
+    format!("{hob} --no-start --socket {socket} --json rpc {method} '{params}' >{file}.new 2>&1; mv {file}.new {file}")
+}
+
+/// Has the built-in agent of a chat make a call, and reads what came of it.
+struct Asker<'a> {
+    daemon: &'a TestDaemon,
+    chat: String,
+    session: String,
+    worktree: std::path::PathBuf,
+}
+
+impl<'a> Asker<'a> {
+    fn new(daemon: &'a TestDaemon) -> Self {
+        let session = daemon.session(&daemon.repo("repo"));
+        let chat = daemon.chat(&session);
+        Self { daemon, chat, session: session.id, worktree: session.worktree }
+    }
+
+    fn ask(&self, method: &str, params: Value) -> (Value, String) {
+        let command = rpc(self.daemon, method, &params, "answer");
+        let task = self.daemon.run(&self.chat, DEMO, &format!("shell: {command}"));
+        let said = std::fs::read_to_string(self.worktree.join("answer")).unwrap_or_else(|e| panic!("{e}: {task:#}"));
+        std::fs::remove_file(self.worktree.join("answer")).unwrap();
+        (task, said)
+    }
+}
+
+#[test]
+fn an_agent_makes_tasks_in_new_chats_of_its_own_session_and_minds_those() {
+    let daemon = Setup::new().config(ALLOW).start();
+    let asker = Asker::new(&daemon);
+    let (parent, said) = asker.ask("task/submit", json!({"agent": DEMO, "prompt": say("child")}));
+    let child: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert_eq!((&child["source"], &child["parent"]), (&json!("mcp"), &parent["id"]), "{child:#}");
+    assert_eq!(child["session"], asker.session);
+    assert_ne!(child["chat"], asker.chat);
+    assert_eq!(daemon.wait_task(child["id"].as_str().unwrap())["text"], "child");
+
+    let own = json!({"task": child["id"]});
+    for method in ["task/show", "task/wait", "task/cancel"] {
+        let (_, said) = asker.ask(method, own.clone());
+        assert!(said.contains("\"completed\""), "{method}: {said}");
+    }
+    assert!(asker.ask("events/subscribe", own).1.contains("subscription"));
+    assert!(asker.ask("agent/list", json!({})).1.contains(DEMO));
+    let other = daemon.session(&daemon.repo("other")).id;
+    let (_, sessions) = asker.ask("session/list", json!({}));
+    assert!(sessions.contains(&asker.session) && !sessions.contains(&other), "{sessions}");
+}
+
+#[test]
+fn an_agent_is_forbidden_everything_else() {
+    let daemon = Setup::new().config(ALLOW).start();
+    let asker = Asker::new(&daemon);
+    let stranger = daemon.lone_chat();
+    let foreign = daemon.run(&stranger, DEMO, &say("not yours"));
+    let (task, session) = (foreign["id"].clone(), foreign["session"].clone());
+    let cases = [
+        ("task/show", json!({"task": task})),
+        ("task/wait", json!({"task": task})),
+        ("task/cancel", json!({"task": task})),
+        ("task/retry", json!({"task": task})),
+        ("events/subscribe", json!({"task": task})),
+        ("events/subscribe", json!({})),
+        ("events/list", json!({})),
+        ("session/show", json!({"session": session})),
+        ("task/submit", json!({"prompt": "x", "chat": stranger})),
+        ("task/submit", json!({"prompt": "x", "session": session})),
+        ("task/submit", json!({"prompt": "x", "source": "chat"})),
+        ("task/submit", json!({"prompt": "x", "permissions": "allow"})),
+        ("permission/list", json!({})),
+        ("daemon/shutdown", json!({})),
+    ];
+    for (method, params) in cases {
+        let (_, said) = asker.ask(method, params.clone());
+        assert!(said.contains("error: ") && !said.contains("\"id\""), "{method} {params}: {said}");
+        assert!(said.contains("agent") || said.contains("of your making"), "{method} {params}: {said}");
+    }
+}
+
+#[test]
+fn with_one_slot_a_turn_that_waits_and_its_child_both_finish() {
+    let daemon = Setup::new().config(ALLOW).config("[dispatch]\nmax_running = 1").start();
+    let asker = Asker::new(&daemon);
+    let submit = rpc(&daemon, "task/submit", &json!({"agent": DEMO, "prompt": say("child")}), "child");
+    let wait = rpc(&daemon, "task/wait", &json!({"task": "$T"}), "ended").replace("$T", "'\"$T\"'");
+    let id = r#"T=$(sed -n 's/^{"id":"\([^"]*\)".*/\1/p' child)"#;
+    let parent = daemon.submit(&asker.chat, DEMO, &format!("shell: {submit}; {id}; {wait}"));
+    let older = until("the child to be made", || {
+        let rows = daemon.rpc("task/list", json!({}));
+        rows.as_array().unwrap().iter().find(|row| row["source"] == "mcp").map(|row| row["id"].clone())
+    });
+    assert_eq!(daemon.wait_task(&parent)["state"], "completed");
+    assert_eq!(daemon.wait_task(older.as_str().unwrap())["state"], "completed");
+    let ended = std::fs::read_to_string(asker.worktree.join("ended")).unwrap();
+    assert!(ended.contains("\"completed\""), "{ended}");
+}

@@ -1,0 +1,72 @@
+//! Real agents that are handed hob's MCP server (`mcp = true`) give work to other real agents.
+
+use serde_json::{Value, json};
+
+use crate::support::agents::{Consent, RealAgent};
+use crate::support::daemon::TestDaemon;
+use crate::support::home::Setup;
+
+/// A daemon with two real agents that can delegate.
+fn stage(config: &str) -> TestDaemon {
+    let handed = "[agents.goose]\nmcp = true\n[agents.qwen]\nmcp = true";
+    let setup = Setup::new().real(RealAgent::Goose, Consent::Assumes).real(RealAgent::Qwen, Consent::Assumes);
+    setup.config(handed).config(config).start()
+}
+
+/// A prompt that has an agent give a prompt to another one and repeat its answer.
+fn delegate(agent: RealAgent, prompt: &str) -> String {
+    format!("tool: new_task {}", json!({"agent": agent.name(), "prompt": prompt}))
+}
+
+/// The tasks that agents made, the oldest first.
+fn made(daemon: &TestDaemon) -> Vec<Value> {
+    let Value::Array(mut rows) = daemon.rpc("task/list", json!({})) else { panic!("a list") };
+    rows.retain(|row| row["source"] == "mcp");
+    rows.reverse();
+    rows
+}
+
+fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
+    let daemon = stage("[dispatch]\nmax_running = 1");
+    let chat = daemon.lone_chat();
+    let parent = daemon.run(&chat, agent.name(), &delegate(other, "say: the answer"));
+    assert_eq!(parent["state"], "completed", "{parent:#}");
+    assert!(parent["text"].as_str().unwrap().contains("the answer"), "{parent:#}");
+    let made = made(&daemon);
+    assert_eq!(made.len(), 1, "{made:#?}");
+    let child = &made[0];
+    assert_eq!((&child["parent"], &child["agent"]), (&parent["id"], &json!(other.name())), "{child:#}");
+    assert_eq!((&child["session"], &child["state"]), (&parent["session"], &json!("completed")), "{child:#}");
+    assert_ne!(child["chat"], parent["chat"]);
+    // Its conversation is taken up again with the server at hand.
+    daemon.rpc("pool/evict", json!({"chat": chat, "agent": agent.name()}));
+    let again = daemon.ask(&chat, agent.name(), &delegate(other, "say: once more"));
+    assert!(again.contains("once more"), "{again}");
+}
+
+#[test]
+fn goose_asks_qwen_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both() {
+    gets_the_answer_of(RealAgent::Goose, RealAgent::Qwen);
+}
+
+#[test]
+fn qwen_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both() {
+    gets_the_answer_of(RealAgent::Qwen, RealAgent::Goose);
+}
+
+#[test]
+fn the_fourth_level_is_refused_with_a_reason() {
+    let daemon = stage("");
+    let chat = daemon.lone_chat();
+    let mut prompt = "say: too deep".to_owned();
+    for _ in 0..4 {
+        prompt = delegate(RealAgent::Goose, &prompt);
+    }
+    let top = daemon.run(&chat, RealAgent::Goose.name(), &prompt);
+    assert_eq!(top["state"], "completed", "{top:#}");
+    let made = made(&daemon);
+    assert_eq!(made.len(), 3, "{made:#?}");
+    let told = top["text"].as_str().unwrap();
+    assert!(told.contains("may not be nested deeper (3) (depth)"), "{told}");
+    assert!(!told.contains("too deep"), "{told}");
+}
