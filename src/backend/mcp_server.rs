@@ -35,9 +35,10 @@ impl OwnServer {
 
     /// As the Agent Client Protocol wants it.
     pub fn for_acp(&self) -> McpServer {
-        let (program, arguments) = self.command.split_first().map_or((PathBuf::new(), &[][..]), |(first, rest)| {
-            (PathBuf::from(first), rest)
-        });
+        let (program, arguments) = self
+            .command
+            .split_first()
+            .map_or((PathBuf::new(), &[][..]), |(first, rest)| (PathBuf::from(first), rest));
         let env = self.env.iter().map(|(name, value)| EnvVariable::new(name, value)).collect();
         McpServer::Stdio(McpServerStdio::new(NAME, program).args(arguments.to_vec()).env(env))
     }
@@ -53,7 +54,8 @@ mod tests {
         let server = OwnServer::new(Path::new("/opt/hobd"), Path::new("/run/hob.sock"));
         let told = serde_json::to_value(server.for_acp()).expect("JSON");
         let env = json!([{"name": "HOB_SOCKET", "value": "/run/hob.sock"}]);
-        let expected = json!({"name": "hob", "command": "/opt/hobd", "args": ["mcp", "--no-start"], "env": env});
+        let expected =
+            json!({"name": "hob", "command": "/opt/hobd", "args": ["mcp", "--no-start"], "env": env});
         assert_eq!(told, expected);
     }
 }

@@ -14,7 +14,9 @@ const ALLOW: &str = "[permissions]\ndefault = \"allow\"";
 fn rpc(daemon: &TestDaemon, method: &str, params: &Value, file: &str) -> String {
     let (hob, socket) = (env!("CARGO_BIN_EXE_hob"), daemon.socket());
     let socket = socket.display();
-    format!("{hob} --no-start --socket {socket} --json rpc {method} '{params}' >{file}.new 2>&1; mv {file}.new {file}")
+    format!(
+        "{hob} --no-start --socket {socket} --json rpc {method} '{params}' >{file}.new 2>&1; mv {file}.new {file}"
+    )
 }
 
 /// Has the built-in agent of a chat make a call, and reads what came of it.
@@ -35,7 +37,8 @@ impl<'a> Asker<'a> {
     fn ask(&self, method: &str, params: Value) -> (Value, String) {
         let command = rpc(self.daemon, method, &params, "answer");
         let task = self.daemon.run(&self.chat, DEMO, &format!("shell: {command}"));
-        let said = std::fs::read_to_string(self.worktree.join("answer")).unwrap_or_else(|e| panic!("{e}: {task:#}"));
+        let said =
+            std::fs::read_to_string(self.worktree.join("answer")).unwrap_or_else(|e| panic!("{e}: {task:#}"));
         std::fs::remove_file(self.worktree.join("answer")).unwrap();
         (task, said)
     }

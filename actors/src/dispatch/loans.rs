@@ -46,8 +46,12 @@ impl Loans {
     /// What the slots of the tasks in flight are taken by.
     pub fn slots<'a>(&'a self, in_flight: impl Iterator<Item = &'a TaskId>) -> Slots<'a> {
         let in_flight: BTreeSet<&TaskId> = in_flight.collect();
-        let mut slots =
-            Slots { n_taken: in_flight.len(), open: Vec::new(), blocked: BTreeSet::new(), lent: BTreeSet::new() };
+        let mut slots = Slots {
+            n_taken: in_flight.len(),
+            open: Vec::new(),
+            blocked: BTreeSet::new(),
+            lent: BTreeSet::new(),
+        };
         let mut borrowing = BTreeSet::new();
         for loan in self.0.values().filter(|loan| in_flight.contains(&loan.waiter)) {
             slots.blocked.insert(&loan.waiter);

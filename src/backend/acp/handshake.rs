@@ -270,8 +270,7 @@ impl Handshake {
 
     async fn new_session(&mut self, wanted: &Wanted, hello: &Hello) -> Result<(String, Offers), Failure> {
         self.router.close();
-        let request =
-            NewSessionRequest::new(wanted.cwd.clone()).mcp_servers(wanted.mcp_servers.clone());
+        let request = NewSessionRequest::new(wanted.cwd.clone()).mcp_servers(wanted.mcp_servers.clone());
         let mut answer = self.call(AGENT_METHOD_NAMES.session_new, &request).await;
         if let Err(Failure::Refused(error)) = &answer
             && error.code == AUTH_REQUIRED

@@ -80,10 +80,9 @@ impl Server {
         let mut params = self.place(&opened, asked.repo, asked.session);
         params["prompt"] = Value::from(asked.prompt);
         params["agents"] = Value::from(asked.agents);
-        for (name, value) in [
-            ("carry_changes", asked.carry_changes.map(Value::from)),
-            ("check", asked.check.map(Value::from)),
-        ] {
+        for (name, value) in
+            [("carry_changes", asked.carry_changes.map(Value::from)), ("check", asked.check.map(Value::from))]
+        {
             if let Some(value) = value {
                 params[name] = value;
             }
@@ -91,12 +90,30 @@ impl Server {
         let mut arena: Value = opened.client.call("arena/start", &params).await?;
         drop(opened);
         if asked.wait.unwrap_or(true) {
-            for task in entries(&arena) {
-                self.wait_for(&task, context, Cancels::Task).await?;
-            }
+            self.wait_for_all(&entries(&arena), context).await?;
             arena = self.call("arena/show", json!({"arena": arena["id"]})).await?;
         }
         Ok(CallToolResult::structured(json!({"arena": arena})))
+    }
+
+    /// Waits for the tasks of an arena; a cancel is for all of them.
+    async fn wait_for_all(
+        &self,
+        tasks: &[String],
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), Trouble> {
+        for (n, task) in tasks.iter().enumerate() {
+            let waited = self.wait_for(task, context, Cancels::Task).await;
+            if let Err(trouble) = waited {
+                if context.ct.is_cancelled() && !self.gone.is_cancelled() {
+                    for left in &tasks[n + 1..] {
+                        self.call::<Value>("task/cancel", json!({"task": left})).await?;
+                    }
+                }
+                return Err(trouble);
+            }
+        }
+        Ok(())
     }
 
     /// Where the work is to be done: the place that was named, else our working directory. An

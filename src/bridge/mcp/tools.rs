@@ -110,7 +110,10 @@ const ABOUT: [(&str, &str); 7] = [
     ("task_result", "The answer of a task. Waits for its end unless `wait` is false."),
     ("cancel_task", "Stop a task; what it has changed so far stays in its worktree."),
     ("list_agents", "The coding agents that can be asked."),
-    ("list_sessions", "The sessions that tasks can work in: one line of work each, in a worktree of its own."),
+    (
+        "list_sessions",
+        "The sessions that tasks can work in: one line of work each, in a worktree of its own.",
+    ),
     (
         "arena",
         "Give the same work to several coding agents, each in a worktree of its own from the same start, and \

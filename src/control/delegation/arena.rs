@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn an_arena_without_tasks_is_nobodys() {
         let read = |text: &str| entries(&RawValue::from_string(text.to_owned()).expect("JSON")).ok();
-        assert_eq!(read(r#"{"entries": [{"task": "t-1"}, {"task": "t-2"}]}"#), Some(vec!["t-1".into(), "t-2".into()]));
+        assert_eq!(
+            read(r#"{"entries": [{"task": "t-1"}, {"task": "t-2"}]}"#),
+            Some(vec!["t-1".into(), "t-2".into()])
+        );
         for text in ["{}", r#"{"entries": []}"#, r#"{"entries": [{"task": null}]}"#, "[]"] {
             assert_eq!(read(text), None, "{text}");
         }

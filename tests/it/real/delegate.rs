@@ -6,16 +6,22 @@ use crate::support::agents::{Consent, RealAgent};
 use crate::support::daemon::TestDaemon;
 use crate::support::home::Setup;
 
-/// A daemon with two real agents that can delegate.
-fn stage(config: &str) -> TestDaemon {
-    let handed = "[agents.goose]\nmcp = true\n[agents.qwen]\nmcp = true";
-    let setup = Setup::new().real(RealAgent::Goose, Consent::Assumes).real(RealAgent::Qwen, Consent::Assumes);
-    setup.config(handed).config(config).start()
+/// A daemon with real agents, of which the first can delegate.
+fn stage(agents: &[RealAgent], config: &str) -> TestDaemon {
+    let setup = agents.iter().fold(Setup::new(), |setup, agent| setup.real(*agent, Consent::Assumes));
+    setup.config(&format!("[agents.{}]\nmcp = true", agents[0].name())).config(config).start()
 }
 
-/// A prompt that has an agent give a prompt to another one and repeat its answer.
-fn delegate(agent: RealAgent, prompt: &str) -> String {
-    format!("tool: new_task {}", json!({"agent": agent.name(), "prompt": prompt}))
+/// A prompt that has one agent give a prompt to another one and repeat its answer.
+fn delegate(from: RealAgent, to: RealAgent, prompt: &str) -> String {
+    let call = format!("tool: new_task {}", json!({"agent": to.name(), "prompt": prompt}));
+    match from {
+        // Its model has to look for the tools of servers before it can call them.
+        RealAgent::Qwen => {
+            format!("tool: tool_search {} ;; {call}", json!({"query": "select:mcp__hob__new_task"}))
+        }
+        RealAgent::Goose | RealAgent::Opencode => call,
+    }
 }
 
 /// The tasks that agents made, the oldest first.
@@ -27,9 +33,9 @@ fn made(daemon: &TestDaemon) -> Vec<Value> {
 }
 
 fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
-    let daemon = stage("[dispatch]\nmax_running = 1");
+    let daemon = stage(&[agent, other], "[dispatch]\nmax_running = 1");
     let chat = daemon.lone_chat();
-    let parent = daemon.run(&chat, agent.name(), &delegate(other, "say: the answer"));
+    let parent = daemon.run(&chat, agent.name(), &delegate(agent, other, "say: the answer"));
     assert_eq!(parent["state"], "completed", "{parent:#}");
     assert!(parent["text"].as_str().unwrap().contains("the answer"), "{parent:#}");
     let made = made(&daemon);
@@ -40,7 +46,7 @@ fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
     assert_ne!(child["chat"], parent["chat"]);
     // Its conversation is taken up again with the server at hand.
     daemon.rpc("pool/evict", json!({"chat": chat, "agent": agent.name()}));
-    let again = daemon.ask(&chat, agent.name(), &delegate(other, "say: once more"));
+    let again = daemon.ask(&chat, agent.name(), &delegate(agent, other, "say: once more"));
     assert!(again.contains("once more"), "{again}");
 }
 
@@ -55,12 +61,17 @@ fn qwen_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both()
 }
 
 #[test]
+fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both() {
+    gets_the_answer_of(RealAgent::Opencode, RealAgent::Goose);
+}
+
+#[test]
 fn the_fourth_level_is_refused_with_a_reason() {
-    let daemon = stage("");
+    let daemon = stage(&[RealAgent::Goose], "");
     let chat = daemon.lone_chat();
     let mut prompt = "say: too deep".to_owned();
     for _ in 0..4 {
-        prompt = delegate(RealAgent::Goose, &prompt);
+        prompt = delegate(RealAgent::Goose, RealAgent::Goose, &prompt);
     }
     let top = daemon.run(&chat, RealAgent::Goose.name(), &prompt);
     assert_eq!(top["state"], "completed", "{top:#}");

@@ -253,7 +253,9 @@ async fn after_a_log_in_the_saved_conversation_is_still_taken_up() {
 #[tokio::test]
 async fn the_mcp_server_is_handed_over_with_a_new_a_resumed_and_a_loaded_conversation() {
     let server = crate::backend::mcp_server::OwnServer::new("/hobd".as_ref(), "/s".as_ref()).for_acp();
-    for (method, resume) in [("session/new", None), ("session/resume", Some("old")), ("session/load", Some("old"))] {
+    for (method, resume) in
+        [("session/new", None), ("session/resume", Some("old")), ("session/load", Some("old"))]
+    {
         let script: Script = match method {
             "session/resume" => |asked, _, _| match asked {
                 "initialize" => (vec![], Ok(hello(json!({"sessionCapabilities": {"resume": {}}})))),
@@ -269,7 +271,8 @@ async fn the_mcp_server_is_handed_over_with_a_new_a_resumed_and_a_loaded_convers
             },
         };
         let mcp_servers = vec![server.clone()];
-        let outcome = shake(Wanted { resume: resume.map(str::to_owned), mcp_servers, ..wanted() }, script).await;
+        let outcome =
+            shake(Wanted { resume: resume.map(str::to_owned), mcp_servers, ..wanted() }, script).await;
         let (_, params) = outcome.calls.iter().find(|(called, _)| called == method).unwrap();
         assert_eq!(params["mcpServers"], json!([server]), "{method}");
     }
