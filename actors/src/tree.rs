@@ -16,6 +16,7 @@ use crate::health::messages::HealthMsg;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
 use crate::pool::actor::PoolMsg;
+use crate::pool::policy::Claim;
 use crate::ports::{PortError, Ports, TaskCard};
 use crate::reaper::messages::ReaperMsg;
 use crate::root::{Root, RootArgs, RootMsg};
@@ -171,7 +172,7 @@ impl Handle {
         force: bool,
         limit: Duration,
     ) -> Result<Result<(), NotRestarted>, TreeError> {
-        let acquire = |reply| PoolMsg::Acquire { key, behind: false, reply };
+        let acquire = |reply| PoolMsg::Acquire { key, claim: Claim::default(), reply };
         let actor = match ask("pool", &self.links.pool, acquire).await? {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(NotRestarted::Refused(refusal))),

@@ -99,7 +99,8 @@ fn an_agent_is_forbidden_everything_else() {
 
 #[test]
 fn with_one_slot_a_turn_that_waits_and_its_child_both_finish() {
-    let daemon = Setup::new().config(ALLOW).config("[dispatch]\nmax_running = 1").start();
+    let daemon =
+        Setup::new().config(ALLOW).config("[dispatch]\nmax_running = 1\n[pool]\nmax_live = 1").start();
     let asker = Asker::new(&daemon);
     let submit = rpc(&daemon, "task/submit", &json!({"agent": DEMO, "prompt": say("child")}), "child");
     let wait = rpc(&daemon, "task/wait", &json!({"task": "$T"}), "ended").replace("$T", "'\"$T\"'");

@@ -16,7 +16,7 @@ use crate::id::{AgentKey, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, request};
 use crate::persist::insist;
 use crate::pool::actor::{Acquired, PoolMsg};
-use crate::pool::policy::Refusal;
+use crate::pool::policy::{Claim, Refusal};
 use crate::ports::{Permit, PortError, Ports, TaskCard};
 use crate::session::actor::SessionMsg;
 use crate::session::state::Denied;
@@ -159,11 +159,11 @@ impl Desk {
             return;
         }
         for task in self.queue.next(self.ports.settings.limits()) {
-            let behind = self.queue.is_behind(&task);
+            let claim = Claim { behind: self.queue.is_behind(&task), n_lent: self.queue.n_lent_to(&task) };
             let Some(entry) = self.queue.begin(&task) else { continue };
             let (key, me) = (entry.card.key.clone(), me.clone());
             // Sent now: the pool serves in the order of asking.
-            let asked = request("pool", &self.links.pool, |reply| PoolMsg::Acquire { key, behind, reply });
+            let asked = request("pool", &self.links.pool, |reply| PoolMsg::Acquire { key, claim, reply });
             self.effects.spawn(async move {
                 // A pool that is being restarted has no place just now; it tells when it has.
                 let acquired = asked.await.unwrap_or(Err(Refusal::NoPlace {

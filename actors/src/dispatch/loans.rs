@@ -86,6 +86,16 @@ impl Slots<'_> {
         self.blocked.contains(task)
     }
 
+    /// Whether a turn in flight waits for a task that is not.
+    pub fn is_waited_for(&self, task: &TaskId) -> bool {
+        self.open.iter().any(|loan| loan.child == *task)
+    }
+
+    /// How many tasks in flight wait for another.
+    pub fn n_blocked(&self) -> usize {
+        self.blocked.len()
+    }
+
     /// Takes a slot for a task: that of the turn that waits for it, else a free one of `max`.
     /// False if there is none.
     pub fn take(&mut self, task: &TaskId, max: usize) -> bool {

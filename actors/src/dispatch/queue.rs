@@ -93,7 +93,16 @@ impl Queue {
 
     /// A turn waits for a task of its own making, which may have its slot meanwhile.
     pub fn lend(&mut self, id: LoanId, loan: Loan) {
+        let child = loan.child.clone();
         self.loans.lend(id, loan);
+        // There may be a place for it now that there was not before.
+        self.wake(|card| card.task == child, &[Wait::Slot]);
+    }
+
+    /// How many turns wait for others, if one of them waits for this task.
+    pub fn n_lent_to(&self, task: &TaskId) -> usize {
+        let slots = self.slots();
+        if slots.is_waited_for(task) { slots.n_blocked() } else { 0 }
     }
 
     /// That wait is over.

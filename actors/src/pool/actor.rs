@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 pub use super::messages::{Acquired, LiveView, PoolMsg};
-use super::policy::{self, Admission, Refusal, Standing};
+use super::policy::{self, Admission, Claim, Refusal, Standing};
 use crate::dispatch::actor::DispatchMsg;
 use crate::event::{AgentStatus, Wait};
 use crate::id::{AgentKey, ChatId};
@@ -94,7 +94,7 @@ impl Actor for Pool {
             PoolMsg::Admit { key, no_wait, reply } => {
                 reply.send(kept.admit(&key, no_wait)).ok();
             }
-            PoolMsg::Acquire { key, behind, reply } => kept.acquire(&me, key, behind, reply),
+            PoolMsg::Acquire { key, claim, reply } => kept.acquire(&me, key, claim, reply),
             PoolMsg::Find(key, reply) => {
                 reply.send(kept.entries.get(&key).and_then(|entry| entry.actor.clone())).ok();
             }
@@ -139,7 +139,7 @@ impl Kept {
             return Err(Refusal::CircuitOpen(format!("no start of {} for now: {why}", key.agent)));
         }
         let facts = self.facts(Instant::now());
-        let decision = policy::admit(&facts, key, self.host_of(key).as_ref(), false);
+        let decision = policy::admit(&facts, key, self.host_of(key).as_ref(), Claim::default());
         match policy::refusal(&facts, &decision) {
             Some(Refusal::NoPlace { coming: true, .. }) | None => Ok(()),
             Some(refusal) => Err(refusal),
@@ -172,10 +172,10 @@ impl Kept {
         &mut self,
         me: &ActorRef<PoolMsg>,
         key: AgentKey,
-        behind: bool,
+        claim: Claim,
         reply: RpcReplyPort<Acquired>,
     ) {
-        if let Err(refusal) = self.check(&key).and_then(|()| self.find_place(me, &key, behind)) {
+        if let Err(refusal) = self.check(&key).and_then(|()| self.find_place(me, &key, claim)) {
             reply.send(Err(refusal)).ok();
             return;
         }
@@ -200,10 +200,10 @@ impl Kept {
     }
 
     /// Finds a place, or says what to wait for and asks somebody to go.
-    fn find_place(&mut self, me: &ActorRef<PoolMsg>, key: &AgentKey, behind: bool) -> Result<(), Refusal> {
+    fn find_place(&mut self, me: &ActorRef<PoolMsg>, key: &AgentKey, claim: Claim) -> Result<(), Refusal> {
         self.waiting.remove(key);
         let facts = self.facts(Instant::now());
-        let decision = policy::admit(&facts, key, self.host_of(key).as_ref(), behind);
+        let decision = policy::admit(&facts, key, self.host_of(key).as_ref(), claim);
         let refusal = policy::refusal(&facts, &decision);
         for evicted in &decision.evict {
             self.ask_to_go(me, evicted, format!("to make room for {key}"));

@@ -108,6 +108,9 @@ impl Kept {
         let expired = self.expired(&facts);
         let has_free = facts.residents.iter().any(|resident| resident.standing == Standing::Free);
         let is_low = facts.memory.is_low();
+        for key in policy::shed(&facts) {
+            self.ask_to_go(me, &key, "more are live than pool.max_live".to_owned());
+        }
         if !expired.is_empty() {
             self.check_queue(me, expired);
         }

@@ -2,7 +2,7 @@
 
 use ractor::{ActorId, ActorRef, RpcReplyPort};
 
-use super::policy::Refusal;
+use super::policy::{Claim, Refusal};
 use crate::event::{AgentStatus, Context};
 use crate::id::{AgentKey, ChatId, Generation, TurnId};
 use crate::session::actor::{SessionMsg, View};
@@ -55,8 +55,8 @@ pub enum PoolMsg {
     Acquire {
         /// Whose.
         key: AgentKey,
-        /// Somebody older waits for a place.
-        behind: bool,
+        /// What it has to say for itself.
+        claim: Claim,
         /// The answer.
         reply: RpcReplyPort<Acquired>,
     },

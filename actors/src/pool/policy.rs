@@ -92,6 +92,16 @@ pub struct Facts<'a> {
     pub n_waiting: usize,
 }
 
+/// What somebody who asks for a place has to say for itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Somebody older waits for a place.
+    pub behind: bool,
+    /// A turn waits for this one, and keeps its place so long: how many such turns there are. They
+    /// do nothing meanwhile, so as many places more may be taken, or they would wait for ever.
+    pub n_lent: usize,
+}
+
 /// What becomes of somebody who asks for a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
@@ -177,9 +187,10 @@ fn largest(places: &BTreeMap<Place<'_>, Tenants>) -> Vec<AgentKey> {
 }
 
 /// Whether `key` may start a backend, or has one. `host`: the process that it would share.
-/// `behind`: somebody older waits for a place, so this one takes none before it, and gives its own
-/// up if it is the one to go.
-pub fn admit(facts: &Facts<'_>, key: &AgentKey, host: Option<&HostId>, behind: bool) -> Decision {
+/// Behind somebody older it takes no place before that one, and gives its own up if it is the one
+/// to go; for whom a turn waits is behind nobody.
+pub fn admit(facts: &Facts<'_>, key: &AgentKey, host: Option<&HostId>, claim: Claim) -> Decision {
+    let behind = claim.behind && claim.n_lent == 0;
     let go = |evict| Decision { admission: Admission::Go, evict };
     let wait = |wait, evict| Decision { admission: Admission::Wait(wait), evict };
     let places = facts.places();
@@ -207,6 +218,10 @@ pub fn admit(facts: &Facts<'_>, key: &AgentKey, host: Option<&HostId>, behind: b
         return wait(Wait::Memory, Vec::new());
     }
     if places.len() < facts.max_live && !behind {
+        return go(Vec::new());
+    }
+    let all_at_work = n_leaving == 0 && free(&places).next().is_none();
+    if claim.n_lent > 0 && all_at_work && places.len() < facts.max_live + claim.n_lent {
         return go(Vec::new());
     }
     // One goes for each who waits, and no more.
@@ -238,11 +253,20 @@ pub fn relieve(facts: &Facts<'_>) -> Vec<AgentKey> {
     if facts.memory.is_low() && n_leaving(&places) == 0 { largest(&places) } else { Vec::new() }
 }
 
+/// Who is to go because there are more than allowed, as there may be while turns wait for others.
+pub fn shed(facts: &Facts<'_>) -> Vec<AgentKey> {
+    let places = facts.places();
+    let is_over = places.len() - n_leaving(&places) > facts.max_live;
+    if is_over { least_recent(&places) } else { Vec::new() }
+}
+
 /// Whether an agent session that is out of use for `idle` has been so for long enough to go. A
 /// limit of zero is never.
 pub fn is_expired(idle: Duration, idle_ttl: Duration, keep_warm: bool) -> bool {
     !keep_warm && !idle_ttl.is_zero() && idle >= idle_ttl
 }
 
+#[cfg(test)]
+mod lent;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use crate::health::messages::{EndCause, HealthMsg, Patient};
 use crate::id::{AgentKey, TaskId};
 use crate::links::{request, tell};
 use crate::pool::actor::PoolMsg;
+use crate::pool::policy::Claim;
 use crate::ports::{Launched, Permit, StartFailed};
 
 /// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
@@ -150,7 +151,7 @@ impl Memory {
         let key = self.args.key.clone();
         if self.args.ports.settings.agent(&key.agent).keep_warm && self.machine.backend == Backend::Down {
             // Its place went with its process. Where there is none, the next prompt starts it.
-            let acquire = |reply| PoolMsg::Acquire { key: key.clone(), behind: false, reply };
+            let acquire = |reply| PoolMsg::Acquire { key: key.clone(), claim: Claim::default(), reply };
             let (asked, me) = (request("pool", &self.args.links.pool, acquire), me.clone());
             let to = me.clone();
             self.spawn(&me, async move {

@@ -72,3 +72,23 @@ async fn a_new_dispatcher_hears_of_the_waits_that_are_under_way() {
     assert_eq!(ended(&world, &child).await, TaskState::Completed);
     wait.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn with_one_place_the_child_gets_one_beside_its_parent_and_leaves_it_when_it_is_idle() {
+    let limits = Limits { max_live: 1, max_running: 8, max_running_per_agent: 0, ..ONE };
+    let (world, tree) = stage(Script { turn: None, limits, ..Script::default() }).await;
+    let parent = submit(&world, &tree, "c-parent", "demo");
+    until("the parent runs", || world.state(&parent) == Some(TaskState::Running)).await;
+    world.script().turn = Some(Duration::from_millis(10));
+    let stranger = submit(&world, &tree, "c-stranger", "demo");
+    let child = submit(&world, &tree, "c-child", "demo");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.state(&child), Some(TaskState::Queued), "no place before the wait");
+    let wait = tokio::spawn(keep(tree.handle().lend(parent.clone(), child.clone())));
+    assert_eq!(ended(&world, &child).await, TaskState::Completed);
+    wait.abort();
+    until("one is left", || world.memory().alive.len() == 1).await;
+    assert_eq!(world.state(&stranger), Some(TaskState::Queued), "the place is the parent's");
+    tree.handle().cancel(parent).await.expect("cancelled");
+    assert_eq!(ended(&world, &stranger).await, TaskState::Completed);
+}

@@ -6,6 +6,9 @@ use crate::support::agents::{Consent, RealAgent};
 use crate::support::daemon::TestDaemon;
 use crate::support::home::Setup;
 
+/// One turn at a time, and one process.
+const ONE_OF_EACH: &str = "[dispatch]\nmax_running = 1\n[pool]\nmax_live = 1";
+
 /// A daemon with real agents, of which the first can delegate.
 fn stage(agents: &[RealAgent], config: &str) -> TestDaemon {
     let setup = agents.iter().fold(Setup::new(), |setup, agent| setup.real(*agent, Consent::Assumes));
@@ -33,7 +36,7 @@ fn made(daemon: &TestDaemon) -> Vec<Value> {
 }
 
 fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
-    let daemon = stage(&[agent, other], "[dispatch]\nmax_running = 1");
+    let daemon = stage(&[agent, other], ONE_OF_EACH);
     let chat = daemon.lone_chat();
     let parent = daemon.run(&chat, agent.name(), &delegate(agent, other, "say: the answer"));
     assert_eq!(parent["state"], "completed", "{parent:#}");
@@ -51,17 +54,17 @@ fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
 }
 
 #[test]
-fn goose_asks_qwen_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both() {
+fn goose_asks_qwen_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
     gets_the_answer_of(RealAgent::Goose, RealAgent::Qwen);
 }
 
 #[test]
-fn qwen_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both() {
+fn qwen_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
     gets_the_answer_of(RealAgent::Qwen, RealAgent::Goose);
 }
 
 #[test]
-fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_slot_for_both() {
+fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
     gets_the_answer_of(RealAgent::Opencode, RealAgent::Goose);
 }
 

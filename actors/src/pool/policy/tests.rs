@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use Standing::{Busy, Down, Free, Leaving};
 
-fn key(n: usize) -> AgentKey {
+pub(super) fn key(n: usize) -> AgentKey {
     AgentKey::new(format!("c-{n}").as_str(), "demo")
 }
 
 /// Residents `c-0`, `c-1`, … used in that order; the later ones are larger.
-fn facts<'a>(keys: &'a [AgentKey], standings: &[Standing], max_live: usize) -> Facts<'a> {
+pub(super) fn facts<'a>(keys: &'a [AgentKey], standings: &[Standing], max_live: usize) -> Facts<'a> {
     let residents = standings.iter().enumerate().map(|(n, standing)| Resident {
         key: &keys[n],
         host: None,
@@ -67,7 +67,8 @@ fn the_table() {
             facts.memory = LOW;
         }
         let expected = Decision { admission, evict: evict.map(|n| keys[n].clone()).into_iter().collect() };
-        assert_eq!(admit(&facts, &keys[asked], None, behind), expected, "{name}");
+        let claim = Claim { behind, n_lent: 0 };
+        assert_eq!(admit(&facts, &keys[asked], None, claim), expected, "{name}");
     }
 }
 
@@ -75,9 +76,9 @@ fn the_table() {
 fn a_second_who_waits_is_worth_a_second_eviction() {
     let keys: Vec<_> = (0..9).map(key).collect();
     let mut facts = facts(&keys, &[Leaving, Free], 2);
-    assert_eq!(admit(&facts, &keys[8], None, false).evict, []);
+    assert_eq!(admit(&facts, &keys[8], None, Claim::default()).evict, []);
     facts.n_waiting = 1;
-    assert_eq!(admit(&facts, &keys[8], None, false).evict, [key(1)]);
+    assert_eq!(admit(&facts, &keys[8], None, Claim::default()).evict, [key(1)]);
 }
 
 #[test]
@@ -120,6 +121,7 @@ proptest! {
         behind in any::<bool>(),
         low in any::<bool>(),
         n_waiting in 0usize..4,
+        n_lent in 0usize..3,
     ) {
         let keys: Vec<_> = (0..9).map(key).collect();
         let mut facts = facts(&keys, &standings, max_live);
@@ -127,7 +129,7 @@ proptest! {
         if low {
             facts.memory = LOW;
         }
-        let decision = admit(&facts, &keys[asked], None, behind);
+        let decision = admit(&facts, &keys[asked], None, Claim { behind, n_lent });
         for evicted in &decision.evict {
             let own = facts.residents.iter().find(|resident| resident.key == evicted).expect("known");
             prop_assert_eq!(own.standing, Free);
@@ -136,8 +138,8 @@ proptest! {
         let lives = standings.get(asked).is_some_and(|own| matches!(own, Free | Busy));
         let n_taken = standings.iter().filter(|own| **own != Down).count();
         if decision.admission == Admission::Go && !lives {
-            prop_assert!(n_taken < max_live, "over the cap");
-            prop_assert!(!behind, "before an older one");
+            prop_assert!(n_taken < max_live + n_lent, "over the cap");
+            prop_assert!(!behind || n_lent > 0, "before an older one");
             prop_assert!(!low || n_taken == 0, "with too little memory");
         }
     }
@@ -173,7 +175,7 @@ fn those_who_share_a_process_take_one_place_and_go_together() {
             facts.residents[2].used = 50;
         }
         let asked = host();
-        let decision = admit(&facts, &keys[8], shares.then_some(&asked), false);
+        let decision = admit(&facts, &keys[8], shares.then_some(&asked), Claim::default());
         let evict = evict.iter().map(|n| keys[*n].clone()).collect();
         assert_eq!(decision, Decision { admission, evict }, "{name}");
     }
