@@ -223,6 +223,8 @@ impl Queue {
 }
 
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -242,11 +244,11 @@ mod tests {
         }
     }
 
-    fn limits(max_running: usize, max_running_per_agent: usize) -> Limits {
+    pub(super) fn limits(max_running: usize, max_running_per_agent: usize) -> Limits {
         Limits { max_live: 100, min_available: 0, max_running, max_running_per_agent }
     }
 
-    fn queue(cards: &[(i64, u8, &str)]) -> Queue {
+    pub(super) fn queue(cards: &[(i64, u8, &str)]) -> Queue {
         let mut queue = Queue::default();
         for (order, chat, agent) in cards {
             queue.insert(card(*order, *chat, agent));
