@@ -308,8 +308,6 @@ impl Handshake {
         }
     }
 
-    // ------------------------------------------------------------------------------ model, mode
-
     /// Sets model and mode as far as the agent lets them be set; what it does not is told.
     async fn choose(&mut self, session: &str, offers: Offers, wanted: &Wanted) -> Result<(), Failure> {
         let (model, mode) = (offers.model.clone(), offers.mode.clone());

@@ -7,6 +7,7 @@ use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
 
 use super::answer;
+use super::progress::Progress;
 use super::tools::{Arena, Call, NewTask, TaskResult};
 use super::wait::{Cancels, Wait};
 use super::{Opened, Server, Trouble};
@@ -102,8 +103,9 @@ impl Server {
         tasks: &[String],
         context: &RequestContext<RoleServer>,
     ) -> Result<(), Trouble> {
+        let mut progress = Progress::default();
         for (n, task) in tasks.iter().enumerate() {
-            let waited = self.wait_for(task, context, Cancels::Task).await;
+            let waited = Wait::new(self, task, context, Cancels::Task, &mut progress).run().await;
             if let Err(trouble) = waited {
                 if context.ct.is_cancelled() && !self.gone.is_cancelled() {
                     for left in &tasks[n + 1..] {
@@ -142,7 +144,7 @@ impl Server {
         context: &RequestContext<RoleServer>,
         cancels: Cancels,
     ) -> Result<TaskRow, Trouble> {
-        Wait::new(self, task, context, cancels).run().await
+        Wait::new(self, task, context, cancels, &mut Progress::default()).run().await
     }
 }
 

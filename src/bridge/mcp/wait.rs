@@ -37,7 +37,8 @@ pub(super) struct Wait<'a> {
     cancels: Cancels,
     /// The name under which the client wants to hear of it, if it does.
     token: Option<ProgressToken>,
-    progress: Progress,
+    /// What was told before, also of other tasks: the numbers only grow.
+    progress: &'a mut Progress,
     /// The newest event that was told: where to go on after the daemon was away.
     cursor: i64,
 }
@@ -59,9 +60,10 @@ impl<'a> Wait<'a> {
         task: &'a str,
         context: &'a RequestContext<RoleServer>,
         cancels: Cancels,
+        progress: &'a mut Progress,
     ) -> Self {
         let token = context.meta.get_progress_token();
-        Self { server, task, context, cancels, token, progress: Progress::default(), cursor: 0 }
+        Self { server, task, context, cancels, token, progress, cursor: 0 }
     }
 
     /// The task, when it is terminal.
