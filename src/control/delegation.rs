@@ -144,9 +144,9 @@ async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
     Ok(above)
 }
 
-/// Refuses `n_new` children more than the limits allow. What is returned keeps the family from
-/// growing until they are recorded.
-pub(super) async fn check_limits(call: &Call, caller: &Caller, n_new: usize) -> Done<OwnedMutexGuard<()>> {
+/// Refuses one child more than the limits allow. What is returned keeps the family from growing
+/// until the child is recorded.
+pub(super) async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMutexGuard<()>> {
     let services = call.services();
     let above = ancestors(&services.store, &caller.task).await?;
     let root = above.last().unwrap_or(&caller.task).id.clone();
@@ -154,7 +154,7 @@ pub(super) async fn check_limits(call: &Call, caller: &Caller, n_new: usize) -> 
     let depth = 1 + depth(&caller.task, &above);
     let family = family(&services.store, &root).await?;
     let alive = family.iter().filter(|task| !tasks::is_terminal(task)).count();
-    judge(Counts { depth, alive, total: family.len(), n_new }, &services.config.current().dispatch)?;
+    judge(Counts { depth, alive, total: family.len() }, &services.config.current().dispatch)?;
     Ok(alone)
 }
 
@@ -180,21 +180,19 @@ struct Counts {
     alive: usize,
     /// Children over the root's life.
     total: usize,
-    /// Those that are asked for now.
-    n_new: usize,
 }
 
 fn judge(counts: Counts, limits: &Dispatch) -> Done<()> {
     let refused = [
         (counts.depth > limits.max_depth, "depth", "tasks may not be nested deeper", limits.max_depth),
         (
-            counts.alive + counts.n_new > limits.max_children,
+            counts.alive >= limits.max_children,
             "children",
             "as many tasks as allowed are alive",
             limits.max_children,
         ),
         (
-            counts.total + counts.n_new > limits.max_children_total,
+            counts.total >= limits.max_children_total,
             "children_total",
             "as many tasks as allowed were made",
             limits.max_children_total,
@@ -244,8 +242,6 @@ fn descendants(root: &str, tasks: Vec<TaskRow>) -> Vec<TaskRow> {
     tasks.into_iter().filter(|task| is_made(task) && descends(task)).collect()
 }
 
-#[path = "delegation/arena.rs"]
-pub(super) mod arena;
 #[path = "delegation/parent.rs"]
 mod parent;
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::delegation::arena;
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
     Call, agents, changes, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
@@ -12,8 +11,7 @@ use super::handlers::{
 use super::params::read;
 use super::peer_check::Standing;
 
-/// What an agent may ask for, besides arenas; its handlers narrow it further, to what is the
-/// agent's own.
+/// What an agent may ask for; its handlers narrow it further, to what is the agent's own.
 const AGENT_METHODS: [&str; 8] = [
     "daemon/hello",
     "agent/list",
@@ -105,21 +103,10 @@ pub(super) async fn dispatch(
     if !METHODS.contains(&method) {
         return Err(unknown(method));
     }
-    if call.standing() == Standing::Full || AGENT_METHODS.contains(&method) {
-        return run(call, method, params).await;
+    if call.standing() != Standing::Full && !AGENT_METHODS.contains(&method) {
+        return Err(RpcFailure::forbidden(format!("an agent may not call {method}")));
     }
-    match method {
-        arena::START => {
-            let (params, _family) = arena::narrow(call, params).await?;
-            run(call, method, Some(&params)).await
-        }
-        arena::SHOW => {
-            let answer = run(call, method, params).await?;
-            arena::check_own(call, &answer).await?;
-            Ok(answer)
-        }
-        _ => Err(RpcFailure::forbidden(format!("an agent may not call {method}"))),
-    }
+    run(call, method, params).await
 }
 
 fn answer(result: &impl Serialize) -> Result<Box<RawValue>, RpcFailure> {

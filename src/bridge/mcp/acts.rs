@@ -1,6 +1,7 @@
 //! What each tool does: a call or two of the control socket.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rmcp::model::CallToolResult;
 use rmcp::service::{RequestContext, RoleServer};
@@ -15,6 +16,8 @@ use crate::control::wire::TaskRow;
 
 /// Who makes the tasks, in the words of the contract.
 const SOURCE: &str = "mcp";
+/// How often a check that runs is looked at.
+const CHECK_PAUSE: Duration = Duration::from_millis(500);
 /// What to do with a task that goes on.
 const ASK_LATER: &str = "; ask `task_result` for its answer";
 
@@ -91,7 +94,8 @@ impl Server {
         let mut arena: Value = opened.client.call("arena/start", &params).await?;
         drop(opened);
         if asked.wait.unwrap_or(true) {
-            self.wait_for_all(&entries(&arena), context).await?;
+            self.wait_for_all(&tasks_of(&arena), context).await?;
+            self.wait_for_checks(&arena["id"], context).await?;
             arena = self.call("arena/show", json!({"arena": arena["id"]})).await?;
         }
         Ok(CallToolResult::structured(json!({"arena": arena})))
@@ -116,6 +120,25 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Waits until nothing runs any more that judges the entries of an arena.
+    async fn wait_for_checks(
+        &self,
+        arena: &Value,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), Trouble> {
+        loop {
+            let shown: Value = self.call("arena/show", json!({"arena": arena, "brief": true})).await?;
+            if !is_checking(&shown) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(CHECK_PAUSE) => {}
+                () = context.ct.cancelled() => return Err(Trouble::new("the request was cancelled", None)),
+                () = self.gone.cancelled() => return Err(Trouble::new("the client went away", None)),
+            }
+        }
     }
 
     /// Where the work is to be done: the place that was named, else our working directory. An
@@ -152,8 +175,43 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+fn entries(arena: &Value) -> impl Iterator<Item = &Value> {
+    arena["entries"].as_array().into_iter().flatten()
+}
+
 /// The tasks of an arena.
-fn entries(arena: &Value) -> Vec<String> {
-    let entries = arena["entries"].as_array().into_iter().flatten();
-    entries.filter_map(|entry| Some(entry["task"].as_str()?.to_owned())).collect()
+fn tasks_of(arena: &Value) -> Vec<String> {
+    entries(arena).filter_map(|entry| Some(entry["task"].as_str()?.to_owned())).collect()
+}
+
+/// Whether the check of an entry is still to come, or under way.
+fn is_checking(arena: &Value) -> bool {
+    entries(arena).any(|entry| matches!(entry["check"]["state"].as_str(), Some("waiting" | "running")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arena_tells_its_tasks_and_whether_one_is_still_checked() {
+        let cases = [
+            (
+                json!({"entries": [{"task": "t-1"}, {"task": "t-2", "check": null}]}),
+                vec!["t-1", "t-2"],
+                false,
+            ),
+            (json!({"entries": [{"task": "t-1", "check": {"state": "passed"}}]}), vec!["t-1"], false),
+            (json!({"entries": [{"task": null, "check": {"state": "waiting"}}]}), vec![], true),
+            (json!({"entries": [{"task": "t-1", "check": {"state": "running"}}]}), vec!["t-1"], true),
+            (json!({}), vec![], false),
+        ];
+        for (arena, tasks, checking) in cases {
+            assert_eq!(
+                (tasks_of(&arena), is_checking(&arena)),
+                (tasks.iter().map(|id| (*id).to_owned()).collect(), checking),
+                "{arena}"
+            );
+        }
+    }
 }

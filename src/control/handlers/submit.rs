@@ -49,7 +49,7 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     }
     let agent = choose_agent(call, params.agent.as_deref()).await?;
     let _family = match &caller {
-        Some(caller) => Some(delegation::check_limits(call, caller, 1).await?),
+        Some(caller) => Some(delegation::check_limits(call, caller).await?),
         None => None,
     };
     let spot = find_spot(call, target).await?;
