@@ -82,6 +82,11 @@ impl Server {
     async fn arena(&self, asked: Arena, context: &RequestContext<RoleServer>) -> Done {
         let opened = self.door.open().await?;
         let mut params = self.place(&opened, asked.repo, asked.session);
+        if params.as_object().is_none_or(serde_json::Map::is_empty) {
+            // To an agent its own session is listed, and no other.
+            let sessions: Value = opened.client.call("session/list", &json!({})).await?;
+            params["session"] = sessions[0]["id"].clone();
+        }
         params["prompt"] = Value::from(asked.prompt);
         params["agents"] = Value::from(asked.agents);
         for (name, value) in
