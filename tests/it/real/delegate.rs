@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::agents::{Consent, RealAgent};
 use crate::support::daemon::TestDaemon;
+use crate::support::demo::{DEMO, long};
 use crate::support::home::Setup;
+use crate::support::wait::until;
 
 /// One turn at a time, and one process.
 const ONE_OF_EACH: &str = "[dispatch]\nmax_running = 1\n[pool]\nmax_live = 1";
@@ -16,8 +18,8 @@ fn stage(agents: &[RealAgent], config: &str) -> TestDaemon {
 }
 
 /// A prompt that has one agent give a prompt to another one and repeat its answer.
-fn delegate(from: RealAgent, to: RealAgent, prompt: &str) -> String {
-    let call = format!("tool: new_task {}", json!({"agent": to.name(), "prompt": prompt}));
+fn delegate(from: RealAgent, to: &str, prompt: &str) -> String {
+    let call = format!("tool: new_task {}", json!({"agent": to, "prompt": prompt}));
     match from {
         // Its model has to look for the tools of servers before it can call them.
         RealAgent::Qwen => {
@@ -38,7 +40,7 @@ fn made(daemon: &TestDaemon) -> Vec<Value> {
 fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
     let daemon = stage(&[agent, other], ONE_OF_EACH);
     let chat = daemon.lone_chat();
-    let parent = daemon.run(&chat, agent.name(), &delegate(agent, other, "say: the answer"));
+    let parent = daemon.run(&chat, agent.name(), &delegate(agent, other.name(), "say: the answer"));
     assert_eq!(parent["state"], "completed", "{parent:#}");
     assert!(parent["text"].as_str().unwrap().contains("the answer"), "{parent:#}");
     let made = made(&daemon);
@@ -49,7 +51,7 @@ fn gets_the_answer_of(agent: RealAgent, other: RealAgent) {
     assert_ne!(child["chat"], parent["chat"]);
     // Its conversation is taken up again with the server at hand.
     daemon.rpc("pool/evict", json!({"chat": chat, "agent": agent.name()}));
-    let again = daemon.ask(&chat, agent.name(), &delegate(agent, other, "say: once more"));
+    let again = daemon.ask(&chat, agent.name(), &delegate(agent, other.name(), "say: once more"));
     assert!(again.contains("once more"), "{again}");
 }
 
@@ -68,13 +70,44 @@ fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_b
     gets_the_answer_of(RealAgent::Opencode, RealAgent::Goose);
 }
 
+/// Cancels a turn that waits for a task of its own making; how that task ends.
+fn child_of_a_cancelled(agent: RealAgent) -> Value {
+    let daemon = stage(&[agent], "");
+    let chat = daemon.lone_chat();
+    let parent = daemon.submit(&chat, agent.name(), &delegate(agent, DEMO, &long()));
+    let child = until("the child to run", || {
+        let made = made(&daemon);
+        made.first().filter(|row| row["state"] == "running").map(|row| row["id"].clone())
+    });
+    let child = child.as_str().unwrap();
+    daemon.wait_event(child, "text");
+    daemon.rpc("task/cancel", json!({"task": parent}));
+    assert_eq!(daemon.wait_task(&parent)["state"], "cancelled");
+    daemon.wait_task(child)
+}
+
+#[test]
+fn goose_that_is_cancelled_cancels_its_child() {
+    assert_eq!(child_of_a_cancelled(RealAgent::Goose)["state"], "cancelled");
+}
+
+#[test]
+fn qwen_that_is_cancelled_cancels_its_child() {
+    assert_eq!(child_of_a_cancelled(RealAgent::Qwen)["state"], "cancelled");
+}
+
+#[test]
+fn opencode_that_is_cancelled_cancels_its_child() {
+    assert_eq!(child_of_a_cancelled(RealAgent::Opencode)["state"], "cancelled");
+}
+
 #[test]
 fn the_fourth_level_is_refused_with_a_reason() {
     let daemon = stage(&[RealAgent::Goose], "");
     let chat = daemon.lone_chat();
     let mut prompt = "say: too deep".to_owned();
     for _ in 0..4 {
-        prompt = delegate(RealAgent::Goose, RealAgent::Goose, &prompt);
+        prompt = delegate(RealAgent::Goose, RealAgent::Goose.name(), &prompt);
     }
     let top = daemon.run(&chat, RealAgent::Goose.name(), &prompt);
     assert_eq!(top["state"], "completed", "{top:#}");
