@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_client_protocol_schema::v1::{EnvVariable, McpServer, McpServerStdio};
+use serde_json::{Value, json};
 
 use super::MCP_COMMAND;
 
@@ -42,12 +43,23 @@ impl OwnServer {
         let env = self.env.iter().map(|(name, value)| EnvVariable::new(name, value)).collect();
         McpServer::Stdio(McpServerStdio::new(NAME, program).args(arguments.to_vec()).env(env))
     }
+    /// In opencode's configuration, added to what is configured already. What is no JSON object is
+    /// left as it is, for opencode to say what is wrong with it.
+    pub fn for_opencode(&self, configured: Option<&str>) -> String {
+        let parsed = configured.map_or_else(|| Ok(json!({})), serde_json::from_str);
+        let Ok(Value::Object(mut config)) = parsed else { return configured.unwrap_or_default().to_owned() };
+        let own = json!({"type": "local", "command": self.command, "environment": self.env, "enabled": true});
+        let servers = config.entry("mcp").or_insert_with(|| json!({}));
+        if let Value::Object(servers) = servers {
+            servers.insert(NAME.to_owned(), own);
+        }
+        Value::Object(config).to_string()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn an_agent_is_told_program_arguments_and_socket() {
@@ -57,5 +69,17 @@ mod tests {
         let expected =
             json!({"name": "hob", "command": "/opt/hobd", "args": ["mcp", "--no-start"], "env": env});
         assert_eq!(told, expected);
+    }
+    #[test]
+    fn opencode_finds_it_beside_what_was_configured() {
+        let server = OwnServer::new(Path::new("/opt/hobd"), Path::new("/run/hob.sock"));
+        let told: Value =
+            serde_json::from_str(&server.for_opencode(Some(r#"{"model":"m","mcp":{"other":{}}}"#)))
+                .expect("JSON");
+        assert_eq!(told["model"], "m");
+        assert_eq!(told["mcp"]["other"], json!({}));
+        assert_eq!(told["mcp"]["hob"]["command"], json!(["/opt/hobd", "mcp", "--no-start"]));
+        assert!(server.for_opencode(None).contains("HOB_SOCKET"));
+        assert_eq!(server.for_opencode(Some("{ // odd")), "{ // odd");
     }
 }

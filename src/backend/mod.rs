@@ -214,8 +214,13 @@ impl Agents {
         if let Some(host) = &host {
             (request.label, request.chat) = (host.clone(), None);
         }
+        if let Some(server) = self.mcp_server(agent) {
+            let configured = request.env.get(opencode::CONFIG).map(String::as_str);
+            request.env.insert(opencode::CONFIG.to_owned(), server.for_opencode(configured));
+        }
+        let nowhere = Path::new("");
         let of_process =
-            fingerprint::config_hash(&agent.command, &request.env, Path::new(""), [&None, &None]);
+            fingerprint::config_hash(&agent.command, &request.env, nowhere, [&None, &None], None);
         let own = || format!("{} {}", launch.key, launch.generation);
         opencode::Spec {
             request,
@@ -229,7 +234,6 @@ impl Agents {
             key: opencode::ServerKey { host: host.clone().unwrap_or_else(own), launch_hash: of_process },
             host: host.map(HostId::from),
             instance_idle: instance_idle(idle_ttl),
-            mcp: BTreeMap::new(),
         }
     }
 }

@@ -34,5 +34,8 @@ mod turn;
 mod version;
 mod wire;
 
+/// Where opencode reads configuration from besides its files.
+pub const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
+
 pub use servers::{ServerKey, Servers};
 pub use start::{Spec, start};

@@ -44,8 +44,6 @@ pub struct Spec {
     pub host: Option<HostId>,
     /// A directory in which nothing was done for so long has its instance disposed of.
     pub instance_idle: Duration,
-    /// The MCP servers that a session gets, by name, in opencode's own form.
-    pub mcp: BTreeMap<String, Value>,
 }
 
 /// Starts an agent session, and a server for it if there is none.
@@ -111,10 +109,6 @@ async fn open(spec: &Spec, lease: &Lease, launch: &Launch) -> Result<Opened, Tro
     let directory = directory.ok_or_else(|| Trouble::Permanent("its directory is no UTF-8".to_owned()))?;
     let choice = offers::choose(client, &directory, (spec.model.as_deref(), spec.mode.as_deref())).await?;
     let choice = choice.map_err(Trouble::Permanent)?;
-    for (name, config) in &spec.mcp {
-        let body = json!({"name": name, "config": config});
-        client.post::<Value>("/mcp", &[("directory", &directory)], &body).await?;
-    }
     let saved = launch.resume.as_ref().map(BackendSessionId::as_str);
     if let Some(id) = saved {
         match taken_up(client, id, &directory).await {
