@@ -72,7 +72,8 @@ fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_b
 
 /// Cancels a turn that waits for a task of its own making; how that task ends.
 fn child_of_a_cancelled(agent: RealAgent) -> Value {
-    let daemon = stage(&[agent], "");
+    // An agent that is too slow would be ended, and what it waits for would go on.
+    let daemon = stage(&[agent], "[process]\ncancel_grace = \"60s\"");
     let chat = daemon.lone_chat();
     let parent = daemon.submit(&chat, agent.name(), &delegate(agent, DEMO, &long()));
     let child = until("the child to run", || {
