@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::backoff::Cause;
 use crate::event::{Context, Event, Exit, Usage};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation, HostId};
+use crate::dispatch::route::Route;
 use crate::ports::{PermissionAsk, Permit};
+use crate::probe::ProbeFailed;
 
 /// What the agent session wants started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Launch {
     pub resume: Option<BackendSessionId>,
     /// Whether that conversation had a turn, so that an empty replay is a loss.
     pub has_history: bool,
+    /// Which kind of backend is wanted.
+    pub route: Route,
 }
 
 /// A backend that is ready for a prompt.
@@ -33,8 +37,8 @@ pub struct Launched {
     pub pid: Option<u32>,
     /// The process by name, if other agent sessions may live in it, too.
     pub host: Option<HostId>,
-    /// The agent's id of the conversation.
-    pub backend_session: BackendSessionId,
+    /// The agent's id of the conversation; `None` if it keeps none.
+    pub backend_session: Option<BackendSessionId>,
     /// What the agent remembers.
     pub context: Context,
     /// Why the context was lost, if it was.
@@ -107,6 +111,16 @@ pub trait Agent: Send + Sync + 'static {
     /// Sends a prompt; [`News::Settled`] with the same number will follow, or the agent dies.
     fn prompt(&self, number: u64, text: &str);
 
+    /// The same for a run of its own, beside whatever is kept, where the backend knows such runs.
+    fn prompt_alone(&self, number: u64, text: &str) {
+        self.prompt(number, text);
+    }
+
+    /// Which kind of backend it is.
+    fn route(&self) -> Route {
+        Route::Warm
+    }
+
     /// Asks the agent to stop what it does.
     fn cancel(&self);
 
@@ -128,23 +142,4 @@ pub trait Agent: Send + Sync + 'static {
     /// others live in the process, it ends with the last of them.
     /// A second call joins the first. `now` skips the grace.
     fn stop(&self, now: bool) -> Pin<Box<dyn Future<Output = Exit> + Send>>;
-}
-
-/// Why a probe failed, by the class that decides how often it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureClass {
-    /// No answer in time.
-    TimedOut,
-    /// The connection was refused, or the pipe is closed, while the process lives.
-    Refused,
-}
-
-/// A probe had no good answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ProbeFailed {
-    /// What kind of failure.
-    pub class: FailureClass,
-    /// What was seen, in words.
-    pub message: String,
 }

@@ -23,6 +23,7 @@ mod persist;
 pub mod pool;
 mod port_error;
 pub mod ports;
+mod probe;
 pub mod reaper;
 pub mod restart;
 pub mod root;

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 pub use crate::backend_ports::{
-    Agent, Backend, FailureClass, Launch, Launched, News, NewsSink, ProbeFailed, Settled, StartFailed,
+    Agent, Backend, Launch, Launched, News, NewsSink, Settled, StartFailed,
 };
 use crate::event::{AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage};
 use crate::id::{AgentKey, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId};
 pub use crate::machine::{Machine, ProcessTree};
+pub use crate::dispatch::route::Route;
 pub use crate::port_error::{PortError, chain};
+pub use crate::probe::{FailureClass, ProbeFailed};
 pub use crate::reaper::policy::{Candidate, ReaperRules, Stand};
 pub use crate::settings::{
     AgentSettings, Audience, HealthRules, Limits, PermissionPolicy, PermissionRules, RestartRules, Settings,
@@ -92,6 +94,8 @@ pub struct TaskCard {
     pub no_wait: bool,
     /// The directory that the agent is to work in.
     pub cwd: PathBuf,
+    /// Which kind of backend is to run it.
+    pub route: Route,
 }
 
 /// What is remembered of an agent session.
@@ -137,8 +141,8 @@ pub struct BackendOpened {
     pub key: AgentKey,
     /// The backend.
     pub generation: Generation,
-    /// The agent's own id of the conversation.
-    pub backend_session: BackendSessionId,
+    /// The agent's own id of the conversation; `None` leaves the recorded one as it is.
+    pub backend_session: Option<BackendSessionId>,
     /// What the agent remembers.
     pub context: Context,
     /// Why the context was lost, if it was: the text of a `context_reset` event.
@@ -232,8 +236,9 @@ pub trait Store: Send + Sync + 'static {
     /// `queued` to `dispatched`. False if the task was not `queued` any more.
     fn dispatch_task(&self, task: TaskId, generation: Generation) -> Answer<bool>;
 
-    /// `dispatched` to `running`: the turn row, `turn_started` and `task_state` in one transaction.
-    fn start_turn(&self, task: TaskId, generation: Generation, context: Context) -> Answer<TurnId>;
+    /// `dispatched` to `running`: the turn row, `turn_started` and `task_state` in one transaction,
+    /// and of the task which kind of backend runs it.
+    fn start_turn(&self, task: TaskId, of: Generation, context: Context, route: Route) -> Answer<TurnId>;
 
     /// Ends a turn and its task. False if the turn had ended before: nothing was written then.
     fn end_turn(&self, end: TurnEnd) -> Answer<bool>;

@@ -17,6 +17,9 @@ pub struct KnownAgent {
     pub command: &'static [&'static str],
     /// The command line that speaks ACP on stdio; the same where `backend` is ACP.
     pub acp_command: &'static [&'static str],
+    /// The command line of a one-shot run; empty if none is known. Words with `{model}` are left
+    /// out where no model is configured. A prompt may begin with a dash.
+    pub oneshot: &'static [&'static str],
     /// Names of variables that are passed on from the daemon's environment, besides those that
     /// every agent gets. An entry that ends in `*` means all that begin so.
     pub pass: &'static [&'static str],
@@ -48,18 +51,51 @@ const PROVIDERS: &[&str] = &[
     "XAI_API_KEY",
 ];
 
+const GOOSE_ONESHOT: &[&str] = &[
+    "goose",
+    "run",
+    "--output-format=stream-json",
+    "--quiet",
+    "--no-session",
+    "--model={model}",
+    "--text={prompt}",
+];
+const QWEN_ONESHOT: &[&str] = &[
+    "qwen",
+    "--output-format=stream-json",
+    "--include-partial-messages",
+    "--model={model}",
+    "--prompt={prompt}",
+];
+const OPENCODE_ONESHOT: &[&str] =
+    &["opencode", "run", "--format=json", "--thinking", "--model={model}", "--", "{prompt}"];
+const CLAUDE_ONESHOT: &[&str] = &[
+    "claude",
+    "--output-format=stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--model={model}",
+    "-p",
+    "--",
+    "{prompt}",
+];
+
 /// Every known agent, in the order in which a default is looked for.
 pub const KNOWN: &[KnownAgent] = &[
-    acp("goose", &["goose", "acp"], &["GOOSE_*"]),
-    acp("qwen", &["qwen", "--acp"], &["QWEN_*", "DASHSCOPE_*", "BAILIAN_*"]),
+    KnownAgent { oneshot: GOOSE_ONESHOT, ..acp("goose", &["goose", "acp"], &["GOOSE_*"]) },
+    KnownAgent {
+        oneshot: QWEN_ONESHOT,
+        ..acp("qwen", &["qwen", "--acp"], &["QWEN_*", "DASHSCOPE_*", "BAILIAN_*"])
+    },
     KnownAgent {
         name: "opencode",
         backend: BackendKind::Opencode,
         command: &["opencode"],
         acp_command: &["opencode", "acp"],
+        oneshot: OPENCODE_ONESHOT,
         pass: &["OPENCODE_*"],
     },
-    acp("claude", &["claude-code-acp"], &["CLAUDE_*"]),
+    KnownAgent { oneshot: CLAUDE_ONESHOT, ..acp("claude", &["claude-code-acp"], &["CLAUDE_*"]) },
     acp("codex", &["codex-acp"], &["CODEX_*"]),
     acp("gemini", &["gemini", "--experimental-acp"], &[]),
     acp(DEMO, &[], &[]),
@@ -70,7 +106,7 @@ const fn acp(
     command: &'static [&'static str],
     pass: &'static [&'static str],
 ) -> KnownAgent {
-    KnownAgent { name, backend: BackendKind::Acp, command, acp_command: command, pass }
+    KnownAgent { name, backend: BackendKind::Acp, command, acp_command: command, oneshot: &[], pass }
 }
 
 /// The known agent of that name.
@@ -90,12 +126,24 @@ impl KnownAgent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::oneshot::template;
 
     #[test]
     fn every_known_agent_is_found_by_its_name_once() {
         for agent in KNOWN {
             assert_eq!(find(agent.name), Some(agent));
             assert_eq!(KNOWN.iter().filter(|other| other.name == agent.name).count(), 1);
+        }
+    }
+
+    #[test]
+    fn every_known_one_shot_run_gets_its_prompt_and_no_model_that_is_not_there() {
+        for agent in KNOWN.iter().filter(|agent| !agent.oneshot.is_empty()) {
+            for model in [None, Some("m")] {
+                let words = template::known(agent.oneshot, model);
+                assert_eq!(template::problem(&words, model), None, "{}", agent.name);
+                assert_eq!(words.iter().any(|word| word.contains(template::MODEL)), model.is_some());
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! what is known of the agent and with the general sections that it overrides.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use super::permissions::Permissions;
 use super::sections::{Health, Process, Restart, Watchdog};
 use super::units;
 use crate::backend::known::{self, KnownAgent};
+use crate::backend::oneshot::template;
 
 /// How an agent is driven.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +119,8 @@ pub struct AgentConfig {
     pub sandbox: Sandbox,
     /// The command line of a one-shot run, with `{prompt}`, `{model}` and `{cwd}`.
     pub oneshot: Vec<String>,
+    /// Whether the person wrote that command line; else it is merely known for the agent.
+    pub oneshot_configured: bool,
     /// Whether the person configured it; else it is merely known.
     pub configured: bool,
     /// `[health]` with this agent's overrides.
@@ -137,11 +141,17 @@ impl AgentConfig {
         let known = known::find(name);
         let backend = written.backend.or(known.map(|known| known.backend)).unwrap_or_default();
         let pass_known = known.into_iter().flat_map(KnownAgent::pass_list).map(str::to_owned);
+        let oneshot_configured = !written.oneshot.is_empty();
+        let command = written.command.unwrap_or_else(|| known_command(known, backend));
+        let oneshot = match known {
+            Some(known) if !oneshot_configured => known_oneshot(known, &command, written.model.as_deref()),
+            _ => written.oneshot,
+        };
         let share_default = if backend == BackendKind::Opencode { Share::All } else { Share::None };
         Self {
             name: name.to_owned(),
             backend,
-            command: written.command.unwrap_or_else(|| known_command(known, backend)),
+            command,
             env: written.env,
             pass: pass_known.chain(written.pass).collect(),
             model: written.model,
@@ -152,7 +162,8 @@ impl AgentConfig {
             count_background: written.count_background,
             share: written.share.unwrap_or(share_default),
             sandbox: written.sandbox,
-            oneshot: written.oneshot,
+            oneshot,
+            oneshot_configured,
             configured,
             health: written.health,
             restart: written.restart,
@@ -170,8 +181,20 @@ impl AgentConfig {
 
     /// The built-in agent, whose program is the daemon's own.
     pub fn is_demo(&self) -> bool {
-        self.name == known::DEMO && self.command.is_empty()
+        self.name == known::DEMO && self.command.is_empty() && self.backend == BackendKind::Acp
     }
+}
+
+/// The one-shot command line that is known for an agent, with the program from where the person said
+/// that it lies.
+fn known_oneshot(known: &KnownAgent, command: &[String], model: Option<&str>) -> Vec<String> {
+    let mut words = template::known(known.oneshot, model);
+    if let (Some(word), Some(program)) = (words.first_mut(), command.first())
+        && Path::new(program).file_name().is_some_and(|name| name.to_str() == Some(word.as_str()))
+    {
+        word.clone_from(program);
+    }
+    words
 }
 
 /// The command line that is known for an agent, for the backend it is driven with.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{ConfigError, dotted, nearest};
 use super::{AgentConfig, BackendKind, Config, Origin, Restart, Sandbox, Share};
-use crate::backend::known;
+use crate::backend::oneshot::template;
 
 /// Longer than any name that a person would type.
 const AGENT_NAME_BYTES_MAX: usize = 64;
@@ -146,18 +146,29 @@ fn command(agent: &AgentConfig) -> Result<(), Problem> {
         BackendKind::Oneshot => ("oneshot", &agent.oneshot),
         BackendKind::Acp | BackendKind::Opencode => ("command", &agent.command),
     };
-    let at = ["agents", agent.name.as_str(), key];
-    let Some(program) = words.first() else {
-        if agent.name == known::DEMO && agent.backend == BackendKind::Acp {
-            return Ok(());
+    if words.is_empty() && !(agent.is_demo() && key == "command") {
+        let problem = Problem::new(&["agents", agent.name.as_str(), key], "is missing");
+        return Err(problem.hint("give program and arguments as a list"));
+    }
+    for (key, words) in [("command", &agent.command), ("oneshot", &agent.oneshot)] {
+        program(&["agents", agent.name.as_str(), key], words)?;
+    }
+    match template::problem(&agent.oneshot, agent.model.as_deref()) {
+        Some((what, hint)) if !agent.oneshot.is_empty() => {
+            Err(Problem::new(&["agents", agent.name.as_str(), "oneshot"], what).hint(hint))
         }
-        return Err(Problem::new(&at, "is missing").hint("give program and arguments as a list"));
-    };
+        _ => Ok(()),
+    }
+}
+
+/// The first word of a command line.
+fn program(at: &[&str], words: &[String]) -> Result<(), Problem> {
+    let Some(program) = words.first() else { return Ok(()) };
     if program.is_empty() || words.iter().any(|word| word.contains('\0')) {
-        return Err(Problem::new(&at, "names no program"));
+        return Err(Problem::new(at, "names no program"));
     }
     if program.contains('/') && !program.starts_with('/') {
-        let problem = Problem::new(&at, format!("\"{program}\" is relative, and to nothing in particular"));
+        let problem = Problem::new(at, format!("\"{program}\" is relative, and to nothing in particular"));
         return Err(problem.hint("write the whole path, or the name alone to have it looked up on PATH"));
     }
     Ok(())

@@ -135,6 +135,22 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("[agents.x]\ncommand = [\"bin/x\"]", "F:2: key `agents.x.command`: \"bin/x\" is relative"),
     ("[agents.x]\nbackend = \"oneshot\"", "F:1: key `agents.x.oneshot`: is missing"),
+    (
+        "[agents.x]\nbackend = \"oneshot\"\noneshot = [\"x\", \"-p\"]",
+        "F:3: key `agents.x.oneshot`: has no {prompt}, so no task would ever reach the program; write",
+    ),
+    (
+        "[agents.x]\nbackend = \"oneshot\"\noneshot = [\"x\", \"{model}\", \"{prompt}\"]",
+        "F:3: key `agents.x.oneshot`: has {model}, and no model is configured; set model",
+    ),
+    (
+        "[agents.goose]\noneshot = [\"bin/x\", \"{prompt}\"]",
+        "F:2: key `agents.goose.oneshot`: \"bin/x\" is relative",
+    ),
+    (
+        "[agents.demo]\nbackend = \"oneshot\"",
+        "F:1: key `agents.demo.oneshot`: is missing",
+    ),
     ("[agents.goose]\npass = [\"LD_*\"]", "F:2: key `agents.goose.pass`: \"LD_*\" cannot be passed on"),
     ("[agents.goose]\npass = [\"*\"]", "F:2: key `agents.goose.pass`: \"*\" cannot be passed on"),
     (

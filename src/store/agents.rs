@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use hob_actors::event::{AgentStatus, Context, Event, Scope};
-use hob_actors::id::{AgentKey, Generation, SessionId};
+use hob_actors::id::{AgentKey, BackendSessionId, Generation, SessionId};
 use hob_actors::ports::{AgentMove, AgentRecord, BackendOpened};
 use rusqlite::{Connection, Row, params};
 
@@ -185,17 +185,20 @@ pub(super) fn opened(tx: &mut Tx<'_>, opened: &BackendOpened) -> Result<()> {
     if opened.generation < known.generation || known.status == Some(AgentStatus::Closed) {
         return Ok(());
     }
-    let same = known.backend_session.as_deref() == Some(opened.backend_session.as_str());
-    let kept = same && !matches!(opened.context, Context::Fresh | Context::Reset);
+    let conversation = opened.backend_session.as_ref().map(BackendSessionId::as_str);
+    let same = known.backend_session.as_deref() == conversation;
+    // What keeps no conversation leaves the one of the kept backend alone.
+    let kept = conversation.is_none() || same && !matches!(opened.context, Context::Fresh | Context::Reset);
     sql::run(
         tx.conn,
-        "UPDATE agent_sessions SET backend_session = ?3, config_hash = ?4, context = ?5,
+        "UPDATE agent_sessions SET backend_session = coalesce(?3, backend_session), config_hash = ?4, context = ?5,
+            backend = CASE WHEN ?3 IS NULL THEN 'oneshot' WHEN backend = 'oneshot' THEN 'acp' ELSE backend END,
             has_history = CASE WHEN ?6 THEN has_history ELSE 0 END
          WHERE chat_id = ?1 AND agent = ?2",
         params![
             opened.key.chat.as_str(),
             opened.key.agent.as_str(),
-            opened.backend_session.as_str(),
+            conversation,
             opened.config_hash,
             words::context(opened.context),
             kept,

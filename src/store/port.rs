@@ -3,8 +3,8 @@
 use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
-    self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, TaskCard, TurnEnd,
-    TurnRef,
+    self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, Route, TaskCard,
+    TurnEnd, TurnRef,
 };
 
 use super::command::{Command, Weight};
@@ -75,8 +75,8 @@ impl ports::Store for Store {
         self.change("record the dispatch of the task", move |tx| tasks::dispatch(tx, &task, generation))
     }
 
-    fn start_turn(&self, task: TaskId, generation: Generation, context: Context) -> Answer<TurnId> {
-        self.change("record the start of the turn", move |tx| turns::start(tx, &task, generation, context))
+    fn start_turn(&self, task: TaskId, of: Generation, context: Context, route: Route) -> Answer<TurnId> {
+        self.change("record the start of the turn", move |tx| turns::start(tx, &task, of, (context, route)))
     }
 
     fn end_turn(&self, end: TurnEnd) -> Answer<bool> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hob_actors::event::{Event, Scope, TaskState};
 use hob_actors::id::{AgentKey, Generation, SessionId, TaskId, TurnId};
-use hob_actors::ports::{PermissionPolicy, TaskCard};
+use hob_actors::ports::{PermissionPolicy, Route, TaskCard};
 use rusqlite::{Connection, Row, ToSql, named_params, params};
 
 use super::command::Tx;
@@ -217,7 +217,7 @@ fn submitted(conn: &Connection, id: &str, fresh: bool) -> Result<Submitted> {
 const CARD: &str =
     "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait,
             (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
-             ORDER BY w.created_at DESC, w.id LIMIT 1), c.subdir
+             ORDER BY w.created_at DESC, w.id LIMIT 1), c.subdir, t.backend
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
@@ -231,6 +231,7 @@ fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
         permissions: row.get::<_, Option<String>>(7)?.as_deref().and_then(words::parse_policy),
         no_wait: row.get(8)?,
         cwd: working_directory(row.get(9)?, &text(row, 10)?),
+        route: row.get::<_, Option<String>>(11)?.as_deref().map(Route::from_word).unwrap_or_default(),
     })
 }
 

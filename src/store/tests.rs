@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hob_actors::event::{Context, Event, NewEvent, Outcome, Scope, Usage};
 use hob_actors::id::{AgentKey, Generation, TaskId, TurnId};
-use hob_actors::ports::{Permit, Store as _, TurnEnd};
+use hob_actors::ports::{Permit, Route, Store as _, TurnEnd};
 use tempfile::TempDir;
 
 use super::*;
@@ -74,7 +74,7 @@ impl Stage {
     async fn running(&self, prompt: &str) -> (TaskId, TurnId) {
         let task = self.submit(prompt).await;
         assert!(self.store.dispatch_task(task.clone(), Generation(1)).await.unwrap());
-        let turn = self.store.start_turn(task.clone(), Generation(1), Context::Fresh).await.unwrap();
+        let turn = self.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await.unwrap();
         (task, turn)
     }
 

@@ -3,7 +3,7 @@
 
 use hob_actors::event::{Context, Event, Outcome, TaskState, Usage};
 use hob_actors::id::{Generation, TaskId, TurnId};
-use hob_actors::ports::TurnEnd;
+use hob_actors::ports::{Route, TurnEnd};
 use rusqlite::{Connection, params};
 
 use super::command::Tx;
@@ -78,7 +78,7 @@ pub(super) fn start(
     tx: &mut Tx<'_>,
     id: &TaskId,
     generation: Generation,
-    context: Context,
+    (context, route): (Context, Route),
 ) -> Result<TurnId> {
     let task = tasks::known(tx.conn, id)?;
     if task.state != TaskState::Dispatched || task.generation != Some(generation) {
@@ -102,14 +102,15 @@ pub(super) fn start(
             now
         ],
     )?;
-    let sql = "UPDATE tasks SET state = 'running', started_at = coalesce(started_at, ?2) WHERE id = ?1";
-    sql::run(tx.conn, sql, params![id.as_str(), now])?;
-    let sql = "UPDATE agent_sessions SET context = ?3 WHERE chat_id = ?1 AND agent = ?2";
-    sql::run(
-        tx.conn,
-        sql,
-        params![task.key.chat.as_str(), task.key.agent.as_str(), words::context(context)],
-    )?;
+    let sql = "UPDATE tasks SET state = 'running', started_at = coalesce(started_at, ?2), backend = ?3
+               WHERE id = ?1";
+    sql::run(tx.conn, sql, params![id.as_str(), now, route.word()])?;
+    if route == Route::Warm {
+        // What is kept is not what a run of its own remembers.
+        let sql = "UPDATE agent_sessions SET context = ?3 WHERE chat_id = ?1 AND agent = ?2";
+        let key = &task.key;
+        sql::run(tx.conn, sql, params![key.chat.as_str(), key.agent.as_str(), words::context(context)])?;
+    }
     let scope = task.scope(Some(turn.clone()));
     tasks::told(tx, &scope, Some(TaskState::Dispatched), TaskState::Running, None)?;
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
@@ -198,9 +199,11 @@ fn end_open_turn(tx: &mut Tx<'_>, task: &TaskRef, open: &OpenTurn, ending: &Endi
     )?;
     if ending.outcome == Outcome::Completed {
         let sql =
-            "UPDATE agent_sessions SET has_history = 1 WHERE chat_id = ?1 AND agent = ?2 AND generation = ?3";
-        let key = &task.key;
-        sql::run(tx.conn, sql, params![key.chat.as_str(), key.agent.as_str(), integer(open.generation.0)])?;
+            "UPDATE agent_sessions SET has_history = 1 WHERE chat_id = ?1 AND agent = ?2 AND generation = ?3
+             AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?4 AND backend = 'oneshot')";
+        let (key, generation) = (&task.key, integer(open.generation.0));
+        let bound = params![key.chat.as_str(), key.agent.as_str(), generation, task.id.as_str()];
+        sql::run(tx.conn, sql, bound)?;
     }
     let event = Event::TurnEnded {
         outcome: ending.outcome,

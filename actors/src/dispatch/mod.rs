@@ -4,3 +4,4 @@ pub mod actor;
 pub mod loans;
 pub mod messages;
 pub mod queue;
+pub mod route;

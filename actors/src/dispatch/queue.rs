@@ -241,6 +241,7 @@ mod tests {
             permissions: None,
             no_wait: false,
             cwd: "/nowhere".into(),
+            route: crate::ports::Route::Warm,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
     AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Limits, Machine, News, NewsSink,
-    PermissionAsk, Permit, PortError, Ports, ProcessTree, Settings, Store, TaskCard, TurnEnd, TurnRef,
+    PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard, TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,6 +63,8 @@ pub struct Remembered {
     pub reaped: Vec<String>,
     /// Processes that are alive.
     pub alive: BTreeSet<(AgentKey, Generation)>,
+    /// Which kind of backend ran which task, and what it remembered then.
+    pub routes: Vec<(TaskId, Route, Context)>,
     /// Open turns.
     pub open_turns: BTreeMap<TurnId, TaskId>,
     /// Starts so far; the n-th has the pid n.
@@ -127,6 +129,7 @@ impl World {
             permissions: None,
             no_wait: false,
             cwd: "/nowhere".into(),
+            route: Route::Warm,
         };
         memory.tasks.push(card.clone());
         card
@@ -213,7 +216,7 @@ impl Store for World {
         self.write(move |memory| {
             memory.moves.push((opened.key.clone(), AgentStatus::Idle));
             if let Some(record) = memory.agents.get_mut(&opened.key) {
-                record.backend_session = Some(opened.backend_session);
+                record.backend_session = opened.backend_session.or(record.backend_session.take());
             }
         })
     }
@@ -240,8 +243,9 @@ impl Store for World {
         })
     }
 
-    fn start_turn(&self, task: TaskId, _: Generation, _: Context) -> Answer<TurnId> {
+    fn start_turn(&self, task: TaskId, _: Generation, context: Context, route: Route) -> Answer<TurnId> {
         self.write(move |memory| {
+            memory.routes.push((task.clone(), route, context));
             memory.n_turns += 1;
             let turn = TurnId::from(format!("u-{}", memory.n_turns));
             memory.set(&task, TaskState::Running);

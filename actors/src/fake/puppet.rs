@@ -39,7 +39,7 @@ impl Backend for World {
                 agent: Arc::new(puppet),
                 pid: Some(pid),
                 host: None,
-                backend_session: BackendSessionId::from("b-1"),
+                backend_session: Some(BackendSessionId::from("b-1")),
                 context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
                 reset: None,
                 config_hash: script.config_hash,

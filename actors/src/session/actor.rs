@@ -24,7 +24,7 @@ use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
 use crate::id::{Generation, HostId, TaskId};
-use crate::ports::{Agent, AgentRecord, Launched, StartFailed, TaskCard};
+use crate::ports::{Agent, AgentRecord, Launched, Route, StartFailed, TaskCard};
 
 /// Drives one agent session.
 pub struct SessionActor;
@@ -214,8 +214,10 @@ impl Memory {
             reply.send(Ok(())).ok();
             return;
         }
-        let recycle = self.machine.backend == Backend::Up && self.config_changed(&card);
-        let wait = if self.machine.backend == Backend::Down { self.start_waits() } else { None };
+        let recycle = self.machine.backend == Backend::Up && self.is_unfit_for(&card);
+        // A run of its own waits for nothing that the kept backend has to wait for.
+        let waits = self.machine.backend == Backend::Down && card.route == Route::Warm;
+        let wait = if waits { self.start_waits() } else { None };
         let request = Request::Run { task: card.task.clone(), recycle, wait };
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => {
@@ -229,8 +231,13 @@ impl Memory {
         }
     }
 
-    /// Whether the live backend was started with something else than a start would use now.
-    fn config_changed(&self, card: &TaskCard) -> bool {
+    /// Whether another backend is needed: the live one was started with something else than a start
+    /// would use now, or keeps nothing where something is to be kept.
+    fn is_unfit_for(&self, card: &TaskCard) -> bool {
+        let keeps = self.agent.as_ref().is_none_or(|agent| agent.route() == Route::Warm);
+        if card.route == Route::Warm && !keeps {
+            return true;
+        }
         self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd) != self.config_hash
     }
 

@@ -18,7 +18,7 @@ use crate::id::{AgentKey, TaskId};
 use crate::links::{request, tell};
 use crate::pool::actor::PoolMsg;
 use crate::pool::policy::Claim;
-use crate::ports::{Launched, Permit, StartFailed};
+use crate::ports::{Launched, Permit, Route, StartFailed};
 
 /// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: i32 = 78;
@@ -174,7 +174,10 @@ impl Memory {
         self.context = Some(launched.context);
         self.cost_total = 0.0;
         self.resting = AgentStatus::Idle;
-        self.failures.started();
+        if self.agent.as_ref().is_some_and(|agent| agent.route() == Route::Warm) {
+            // Of the kept backend nothing is proved by a run that starts nothing yet.
+            self.failures.started();
+        }
         if let Some(timer) = self.retry.take() {
             // A person did not wait for it: whoever does is told.
             timer.abort();

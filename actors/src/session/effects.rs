@@ -18,7 +18,7 @@ use crate::health::messages::EndCause;
 use crate::id::{TaskId, TurnId};
 use crate::links::tell;
 use crate::persist::insist;
-use crate::ports::{AgentMove, Answer, Permit, PortError, TurnEnd};
+use crate::ports::{AgentMove, Answer, Permit, PortError, Route, TurnEnd};
 
 /// A cancel is sent again as often as this until the prompt is answered: the first is lost by some
 /// agents when it follows the prompt closely (goose, measured).
@@ -82,8 +82,9 @@ impl Memory {
 
     pub(super) fn start(&mut self, me: &ActorRef<SessionMsg>) {
         let (args, to) = (self.args.clone(), me.clone());
+        let route = self.card.as_ref().map(|card| card.route).unwrap_or_default();
         let handle = self.spawn(me, async move {
-            if let Err(error) = launch::start(&args, &to).await {
+            if let Err(error) = launch::start(&args, &to, route).await {
                 to.cast(SessionMsg::Unrecorded(error)).ok();
             }
         });
@@ -105,12 +106,24 @@ impl Memory {
         );
     }
 
+    /// Which kind of backend runs the job: what was asked for, unless there is only the other.
+    fn turn_route(&self) -> Route {
+        let has_no_other = self.agent.as_ref().is_some_and(|agent| agent.route() == Route::Oneshot);
+        let asked = self.card.as_ref().is_some_and(|card| card.route == Route::Oneshot);
+        if has_no_other || asked { Route::Oneshot } else { Route::Warm }
+    }
+
     pub(super) fn open_turn(&mut self, me: &ActorRef<SessionMsg>, task: TaskId) {
         let (store, generation) = (self.args.ports.store.clone(), self.generation);
-        let context = self.context.unwrap_or(Context::Warm);
+        let route = self.turn_route();
+        let context = match route {
+            Route::Warm => self.context.unwrap_or(Context::Warm),
+            // Whatever is kept beside it, a run of its own knows nothing of it.
+            Route::Oneshot => Context::Fresh,
+        };
         self.persist(
             me,
-            move || store.start_turn(task.clone(), generation, context),
+            move || store.start_turn(task.clone(), generation, context, route),
             |turn| Some(SessionMsg::TurnOpened(turn)),
         );
         self.record_move(me, AgentStatus::Busy, None, None);
@@ -126,13 +139,18 @@ impl Memory {
         let mut scope = self.scope(self.generation);
         scope.task = Some(card.task.clone());
         scope.turn = Some(turn.clone());
-        agent.prompt(self.prompts, &card.prompt);
+        match self.turn_route() {
+            Route::Warm => agent.prompt(self.prompts, &card.prompt),
+            Route::Oneshot => agent.prompt_alone(self.prompts, &card.prompt),
+        }
         self.tell_busy(true);
         self.turn =
             Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
         self.watch(me);
-        // The next turn on this backend finds it warm.
-        self.context = Some(Context::Warm);
+        if self.turn_route() == Route::Warm {
+            // The next turn on this backend finds it warm.
+            self.context = Some(Context::Warm);
+        }
     }
 
     pub(super) fn send_cancel(&mut self, me: &ActorRef<SessionMsg>) {

@@ -11,14 +11,18 @@ use crate::backoff::Cause;
 use crate::event::AgentStatus;
 use crate::id::Generation;
 use crate::persist::insist;
-use crate::ports::{AgentMove, BackendOpened, Launch, Launched, NewsSink, PortError, StartFailed};
+use crate::ports::{AgentMove, BackendOpened, Launch, Launched, NewsSink, PortError, Route, StartFailed};
 
 /// What a backend has beyond its own limit on a start to end what it began and to say at which
 /// step it stood. Only one that does not keep its limit at all is given up by this one.
 const START_MARGIN: Duration = Duration::from_secs(10);
 
 /// Begins a generation, launches its backend and records how that came out.
-pub(super) async fn start(args: &SessionArgs, to: &ActorRef<SessionMsg>) -> Result<(), PortError> {
+pub(super) async fn start(
+    args: &SessionArgs,
+    to: &ActorRef<SessionMsg>,
+    route: Route,
+) -> Result<(), PortError> {
     let store = &args.ports.store;
     let key = &args.key;
     let record = insist(store.agent_record(key.clone()), || store.agent_record(key.clone())).await?;
@@ -30,6 +34,7 @@ pub(super) async fn start(args: &SessionArgs, to: &ActorRef<SessionMsg>) -> Resu
         cwd: record.cwd.clone(),
         resume: record.backend_session.clone(),
         has_history: record.has_history,
+        route,
     };
     let hash = args.ports.backend.config_hash(&key.agent, &record.cwd);
     to.cast(SessionMsg::Begun(generation, Box::new(record), hash)).ok();

@@ -43,7 +43,7 @@ pub(super) fn describe(error: &RpcError) -> String {
 }
 
 /// The failure that a final message tells in words, for an agent that cannot tell it otherwise.
-pub(super) fn told_in_words(stop_reason: &str, final_text: &str) -> Option<String> {
+pub(in crate::backend) fn told_in_words(stop_reason: &str, final_text: &str) -> Option<String> {
     let text = final_text.trim();
     let failed = stop_reason == "end_turn" && FAILED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
     failed.then(|| text.to_owned())

@@ -47,6 +47,8 @@ pub(super) enum Failure {
     Refused(RpcError),
     /// Another start would end the same way.
     Permanent(String),
+    /// The same: it speaks no version of the protocol that we do.
+    Unfit(String),
 }
 
 /// What is wanted of the conversation.
@@ -168,7 +170,7 @@ impl Handshake {
                 return Err(Failure::Permanent(log_in(&error, &[])));
             }
             Err(Failure::Refused(error)) if error.code == METHOD_NOT_FOUND => {
-                return Err(Failure::Permanent("it does not speak the Agent Client Protocol".to_owned()));
+                return Err(Failure::Unfit("it does not speak the Agent Client Protocol".to_owned()));
             }
             answer => answer?,
         };
@@ -373,7 +375,7 @@ fn check_version(answer: &RawValue) -> Result<(), Failure> {
     if said == PROTOCOL.as_u16().to_string() {
         return Ok(());
     }
-    Err(Failure::Permanent(format!("it speaks version {said} of the protocol, hob speaks {PROTOCOL}")))
+    Err(Failure::Unfit(format!("it speaks version {said} of the protocol, hob speaks {PROTOCOL}")))
 }
 
 fn methods(answer: &RawValue) -> Vec<Method> {

@@ -227,7 +227,7 @@ async fn read(inbox: &mut Inbox, router: &mut Router) {
 }
 
 /// Waits for the exit, and for the end of what the agent left running.
-async fn end(handle: &ProcessHandle) -> crate::backend::process::RawExit {
+pub(in crate::backend) async fn end(handle: &ProcessHandle) -> crate::backend::process::RawExit {
     let raw = handle.exited().await;
     if tokio::time::timeout(LEFTOVERS_TIME_MAX, handle.gone()).await.is_err() {
         handle.stop(true);
@@ -237,7 +237,7 @@ async fn end(handle: &ProcessHandle) -> crate::backend::process::RawExit {
 }
 
 /// Does `work` while reading goes on, as far as there is anything to read.
-async fn beside<T>(
+pub(in crate::backend) async fn beside<T>(
     mut reading: Pin<&mut Fuse<impl Future<Output = ()>>>,
     work: impl Future<Output = T>,
 ) -> T {

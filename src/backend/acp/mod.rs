@@ -22,13 +22,16 @@ mod offers;
 
 mod router;
 mod start;
-mod stderr;
+pub(in crate::backend) mod stderr;
 mod update;
 mod wire;
 
+pub(in crate::backend) use errors::told_in_words;
 pub use life::AcpAgent;
+pub(in crate::backend) use life::{beside, end};
+pub(in crate::backend) use start::{NotStarted, shown};
 pub use start::{Spec, start};
-pub(super) use start::{ended, shown};
+pub(super) use start::ended;
 pub use stderr::secrets;
 pub(super) use stderr::{Tail, drain};
 pub(super) use wire::lenient;

@@ -61,6 +61,15 @@ pub struct Spec {
     pub config_hash: String,
 }
 
+/// Why a start failed.
+#[derive(Debug)]
+pub enum NotStarted {
+    /// As another start may or may not.
+    Failed(StartFailed),
+    /// Nothing that speaks the protocol will ever come of this command.
+    Unfit(StartFailed),
+}
+
 /// Starts an agent and takes up its conversation.
 ///
 /// # Errors
@@ -71,7 +80,7 @@ pub async fn start(
     spec: Spec,
     launch: Launch,
     sink: NewsSink,
-) -> Result<Launched, StartFailed> {
+) -> Result<Launched, NotStarted> {
     let until = Instant::now() + spec.start_timeout;
     let process = spawner.spawn(spec.request.clone()).await.map_err(|error| not_spawned(&spec, &error))?;
     let Process { pid, stdin, stdout, stderr, handle } = process;
@@ -104,16 +113,21 @@ pub async fn start(
         agent: Arc::new(agent),
         pid: Some(pid),
         host: None,
-        backend_session: BackendSessionId::from(session),
+        backend_session: Some(BackendSessionId::from(session)),
         context,
         reset,
         config_hash: spec.config_hash,
     })
 }
 
-fn not_spawned(spec: &Spec, error: &SpawnError) -> StartFailed {
+fn not_spawned(spec: &Spec, error: &SpawnError) -> NotStarted {
     let message = format!("could not start `{}`: {}", spec.command, chain(error));
-    StartFailed { cause: error.cause(), message, exit: None }
+    let failed = StartFailed { cause: error.cause(), message, exit: None };
+    match error {
+        SpawnError::NotFound(_) | SpawnError::NoInterpreter(_) | SpawnError::NotExecutable(_)
+        | SpawnError::WrongFormat(_) => NotStarted::Unfit(failed),
+        SpawnError::Cwd(..) | SpawnError::Limit(_) | SpawnError::Other(..) => NotStarted::Failed(failed),
+    }
 }
 
 /// Ends what was started, and says why. `failure` is `None` if it took too long.
@@ -122,7 +136,7 @@ async fn failed(
     failure: Option<Failure>,
     handshake: Handshake,
     (handle, tail, drain): (ProcessHandle, Tail, JoinHandle<()>),
-) -> StartFailed {
+) -> NotStarted {
     let at = handshake.at;
     // An agent that ends by itself says more with its exit than we do by killing it.
     let by_itself = matches!(failure, Some(Failure::Ended));
@@ -133,9 +147,10 @@ async fn failed(
     tokio::time::timeout(GONE_TIME_MAX, handle.gone()).await.ok();
     tokio::time::timeout(TAIL_TIME_MAX, drain).await.ok();
     let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
+    let is_unfit = matches!(failure, Some(Failure::Unfit(_)));
     let (permanent, what) = match failure {
         None => (false, format!("did not answer {at} within {:?} of its start", spec.start_timeout)),
-        Some(Failure::Permanent(what)) => (true, what),
+        Some(Failure::Permanent(what) | Failure::Unfit(what)) => (true, what),
         Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
         Some(Failure::Ended) => {
             (false, format!("{} during {at}", exit.as_ref().map_or("closed its output".to_owned(), ended)))
@@ -146,7 +161,9 @@ async fn failed(
     if let Some(shown) = shown(&tail.text()) {
         message.push_str(&format!("; stderr: {shown}"));
     }
-    StartFailed { cause: if permanent { Cause::Configuration } else { Cause::StartFailure }, message, exit }
+    let cause = if permanent { Cause::Configuration } else { Cause::StartFailure };
+    let failed = StartFailed { cause, message, exit };
+    if is_unfit { NotStarted::Unfit(failed) } else { NotStarted::Failed(failed) }
 }
 
 pub(in crate::backend) fn ended(exit: &Exit) -> String {

@@ -146,7 +146,7 @@ fn live(spec: Spec, lease: Lease, opened: Opened, sink: NewsSink) -> Launched {
         agent: Arc::new(agent),
         pid: Some(pid),
         host: spec.host,
-        backend_session: BackendSessionId::from(id),
+        backend_session: Some(BackendSessionId::from(id)),
         context,
         reset,
         config_hash: spec.config_hash,

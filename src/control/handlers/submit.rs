@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use hob_actors::dispatch::route as dispatch;
 use hob_actors::id::{AgentKey, TaskId};
-use hob_actors::ports::{PermissionPolicy, Store as _};
+use hob_actors::ports::{PermissionPolicy, Route, Store as _};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Call, Done, agents, chats, sessions, tasks};
@@ -47,16 +48,18 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     if let Some(parent) = &params.parent {
         tasks::find(call, parent).await?;
     }
-    let agent = choose_agent(call, params.agent.as_deref()).await?;
+    let asked = params.backend == Some(BackendChoice::Oneshot);
+    let (agent, route) = choose_agent(call, params.agent.as_deref(), asked).await?;
     let _family = match &caller {
         Some(caller) => Some(delegation::check_limits(call, caller).await?),
         None => None,
     };
     let spot = find_spot(call, target).await?;
     check_self(caller.as_ref(), &spot, &agent)?;
-    admit(call, &spot, &agent, params.no_wait).await?;
+    // What the kept backend has to wait for, a run of its own does not.
+    admit(call, &spot, &agent, params.no_wait && route == Route::Warm).await?;
     let chat = settle(call, spot).await?;
-    accept(call, new_task(params, chat.id.clone(), agent)).await
+    accept(call, new_task(params, chat.id.clone(), (agent, route))).await
 }
 
 /// `task/retry`
@@ -71,11 +74,13 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
         )));
     }
     let card = services.store.task(TaskId::from(old.id.as_str())).await?;
-    check_agent(call, &old.agent).await?;
+    let asked = old.backend.as_deref().map(Route::from_word) == Some(Route::Oneshot);
+    let route = find_route(call, &old.agent, asked).await?;
     let _alone = services.flights.session(&old.session).await;
     open_chat(call, &old.chat).await?;
     let no_wait = card.as_ref().is_some_and(|card| card.no_wait);
-    services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str()), no_wait).await??;
+    let must_start = no_wait && route == Route::Warm;
+    services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str()), must_start).await??;
     let new = NewTask {
         request_id: None,
         chat: old.chat,
@@ -86,7 +91,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
         no_wait,
         hold: false,
         parent: Some(old.id),
-        backend: old.backend,
+        backend: Some(route.word().to_owned()),
     };
     accept(call, new).await
 }
@@ -100,15 +105,11 @@ fn check(params: &TaskSubmit) -> Done<()> {
             let message = format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes");
             Err(RpcFailure::invalid_params("request_id", message))
         }
-        _ if params.backend == Some(BackendChoice::Oneshot) => {
-            let failure = RpcFailure::unavailable("one-shot backends are not there yet");
-            Err(failure.hint("leave out `backend`: the agent is kept warm"))
-        }
         _ => Ok(()),
     }
 }
 
-async fn choose_agent(call: &Call, named: Option<&str>) -> Done<String> {
+async fn choose_agent(call: &Call, named: Option<&str>, asked: bool) -> Done<(String, Route)> {
     let name = match named {
         Some(name) => name.to_owned(),
         None => {
@@ -116,8 +117,21 @@ async fn choose_agent(call: &Call, named: Option<&str>) -> Done<String> {
             route::default_agent(configured.as_deref(), &agents::all(call).await?)
         }
     };
-    check_agent(call, &name).await?;
-    Ok(name)
+    let route = find_route(call, &name, asked).await?;
+    Ok((name, route))
+}
+
+/// Which backend is to run a task of an agent; a one-shot run may be asked for. Looks for programs
+/// on disk, so not on this thread.
+async fn find_route(call: &Call, name: &str, asked: bool) -> Done<Route> {
+    let (agents, of) = (call.services().agents.clone(), name.to_owned());
+    let facts = tokio::task::spawn_blocking(move || agents.facts(&of, asked)).await;
+    let facts = facts.map_err(|_| RpcFailure::internal("the agent could not be looked up"))?;
+    let facts = facts.ok_or_else(|| RpcFailure::not_found("agent", name).hint("hob agent ls"))?;
+    dispatch::route(&facts).map_err(|why| {
+        let message = format!("agent `{}` is not available: {why}", shorten(name));
+        RpcFailure::unavailable(message).hint(why.hint(name))
+    })
 }
 
 /// An agent must be known, and be there. Looks for its program on disk, so not on this thread.
@@ -285,7 +299,7 @@ async fn work_in(call: &Call, chat: &str, session: &str, subdir: &Path) -> Done<
     Ok(store.set_cwd(chat, make::text(subdir)?).await?)
 }
 
-fn new_task(params: TaskSubmit, chat: String, agent: String) -> NewTask {
+fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -> NewTask {
     let source = params.source.unwrap_or(if params.chat.is_some() { Source::Chat } else { Source::NewTask });
     NewTask {
         request_id: params.request_id,
@@ -301,7 +315,7 @@ fn new_task(params: TaskSubmit, chat: String, agent: String) -> NewTask {
         no_wait: params.no_wait,
         hold: params.hold,
         parent: params.parent,
-        backend: Some(params.backend.unwrap_or(BackendChoice::Warm).word().to_owned()),
+        backend: Some(route.word().to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@ fn opened(generation: u64, conversation: &str, context: Context) -> BackendOpene
     BackendOpened {
         key: key(),
         generation: Generation(generation),
-        backend_session: conversation.into(),
+        backend_session: Some(conversation.into()),
         context,
         reset: (context == Context::Reset).then(|| "it was not found".to_owned()),
         pid: Some(42),

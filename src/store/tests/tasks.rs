@@ -50,11 +50,11 @@ async fn a_card_carries_what_the_tree_needs_in_order_of_acceptance() {
 async fn only_a_queued_task_is_dispatched_and_only_a_dispatched_one_started() {
     let stage = Stage::set().await;
     let task = stage.submit("x").await;
-    assert!(stage.store.start_turn(task.clone(), Generation(1), Context::Fresh).await.is_err());
+    assert!(stage.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await.is_err());
     assert!(stage.store.dispatch_task(task.clone(), Generation(1)).await.unwrap());
     assert!(!stage.store.dispatch_task(task.clone(), Generation(2)).await.unwrap());
-    assert!(stage.store.start_turn(task.clone(), Generation(2), Context::Fresh).await.is_err());
-    let turn = stage.store.start_turn(task.clone(), Generation(1), Context::Loaded).await.unwrap();
+    assert!(stage.store.start_turn(task.clone(), Generation(2), Context::Fresh, Route::Warm).await.is_err());
+    let turn = stage.store.start_turn(task.clone(), Generation(1), Context::Loaded, Route::Warm).await.unwrap();
     let row = stage.task(&task).await;
     assert_eq!((row.state.as_str(), row.turn.as_deref()), ("running", Some(turn.as_str())));
     assert_eq!(row.turns.unwrap()[0].context.as_deref(), Some("loaded"));

@@ -1,0 +1,281 @@
+//! Starts the backend that a launch wants: the kept one, a one-shot run, or one beside the other.
+//!
+//! ```text
+//! wants one-shot, or has nothing else ──────────────────────────▶ one-shot
+//! wants the kept one ─ up ────────────▶ kept (with one-shot runs beside it, where there are any)
+//!                    └ never will be ─▶ one-shot if the person wrote one, else the failure
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hob_actors::backoff::Cause;
+use hob_actors::event::{Event, Level};
+use hob_actors::id::HostId;
+use hob_actors::ports::{Launch, Launched, News, NewsSink, Permit, Route, StartFailed};
+
+use super::acp::{self, NotStarted};
+use super::fingerprint;
+use super::mcp_server::OwnServer;
+use super::oneshot::{self, Beside, Gate, OneshotAgent};
+use super::opencode;
+use super::process::SpawnRequest;
+use super::{Agents, DEMO_COMMAND};
+use crate::config::{AgentConfig, BackendKind, Share};
+use crate::sync::lock;
+
+/// The longest that the instance of a directory in which nothing is done is kept.
+const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(300);
+/// A program may be replaced by a newer one without anything telling us.
+const UNFIT_PERIOD: Duration = Duration::from_secs(600);
+
+/// Which agents turned out to speak no protocol that hob does, with the fingerprint of what was
+/// started, why, and when. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unfit(Arc<Mutex<BTreeMap<String, (String, String, Instant)>>>);
+
+impl Unfit {
+    /// Whether the agent may be fit, or why it is known not to be.
+    pub(super) fn check(&self, agent: &AgentConfig, hash: &str) -> Result<(), String> {
+        match lock(&self.0).get(&agent.name) {
+            Some((of, why, since)) if of == hash && since.elapsed() < UNFIT_PERIOD => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&self, agent: &str, hash: String, why: String) {
+        lock(&self.0).insert(agent.to_owned(), (hash, why, Instant::now()));
+    }
+
+    fn forget(&self, agent: &str) {
+        lock(&self.0).remove(agent);
+    }
+}
+
+/// A backend that is kept between turns.
+enum Kept {
+    Acp(acp::Spec),
+    Opencode(opencode::Spec),
+}
+
+/// What can be started for an agent.
+struct Plan {
+    /// The kept backend; `None` if it has none.
+    kept: Option<Result<Kept, StartFailed>>,
+    /// The one-shot run; `None` if it has none.
+    oneshot: Option<Result<oneshot::Spec, StartFailed>>,
+    /// The person wrote the command line of the one-shot run.
+    falls_back: bool,
+    /// The fingerprint of the agent wherever it works.
+    hash: String,
+}
+
+fn permanent(message: String) -> StartFailed {
+    StartFailed { cause: Cause::Configuration, message, exit: None }
+}
+
+impl Agents {
+    /// Starts what `launch` wants.
+    pub(super) async fn start(self, launch: Launch, sink: NewsSink) -> Result<Launched, StartFailed> {
+        let agents = self.clone();
+        let looked = tokio::task::spawn_blocking(move || (agents.plan(&launch), launch)).await;
+        let (plan, launch) = looked.map_err(|error| StartFailed {
+            cause: Cause::StartFailure,
+            message: format!("the agent could not be looked up: {error}"),
+            exit: None,
+        })?;
+        let Plan { kept, oneshot, falls_back, hash } = plan?;
+        let name = launch.key.agent.as_str().to_owned();
+        let alone = |sink| match oneshot.clone() {
+            Some(spec) => Ok(oneshot::launched(spec?, self.spawner.clone(), sink)),
+            None => Err(permanent(format!("{name}: it has no command line for a one-shot run"))),
+        };
+        let kept = match kept {
+            Some(kept) if launch.route == Route::Warm => kept,
+            _ => return alone(sink),
+        };
+        let gate = Gate::new(sink.clone());
+        // Whether its program is there is seen anew each time.
+        let is_there = kept.is_ok();
+        let started = match kept {
+            Ok(Kept::Acp(spec)) => acp::start(&self.spawner, spec, launch, gate.kept()).await,
+            Ok(Kept::Opencode(spec)) => {
+                let started = opencode::start(&self.servers, &self.spawner, spec, launch, gate.kept()).await;
+                started.map_err(NotStarted::Failed)
+            }
+            Err(failed) => Err(NotStarted::Unfit(failed)),
+        };
+        match started {
+            Ok(launched) => {
+                self.unfit.forget(&name);
+                Ok(match oneshot {
+                    Some(Ok(spec)) => beside(launched, OneshotAgent::new(spec, self.spawner, gate.alone()), gate),
+                    Some(Err(_)) | None => launched,
+                })
+            }
+            Err(NotStarted::Failed(failed)) => Err(failed),
+            Err(NotStarted::Unfit(failed)) => {
+                if !falls_back {
+                    return Err(failed);
+                }
+                if is_there {
+                    self.unfit.note(&name, hash, failed.message.clone());
+                }
+                let launched = alone(sink.clone())?;
+                let text = format!("{name} cannot be kept warm and is run for each prompt: {}", failed.message);
+                sink(News::Said(Event::Notice { level: Level::Warning, text }), Permit::free());
+                Ok(launched)
+            }
+        }
+    }
+
+    /// Everything that a start needs, or why there can be none. Looks at the file system.
+    fn plan(&self, launch: &Launch) -> Result<Plan, StartFailed> {
+        let name = launch.key.agent.as_str();
+        let config = self.config.current();
+        let agent = config.agent(name).ok_or_else(|| permanent(format!("there is no agent `{name}`")))?;
+        let has_kept = agent.backend != BackendKind::Oneshot;
+        Ok(Plan {
+            kept: has_kept.then(|| self.kept_spec(agent, launch, config.pool.idle_ttl)),
+            oneshot: (!agent.oneshot.is_empty()).then(|| self.oneshot_spec(agent, launch)),
+            falls_back: agent.oneshot_configured,
+            hash: self.hash(agent, "".as_ref()),
+        })
+    }
+
+    fn kept_spec(
+        &self,
+        agent: &AgentConfig,
+        launch: &Launch,
+        idle_ttl: Duration,
+    ) -> Result<Kept, StartFailed> {
+        let program = self.program(agent).map_err(|why| permanent(format!("{}: {why}", agent.name)))?;
+        Ok(match agent.backend {
+            BackendKind::Opencode => Kept::Opencode(self.opencode_spec(agent, launch, (program, idle_ttl))),
+            _ => Kept::Acp(self.acp_spec(agent, launch, program)),
+        })
+    }
+
+    fn acp_spec(&self, agent: &AgentConfig, launch: &Launch, program: PathBuf) -> acp::Spec {
+        let (arg0, args) = match agent.command.split_first() {
+            Some((_, args)) => (None, args.to_vec()),
+            None => (Some(format!("hob-{DEMO_COMMAND}")), vec![DEMO_COMMAND.to_owned()]),
+        };
+        let command = if agent.is_demo() { DEMO_COMMAND.to_owned() } else { agent.command.join(" ") };
+        acp::Spec {
+            request: SpawnRequest { program, arg0, args, ..self.request(agent, launch) },
+            command,
+            model: agent.model.clone(),
+            mode: agent.mode.clone(),
+            mcp_servers: self.mcp_server(agent).map(OwnServer::for_acp).into_iter().collect(),
+            start_timeout: agent.process.start_timeout,
+            max_frame: bytes(agent.process.max_frame),
+            stderr_tail: bytes(agent.process.stderr_tail),
+            config_hash: self.hash(agent, &launch.cwd),
+        }
+    }
+
+    fn opencode_spec(
+        &self,
+        agent: &AgentConfig,
+        launch: &Launch,
+        (program, idle_ttl): (PathBuf, Duration),
+    ) -> opencode::Spec {
+        let idle_ttl = agent.idle_ttl.unwrap_or(idle_ttl);
+        let host = match agent.share {
+            Share::All => Some(agent.name.clone()),
+            Share::Workspace => Some(format!("{} {}", agent.name, launch.cwd.display())),
+            Share::None => None,
+        };
+        let args = agent.command.iter().skip(1).cloned().collect();
+        let mut request = SpawnRequest { program, args, ..self.request(agent, launch) };
+        // A directory of ours: where many live, no one's worktree is the place of the process.
+        request.cwd.clone_from(&self.state);
+        if let Some(host) = &host {
+            (request.label, request.chat) = (host.clone(), None);
+        }
+        if let Some(server) = self.mcp_server(agent) {
+            let configured = request.env.get(opencode::CONFIG).map(String::as_str);
+            request.env.insert(opencode::CONFIG.to_owned(), server.for_opencode(configured));
+        }
+        let nowhere = Path::new("");
+        let of_process =
+            fingerprint::config_hash(&agent.command, &request.env, nowhere, [&None, &None], None);
+        let own = || format!("{} {}", launch.key, launch.generation);
+        opencode::Spec {
+            request,
+            command: agent.command.join(" "),
+            model: agent.model.clone(),
+            mode: agent.mode.clone(),
+            start_timeout: agent.process.start_timeout,
+            max_frame: bytes(agent.process.max_frame),
+            stderr_tail: bytes(agent.process.stderr_tail),
+            config_hash: self.hash(agent, &launch.cwd),
+            key: opencode::ServerKey { host: host.clone().unwrap_or_else(own), launch_hash: of_process },
+            host: host.map(HostId::from),
+            instance_idle: instance_idle(idle_ttl),
+        }
+    }
+
+    fn oneshot_spec(&self, agent: &AgentConfig, launch: &Launch) -> Result<oneshot::Spec, StartFailed> {
+        let program = self.oneshot_program(agent).map_err(|why| permanent(format!("{}: {why}", agent.name)))?;
+        let request = SpawnRequest { program, ..self.request(agent, launch) };
+        Ok(oneshot::Spec {
+            request,
+            words: agent.oneshot.iter().skip(1).cloned().collect(),
+            command: agent.oneshot.first().cloned().unwrap_or_default(),
+            model: agent.model.clone(),
+            max_frame: bytes(agent.process.max_frame),
+            stderr_tail: bytes(agent.process.stderr_tail),
+            config_hash: self.hash(agent, &launch.cwd),
+        })
+    }
+
+    /// What every process of an agent is started with; program and arguments are still to be set.
+    fn request(&self, agent: &AgentConfig, launch: &Launch) -> SpawnRequest {
+        SpawnRequest {
+            label: launch.key.to_string(),
+            agent: Some(agent.name.clone()),
+            chat: Some(launch.key.chat.as_str().to_owned()),
+            env: self.environment(agent),
+            cwd: launch.cwd.clone(),
+            stop_grace: agent.process.stop_grace,
+            ..SpawnRequest::default()
+        }
+    }
+}
+
+fn bytes(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// When the instance that an opencode server keeps of a directory goes: well before the agent
+/// sessions in it do.
+fn instance_idle(idle_ttl: Duration) -> Duration {
+    if idle_ttl.is_zero() { INSTANCE_IDLE_MAX } else { (idle_ttl / 4).min(INSTANCE_IDLE_MAX) }
+}
+
+fn beside(launched: Launched, oneshot: OneshotAgent, gate: Gate) -> Launched {
+    let agent = Arc::new(Beside::new(launched.agent.clone(), oneshot, gate));
+    Launched { agent, ..launched }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unfit_is_so_with_the_same_configuration_alone() {
+        let config = crate::config::Config::default();
+        let agent = config.agent("goose").unwrap();
+        let unfit = Unfit::default();
+        assert_eq!(unfit.check(agent, "a"), Ok(()));
+        unfit.note("goose", "a".into(), "speaks version 9".into());
+        assert_eq!(unfit.check(agent, "a"), Err("speaks version 9".into()));
+        assert_eq!(unfit.check(agent, "b"), Ok(()));
+        unfit.forget("goose");
+        assert_eq!(unfit.check(agent, "a"), Ok(()));
+    }
+}
