@@ -17,8 +17,8 @@ pub use crate::backend_ports::{
 };
 use crate::event::{AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage};
 use crate::id::{AgentKey, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId};
-pub use crate::machine::{Machine, ProcessTree};
 pub use crate::dispatch::route::Route;
+pub use crate::machine::{Machine, ProcessTree};
 pub use crate::port_error::{PortError, chain};
 pub use crate::probe::{FailureClass, ProbeFailed};
 pub use crate::reaper::policy::{Candidate, ReaperRules, Stand};

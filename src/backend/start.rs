@@ -111,7 +111,9 @@ impl Agents {
             Ok(launched) => {
                 self.unfit.forget(&name);
                 Ok(match oneshot {
-                    Some(Ok(spec)) => beside(launched, OneshotAgent::new(spec, self.spawner, gate.alone()), gate),
+                    Some(Ok(spec)) => {
+                        beside(launched, OneshotAgent::new(spec, self.spawner, gate.alone()), gate)
+                    }
                     Some(Err(_)) | None => launched,
                 })
             }
@@ -124,7 +126,8 @@ impl Agents {
                     self.unfit.note(&name, hash, failed.message.clone());
                 }
                 let launched = alone(sink.clone())?;
-                let text = format!("{name} cannot be kept warm and is run for each prompt: {}", failed.message);
+                let text =
+                    format!("{name} cannot be kept warm and is run for each prompt: {}", failed.message);
                 sink(News::Said(Event::Notice { level: Level::Warning, text }), Permit::free());
                 Ok(launched)
             }
@@ -220,7 +223,8 @@ impl Agents {
     }
 
     fn oneshot_spec(&self, agent: &AgentConfig, launch: &Launch) -> Result<oneshot::Spec, StartFailed> {
-        let program = self.oneshot_program(agent).map_err(|why| permanent(format!("{}: {why}", agent.name)))?;
+        let program =
+            self.oneshot_program(agent).map_err(|why| permanent(format!("{}: {why}", agent.name)))?;
         let request = SpawnRequest { program, ..self.request(agent, launch) };
         Ok(oneshot::Spec {
             request,

@@ -147,10 +147,7 @@ const REFUSED: &[(&str, &str)] = &[
         "[agents.goose]\noneshot = [\"bin/x\", \"{prompt}\"]",
         "F:2: key `agents.goose.oneshot`: \"bin/x\" is relative",
     ),
-    (
-        "[agents.demo]\nbackend = \"oneshot\"",
-        "F:1: key `agents.demo.oneshot`: is missing",
-    ),
+    ("[agents.demo]\nbackend = \"oneshot\"", "F:1: key `agents.demo.oneshot`: is missing"),
     ("[agents.goose]\npass = [\"LD_*\"]", "F:2: key `agents.goose.pass`: \"LD_*\" cannot be passed on"),
     ("[agents.goose]\npass = [\"*\"]", "F:2: key `agents.goose.pass`: \"*\" cannot be passed on"),
     (

@@ -74,7 +74,8 @@ impl Stage {
     async fn running(&self, prompt: &str) -> (TaskId, TurnId) {
         let task = self.submit(prompt).await;
         assert!(self.store.dispatch_task(task.clone(), Generation(1)).await.unwrap());
-        let turn = self.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await.unwrap();
+        let turn =
+            self.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await.unwrap();
         (task, turn)
     }
 

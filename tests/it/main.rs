@@ -27,6 +27,7 @@ mod demo;
 mod faults;
 mod health;
 mod ladder;
+mod oneshot;
 mod pool;
 mod real;
 mod running_faults;

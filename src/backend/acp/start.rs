@@ -124,7 +124,9 @@ fn not_spawned(spec: &Spec, error: &SpawnError) -> NotStarted {
     let message = format!("could not start `{}`: {}", spec.command, chain(error));
     let failed = StartFailed { cause: error.cause(), message, exit: None };
     match error {
-        SpawnError::NotFound(_) | SpawnError::NoInterpreter(_) | SpawnError::NotExecutable(_)
+        SpawnError::NotFound(_)
+        | SpawnError::NoInterpreter(_)
+        | SpawnError::NotExecutable(_)
         | SpawnError::WrongFormat(_) => NotStarted::Unfit(failed),
         SpawnError::Cwd(..) | SpawnError::Limit(_) | SpawnError::Other(..) => NotStarted::Failed(failed),
     }

@@ -60,7 +60,11 @@ fn with_stderr(message: String, stderr: &str) -> String {
 mod tests {
     use super::*;
 
-    fn judged(told: &Told, (code, signal): (Option<i32>, Option<i32>), cancelled: bool) -> Result<String, String> {
+    fn judged(
+        told: &Told,
+        (code, signal): (Option<i32>, Option<i32>),
+        cancelled: bool,
+    ) -> Result<String, String> {
         let exit = RawExit { code, signal };
         judge(&Facts { program: "x", told, exit, cancelled, stderr: "oh\nno\n" })
     }

@@ -88,8 +88,7 @@ impl Pieces {
 
     /// As much text as there is, up to a line that may be an object.
     fn text(&mut self, ended: bool) -> Option<Piece> {
-        let begins_object =
-            |&at: &usize| matches!(self.buffer.get(at + 1), Some(b'{' | b' ' | b'\t') | None);
+        let begins_object = |&at: &usize| matches!(self.buffer.get(at + 1), Some(b'{' | b' ' | b'\t') | None);
         let line_end = memchr::memchr_iter(b'\n', &self.buffer).find(begins_object);
         let end = match line_end {
             Some(at) => at + 1,
@@ -150,24 +149,20 @@ mod tests {
 
     #[test]
     fn text_comes_at_once_and_an_object_when_it_is_whole() {
-        assert_eq!(cut(&[b"hel", b"lo\n{\"a\"", b":1}\nend"], 100), [
-            text("hel"),
-            text("lo\n"),
-            object("{\"a\":1}\n"),
-            text("end")
-        ]);
+        assert_eq!(
+            cut(&[b"hel", b"lo\n{\"a\"", b":1}\nend"], 100),
+            [text("hel"), text("lo\n"), object("{\"a\":1}\n"), text("end")]
+        );
         assert_eq!(cut(&[b"a {\nb", b"\n  {\"half"], 100), [text("a {\nb"), text("\n"), object("  {\"half")]);
         assert_eq!(cut(&[b"\n\nx\n\ny\n"], 100), [text("\n\nx\n\ny\n")]);
     }
 
     #[test]
     fn a_character_that_comes_in_parts_is_put_together_and_what_is_none_is_replaced() {
-        assert_eq!(cut(&[b"a\xc3", b"\xa9b\xff\xfe", b"c\xe2\x82"], 100), [
-            text("a"),
-            text("\u{e9}b\u{fffd}\u{fffd}"),
-            text("c"),
-            text("\u{fffd}")
-        ]);
+        assert_eq!(
+            cut(&[b"a\xc3", b"\xa9b\xff\xfe", b"c\xe2\x82"], 100),
+            [text("a"), text("\u{e9}b\u{fffd}\u{fffd}"), text("c"), text("\u{fffd}")]
+        );
     }
 
     #[test]
@@ -184,12 +179,15 @@ mod tests {
         assert_eq!(pieces.next(false), Some(object("{\"a\":1}\n")));
         pieces.only_lines();
         let rest: Vec<Piece> = std::iter::from_fn(|| pieces.next(true)).collect();
-        assert_eq!(rest, [
-            Piece::Line(Frame::Line("{\"b\":2}".into())),
-            Piece::Line(Frame::TooLong { bytes: 16 }),
-            Piece::Line(Frame::Invalid { bytes: 1 }),
-            Piece::Line(Frame::Line("{\"half".into())),
-        ]);
+        assert_eq!(
+            rest,
+            [
+                Piece::Line(Frame::Line("{\"b\":2}".into())),
+                Piece::Line(Frame::TooLong { bytes: 16 }),
+                Piece::Line(Frame::Invalid { bytes: 1 }),
+                Piece::Line(Frame::Line("{\"half".into())),
+            ]
+        );
     }
 
     proptest! {

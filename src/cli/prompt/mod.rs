@@ -47,6 +47,9 @@ pub struct PromptArgs {
     /// Be refused rather than wait for an agent that cannot be started now
     #[arg(long)]
     pub no_wait: bool,
+    /// By a run of the agent for this prompt alone, which remembers nothing
+    #[arg(long)]
+    pub oneshot: bool,
     /// Your own id of this request: asked again with it, nothing is run twice
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -98,6 +101,9 @@ fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
         if let Some(value) = value {
             params[name] = json!(value);
         }
+    }
+    if args.oneshot {
+        params["backend"] = json!("oneshot");
     }
     for (name, flag) in [("new", args.new), ("no_wait", args.no_wait)] {
         if flag {

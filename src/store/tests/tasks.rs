@@ -54,7 +54,8 @@ async fn only_a_queued_task_is_dispatched_and_only_a_dispatched_one_started() {
     assert!(stage.store.dispatch_task(task.clone(), Generation(1)).await.unwrap());
     assert!(!stage.store.dispatch_task(task.clone(), Generation(2)).await.unwrap());
     assert!(stage.store.start_turn(task.clone(), Generation(2), Context::Fresh, Route::Warm).await.is_err());
-    let turn = stage.store.start_turn(task.clone(), Generation(1), Context::Loaded, Route::Warm).await.unwrap();
+    let turn =
+        stage.store.start_turn(task.clone(), Generation(1), Context::Loaded, Route::Warm).await.unwrap();
     let row = stage.task(&task).await;
     assert_eq!((row.state.as_str(), row.turn.as_deref()), ("running", Some(turn.as_str())));
     assert_eq!(row.turns.unwrap()[0].context.as_deref(), Some("loaded"));

@@ -5,6 +5,7 @@ mod changes;
 mod delegate;
 mod goose;
 mod lifecycle;
+mod oneshot;
 mod opencode;
 mod opencode_server;
 mod qwen;

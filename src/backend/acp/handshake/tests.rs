@@ -32,7 +32,9 @@ impl Outcome {
     }
 
     fn permanent(&self) -> &str {
-        let Err(Failure::Permanent(why)) = &self.opened else { panic!("{:?}", self.opened) };
+        let Err(Failure::Permanent(why) | Failure::Unfit(why)) = &self.opened else {
+            panic!("{:?}", self.opened)
+        };
         why
     }
 }

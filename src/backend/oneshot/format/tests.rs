@@ -17,7 +17,13 @@ fn sketch(news: &News) -> String {
         News::Said(Event::Text { text, .. }) => format!("text {text}"),
         News::Said(Event::Reasoning { text, .. }) => format!("reasoning {text}"),
         News::Said(Event::ToolCall(call)) => {
-            format!("call {} {} {} {}", call.call, call.kind, call.title, call.input.as_ref().unwrap().as_str())
+            format!(
+                "call {} {} {} {}",
+                call.call,
+                call.kind,
+                call.title,
+                call.input.as_ref().unwrap().as_str()
+            )
         }
         News::Said(Event::ToolUpdate(update)) => {
             let shown = update.content.as_ref().map(Json::as_str).unwrap_or_default();
@@ -67,13 +73,16 @@ const GOOSE_LIMIT: [&str; 2] = [
 #[test]
 fn goose_tells_everything() {
     let (said, told) = read(&GOOSE);
-    assert_eq!(said, [
-        "reasoning hm",
-        "text hello ",
-        r#"call call_1 edit write · notes.txt {"path":"notes.txt","content":"abc"}"#,
-        "call_1 completed Created notes.txt (1 lines)",
-        "call_2 failed exited with code 3",
-    ]);
+    assert_eq!(
+        said,
+        [
+            "reasoning hm",
+            "text hello ",
+            r#"call call_1 edit write · notes.txt {"path":"notes.txt","content":"abc"}"#,
+            "call_1 completed Created notes.txt (1 lines)",
+            "call_2 failed exited with code 3",
+        ]
+    );
     assert_eq!(usage(&told), (Some(1266), Some(16)));
     assert_eq!(judge(&GOOSE, code(0), ""), Ok("end_turn".into()));
 }
@@ -141,30 +150,49 @@ const QWEN_REFUSED: &str = r#"{"type":"result","subtype":"success","uuid":"e3055
 #[test]
 fn qwen_tells_everything() {
     let (said, told) = read(&QWEN);
-    assert_eq!(said, [
-        "reasoning hm",
-        r#"call call_1 execute run_shell_command · echo hi; exit 3 {"command":"echo hi; exit 3"}"#,
-        "call_1 completed hi",
-        "text done now",
-    ]);
+    assert_eq!(
+        said,
+        [
+            "reasoning hm",
+            r#"call call_1 execute run_shell_command · echo hi; exit 3 {"command":"echo hi; exit 3"}"#,
+            "call_1 completed hi",
+            "text done now",
+        ]
+    );
     assert_eq!(usage(&told), (Some(300), Some(21)));
     assert_eq!(judge(&QWEN, code(0), ""), Ok("end_turn".into()));
 }
 
 #[test]
 fn what_came_in_pieces_is_not_told_twice() {
-    let piece = |event: &str| format!(r#"{{"type":"stream_event","uuid":"5b0df1e2","session_id":"s","parent_tool_use_id":null,"event":{event}}}"#);
-    let whole = |content: &str| format!(r#"{{"type":"assistant","uuid":"6ee03de3","session_id":"s","parent_tool_use_id":null,"message":{{"id":"6ee03de3","role":"assistant","content":[{content}]}}}}"#);
+    let piece = |event: &str| {
+        format!(
+            r#"{{"type":"stream_event","uuid":"5b0df1e2","session_id":"s","parent_tool_use_id":null,"event":{event}}}"#
+        )
+    };
+    let whole = |content: &str| {
+        format!(
+            r#"{{"type":"assistant","uuid":"6ee03de3","session_id":"s","parent_tool_use_id":null,"message":{{"id":"6ee03de3","role":"assistant","content":[{content}]}}}}"#
+        )
+    };
     let lines = [
-        piece(r#"{"type":"message_start","message":{"id":"13dadeb7","role":"assistant","model":"m","content":[]}}"#),
-        piece(r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#),
-        piece(r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}"#),
+        piece(
+            r#"{"type":"message_start","message":{"id":"13dadeb7","role":"assistant","model":"m","content":[]}}"#,
+        ),
+        piece(
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+        ),
+        piece(
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}"#,
+        ),
         piece(r#"{"type":"content_block_stop","index":0}"#),
         whole(r#"{"type":"thinking","thinking":"hm","signature":""}"#),
         piece(r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"dash "}}"#),
         piece(r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"ok"}}"#),
         whole(r#"{"type":"text","text":"dash ok"}"#),
-        piece(r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#),
+        piece(
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+        ),
         piece(r#"{"type":"message_stop"}"#),
         whole(r#"{"type":"text","text":"not in pieces"}"#),
     ];
@@ -175,7 +203,8 @@ fn what_came_in_pieces_is_not_told_twice() {
 #[test]
 fn qwen_says_success_after_an_error_of_the_model() {
     assert_eq!(judge(&[QWEN[0], QWEN_REFUSED], code(0), ""), Err("[API Error: 401 no such key]".into()));
-    let refused = QWEN_REFUSED.replace("\"is_error\":false", "\"is_error\":true").replace("[API Error: 401 ", "");
+    let refused =
+        QWEN_REFUSED.replace("\"is_error\":false", "\"is_error\":true").replace("[API Error: 401 ", "");
     assert!(judge(&[QWEN[0], &refused], code(0), "").is_err());
 }
 
@@ -188,7 +217,9 @@ fn qwen_stops_at_its_own_limit_with_an_exit_of_its_own() {
 #[test]
 fn qwen_that_is_cancelled_from_outside_or_knows_no_such_session_fails() {
     assert!(judge(&QWEN[..1], code(130), "Operation cancelled.").unwrap_err().contains("code 130"));
-    assert!(judge(&[], code(1), "No saved session found with ID 1.").unwrap_err().contains("No saved session"));
+    assert!(
+        judge(&[], code(1), "No saved session found with ID 1.").unwrap_err().contains("No saved session")
+    );
 }
 
 #[test]
@@ -224,14 +255,17 @@ const OPENCODE_REJECTED: &str = r#"{"type":"tool_use","timestamp":1795849428856,
 #[test]
 fn opencode_tells_everything() {
     let (said, _) = read(&OPENCODE);
-    assert_eq!(said, [
-        "reasoning hm",
-        r#"call call_1 execute echo hi; exit 3 {"command":"echo hi; exit 3"}"#,
-        "call_1 completed hi\\n",
-        "spent Some(100)/Some(6)",
-        "text done now",
-        "spent Some(100)/Some(7)",
-    ]);
+    assert_eq!(
+        said,
+        [
+            "reasoning hm",
+            r#"call call_1 execute echo hi; exit 3 {"command":"echo hi; exit 3"}"#,
+            "call_1 completed hi\\n",
+            "spent Some(100)/Some(6)",
+            "text done now",
+            "spent Some(100)/Some(7)",
+        ]
+    );
     let News::Spent(spent) = &detect(OPENCODE[3]).unwrap().read(OPENCODE[3])[0] else { panic!() };
     assert_eq!((spent.reasoning, spent.cached_write, spent.cached_read), (Some(1), Some(2), Some(3)));
     assert_eq!((spent.cost, spent.currency.as_deref()), (Some(0.000114), Some("USD")));
@@ -247,7 +281,10 @@ fn opencode_tells_an_error_of_the_model_by_line_and_exit() {
 #[test]
 fn opencode_rejects_what_it_would_have_to_ask_and_exits_well() {
     let stderr = "! permission requested: edit (n.txt); auto-rejecting";
-    assert_eq!(judge(&[OPENCODE[0], OPENCODE_REJECTED, OPENCODE[3]], code(0), stderr), Ok("tool-calls".into()));
+    assert_eq!(
+        judge(&[OPENCODE[0], OPENCODE_REJECTED, OPENCODE[3]], code(0), stderr),
+        Ok("tool-calls".into())
+    );
     let (said, _) = read(&[OPENCODE_REJECTED]);
     assert!(said[1].starts_with("call_2 failed The user rejected permission"), "{said:?}");
 }
@@ -274,7 +311,9 @@ fn a_format_is_known_by_its_lines() {
         }
     }
     assert_eq!(name(GOOSE_REFUSED[1]), "goose");
-    for other in ["", "{}", "[1]", "{\"type\":1}", "{\"type\":\"thread.started\"}", "{\"type\":\"complete\"}", "{"] {
+    for other in
+        ["", "{}", "[1]", "{\"type\":1}", "{\"type\":\"thread.started\"}", "{\"type\":\"complete\"}", "{"]
+    {
         assert_eq!(name(other), "", "{other}");
     }
 }
@@ -286,7 +325,8 @@ fn what_is_not_understood_is_kept_as_it_came() {
     let (said, _) = read(&[OPENCODE[0], strange, half, "plain words"]);
     assert_eq!(said, [format!("raw {strange}"), format!("text {half}\n"), "text plain words\n".to_owned()]);
     let item = r#"{"type":"frontendToolRequest","id":7}"#;
-    let line = format!(r#"{{"type":"message","message":{{"id":"m","role":"assistant","content":[{item}]}}}}"#);
+    let line =
+        format!(r#"{{"type":"message","message":{{"id":"m","role":"assistant","content":[{item}]}}}}"#);
     assert_eq!(read(&[&line]).0, [format!("raw {item}")]);
     assert_eq!(sketch(&unknown("{\"type\":\"thread.started\"}\n")), "raw {\"type\":\"thread.started\"}");
     assert_eq!(sketch(&unknown("{\"a\":1}\n")), "text {\"a\":1}\n");
