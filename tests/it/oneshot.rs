@@ -43,6 +43,14 @@ fn error(task: &Value) -> &str {
     task["outcome"]["error"].as_str().unwrap()
 }
 
+/// Waits until the agent session has nothing to do, and returns its row.
+#[track_caller]
+fn wait_idle(daemon: &TestDaemon, chat: &str, agent: &str) -> Value {
+    until("the agent session to be idle", || {
+        Some(daemon.agent_session(chat, agent)).filter(|row| row["status"] == "idle")
+    })
+}
+
 fn contexts(daemon: &TestDaemon, chat: &str) -> Vec<Value> {
     let events = daemon.events(json!({"chat": chat, "types": ["turn_started"]}));
     events.iter().map(|event| event["context"].clone()).collect()
@@ -71,11 +79,8 @@ fn each_prompt_is_one_process_and_there_is_none_between_them() {
         (&json!("one\n\n  two"), &json!("end_turn"))
     );
     assert_eq!(std::fs::read_to_string(session.worktree.join("made.txt")).unwrap(), "written\n");
-    let row = daemon.agent_session(&chat, ONCE);
-    assert_eq!(
-        (&row["status"], &row["pid"], &row["backend"]),
-        (&json!("idle"), &Value::Null, &json!("oneshot"))
-    );
+    let row = wait_idle(&daemon, &chat, ONCE);
+    assert_eq!((&row["pid"], &row["backend"]), (&Value::Null, &json!("oneshot")));
 
     assert_eq!(daemon.ask(&chat, ONCE, "pwd"), format!("{}\n", session.worktree.display()));
     assert_eq!(contexts(&daemon, &chat), ["fresh", "fresh"]);
@@ -94,12 +99,8 @@ fn an_exit_and_what_was_said_to_stderr_are_the_outcome_and_no_crash() {
     }
     let task = stage.daemon.wait_task(&stage.prompt("kill -9 $$"));
     assert_eq!(error(&task), "`/bin/sh` was killed by signal 9");
-    let row = stage.agent();
-    assert_eq!(
-        (&row["status"], &row["crashes"], &row["restarts"]),
-        (&json!("idle"), &json!(0), &json!(0)),
-        "{row:#}"
-    );
+    let row = wait_idle(&stage.daemon, &stage.chat, FAULT);
+    assert_eq!((&row["crashes"], &row["restarts"]), (&json!(0), &json!(0)), "{row:#}");
     assert_eq!(stage.ask("echo well"), "well\n");
     assert_eq!(stage.moves("starting").len(), 1);
     stage.end();

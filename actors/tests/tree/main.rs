@@ -9,6 +9,7 @@ mod health_shared;
 mod ill;
 mod lent;
 mod looks;
+mod oneshot;
 mod pool;
 mod questions;
 mod reaper;
