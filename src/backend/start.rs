@@ -31,22 +31,32 @@ const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(300);
 /// A program may be replaced by a newer one without anything telling us.
 const UNFIT_PERIOD: Duration = Duration::from_secs(600);
 
-/// Which agents turned out to speak no protocol that hob does, with the fingerprint of what was
-/// started, why, and when. Clones share it.
+/// Which agents turned out to speak no protocol that hob does, by name. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unfit(Arc<Mutex<BTreeMap<String, (String, String, Instant)>>>);
+pub(super) struct Unfit(Arc<Mutex<BTreeMap<String, Found>>>);
+
+/// What was found when an agent was started.
+#[derive(Debug)]
+struct Found {
+    /// The fingerprint of what was started.
+    hash: String,
+    why: String,
+    since: Instant,
+}
 
 impl Unfit {
     /// Whether the agent may be fit, or why it is known not to be.
     pub(super) fn check(&self, agent: &AgentConfig, hash: &str) -> Result<(), String> {
         match lock(&self.0).get(&agent.name) {
-            Some((of, why, since)) if of == hash && since.elapsed() < UNFIT_PERIOD => Err(why.clone()),
+            Some(found) if found.hash == hash && found.since.elapsed() < UNFIT_PERIOD => {
+                Err(found.why.clone())
+            }
             _ => Ok(()),
         }
     }
 
     fn note(&self, agent: &str, hash: String, why: String) {
-        lock(&self.0).insert(agent.to_owned(), (hash, why, Instant::now()));
+        lock(&self.0).insert(agent.to_owned(), Found { hash, why, since: Instant::now() });
     }
 
     fn forget(&self, agent: &str) {

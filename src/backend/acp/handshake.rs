@@ -1,8 +1,7 @@
 //! From a fresh connection to a conversation that takes prompts: initialize, the resume ladder,
 //! model and mode.
 //!
-//! The inbox is asked here and nowhere else until it is done, so that an answer is acted on before
-//! what came behind it.
+//! Nobody else asks the inbox until it is done: an answer is acted on before what came behind it.
 
 use std::path::PathBuf;
 use std::time::Duration;
