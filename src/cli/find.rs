@@ -24,6 +24,8 @@ pub enum Kind {
     Permission,
     /// `w-…`
     Worktree,
+    /// `a-…`
+    Arena,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Task => "task",
             Self::Permission => "permission",
             Self::Worktree => "worktree",
+            Self::Arena => "arena",
         }
     }
 }

@@ -33,19 +33,30 @@ pub(super) struct Plan {
     pub origin: Option<&'static str>,
 }
 
-/// Makes a session with its worktree. Nothing is left behind when that fails.
-pub(super) async fn session(
+/// A worktree that was made, and belongs to no session yet. Until it does, the next start takes it
+/// for an orphan.
+pub(super) struct Made {
+    created: Created,
+    /// As it will be recorded.
+    pub known: Known,
+    /// What the session is recorded with.
+    pub facts: WorktreeFacts,
+}
+
+/// Makes a worktree. Nothing is left behind when that fails.
+pub(super) async fn worktree(
     services: &Services,
     located: Located,
-    plan: Plan,
-) -> Result<SessionRow, RpcFailure> {
+    base: Option<String>,
+    carry_changes: bool,
+) -> Result<Made, RpcFailure> {
     let id = fresh_id("w-");
     let (path, branch) = services.worktrees.plan(&id);
-    let repo = text(&located.top)?.to_owned();
-    let begun = NewWorktree { id: id.clone(), repo: repo.clone(), path: text(&path)?.to_owned(), branch };
+    let top = located.top.clone();
+    let repo = text(&top)?.to_owned();
+    let begun = NewWorktree { id: id.clone(), repo, path: text(&path)?.to_owned(), branch };
     services.store.begin_worktree(begun).await?;
-    let request =
-        CreateRequest { id: id.clone(), located, base: plan.base.clone(), carry_changes: plan.carry_changes };
+    let request = CreateRequest { id: id.clone(), located, base, carry_changes };
     let created = match services.worktrees.create(request).await {
         Ok(created) => created,
         Err(error) => {
@@ -53,53 +64,92 @@ pub(super) async fn session(
             return Err(error.into());
         }
     };
-    match record(services, &id, repo, plan, &created).await {
-        Ok((row, known)) => {
-            tell(services, &row.id, Level::Info, created.notices);
-            let hooks = services.retire.hooks();
-            let hooked = hooks.run(HookEvent::WorktreeCreated, &known, Some(row.id.clone())).await;
-            if let Some(hooked) = hooked {
-                let level = if hooked.failed { Level::Warning } else { Level::Info };
-                tell(services, &row.id, level, vec![hooked.text]);
-            }
-            Ok(row)
-        }
+    match facts(services, &id, &top, (&created, carry_changes)).await {
+        Ok((known, facts)) => Ok(Made { created, known, facts }),
         Err(failure) => {
-            match services.worktrees.undo_create(&created).await {
-                Ok(undone) if undone.kept.is_empty() => abandon(services, &id).await,
-                // Its row stays, so that what is left is not forgotten.
-                Ok(undone) => {
-                    tracing::warn!(worktree = %id, kept = ?undone.kept, "half-made worktree not undone")
-                }
-                Err(error) => tracing::warn!(worktree = %id, %error, "half-made worktree not undone"),
-            }
+            undo(services, &id, &created).await;
             Err(failure)
         }
     }
 }
 
-async fn record(
+/// Makes a session with its worktree. Nothing is left behind when that fails.
+pub(super) async fn session(
     services: &Services,
-    worktree: &str,
-    repo: String,
+    located: Located,
     plan: Plan,
-    created: &Created,
-) -> Result<(SessionRow, Known), RpcFailure> {
-    let carried = plan.carry_changes || !created.copied.is_empty();
+) -> Result<SessionRow, RpcFailure> {
+    let repo = text(&located.top)?.to_owned();
+    let made = worktree(services, located, plan.base.clone(), plan.carry_changes).await?;
+    let session = NewSession {
+        id: plan.id,
+        repo,
+        title: plan.title,
+        base: plan.base,
+        carry_changes: plan.carry_changes,
+        origin: plan.origin.map(str::to_owned),
+        worktree: made.facts.clone(),
+    };
+    match services.store.create_session(session).await {
+        Ok(row) => {
+            welcome(services, &row.id, &made).await;
+            Ok(row)
+        }
+        Err(error) => {
+            take_back(services, &made).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Tells what there is to know of a new session's worktree, and runs the person's hook in it.
+pub(super) async fn welcome(services: &Services, session: &str, made: &Made) {
+    tell(services, session, Level::Info, made.created.notices.clone());
+    let hooks = services.retire.hooks();
+    let hooked = hooks.run(HookEvent::WorktreeCreated, &made.known, Some(session.to_owned())).await;
+    if let Some(hooked) = hooked {
+        let level = if hooked.failed { Level::Warning } else { Level::Info };
+        tell(services, session, level, vec![hooked.text]);
+    }
+}
+
+/// Takes back a worktree that did not become a session's.
+pub(super) async fn take_back(services: &Services, made: &Made) {
+    undo(services, &made.known.id, &made.created).await;
+}
+
+async fn undo(services: &Services, id: &str, created: &Created) {
+    match services.worktrees.undo_create(created).await {
+        Ok(undone) if undone.kept.is_empty() => abandon(services, id).await,
+        // Its row stays, so that what is left is not forgotten.
+        Ok(undone) => {
+            tracing::warn!(worktree = %id, kept = ?undone.kept, "half-made worktree not undone")
+        }
+        Err(error) => tracing::warn!(worktree = %id, %error, "half-made worktree not undone"),
+    }
+}
+
+async fn facts(
+    services: &Services,
+    id: &str,
+    top: &Path,
+    (created, carry_changes): (&Created, bool),
+) -> Result<(Known, WorktreeFacts), RpcFailure> {
     let known = Known {
-        id: worktree.to_owned(),
+        id: id.to_owned(),
         path: created.path.clone(),
         branch: created.branch.clone(),
         base_commit: created.base_commit.clone(),
         common_dir: created.common_dir.clone(),
-        top: Path::new(&repo).to_owned(),
+        top: top.to_owned(),
         device: created.device,
         inode: created.inode,
         baseline: None,
     };
+    let carried = carry_changes || !created.copied.is_empty();
     let baseline = services.pending.first_look(&known, carried).await;
     let facts = WorktreeFacts {
-        id: worktree.to_owned(),
+        id: id.to_owned(),
         path: text(&created.path)?.to_owned(),
         branch: created.branch.clone(),
         base_commit: created.base_commit.clone(),
@@ -108,16 +158,7 @@ async fn record(
         inode: created.inode,
         baseline,
     };
-    let session = NewSession {
-        id: plan.id,
-        repo,
-        title: plan.title,
-        base: plan.base,
-        carry_changes: plan.carry_changes,
-        origin: plan.origin.map(str::to_owned),
-        worktree: facts,
-    };
-    Ok((services.store.create_session(session).await?, known))
+    Ok((known, facts))
 }
 
 /// Forgets a worktree that was not made. A row that stays is settled at the next start.

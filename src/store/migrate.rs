@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
         verify: Some(include_str!("../../migrations/0002_chat_agents.verify.sql")),
     },
     Step { name: "0003_changes", sql: include_str!("../../migrations/0003_changes.sql"), verify: None },
+    Step { name: "0004_arenas", sql: include_str!("../../migrations/0004_arenas.sql"), verify: None },
 ];
 
 /// The newest schema that this program knows.

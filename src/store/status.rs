@@ -45,6 +45,8 @@ pub enum Kind {
     Permission,
     /// Worktrees.
     Worktree,
+    /// Arenas.
+    Arena,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Self::Turn => "turns",
             Self::Permission => "permissions",
             Self::Worktree => "worktrees",
+            Self::Arena => "arenas",
         }
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn create(
 }
 
 /// The commit to start from, in hex.
-fn base_of(source: &Source<'_>, base: Option<&str>) -> Result<String, WorktreeError> {
+pub(super) fn base_of(source: &Source<'_>, base: Option<&str>) -> Result<String, WorktreeError> {
     match base {
         Some(base) => source.commit(base)?.ok_or_else(|| source.bad_base(base)),
         None => source.commit("HEAD")?.ok_or_else(|| source.no_commit()),

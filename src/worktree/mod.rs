@@ -185,6 +185,18 @@ impl Worktrees {
         self.job(&self.inner.looks, move |inner| locate::locate(&path, inner.git())).await
     }
 
+    /// The commit that a checkout stands at, in hex.
+    ///
+    /// # Errors
+    /// `NoCommit`, `Unsupported`, `Io`.
+    pub async fn head_commit(&self, located: &Located) -> Result<String, WorktreeError> {
+        let located = located.clone();
+        self.job(&self.inner.looks, move |inner| {
+            create::base_of(&Source::open(&located.top, &located.common_dir, inner.git())?, None)
+        })
+        .await
+    }
+
     /// The directory and the branch that the worktree `id` will have.
     pub fn plan(&self, id: &str) -> (PathBuf, String) {
         self.inner.plan(id)

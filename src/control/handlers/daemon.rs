@@ -103,6 +103,7 @@ pub(crate) async fn find_id(call: &Call, params: FindId) -> Done<Vec<String>> {
         IdKind::Task => store::Kind::Task,
         IdKind::Permission => store::Kind::Permission,
         IdKind::Worktree => store::Kind::Worktree,
+        IdKind::Arena => store::Kind::Arena,
     };
     Ok(call.services().store.find_prefix(kind, &params.prefix).await?)
 }

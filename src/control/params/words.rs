@@ -36,6 +36,8 @@ words! {
         Permission = "permission",
         /// A worktree.
         Worktree = "worktree",
+        /// An arena.
+        Arena = "arena",
     }
     /// Who asks for a task.
     Source {
