@@ -4,6 +4,8 @@
 ALTER TABLE arenas ADD COLUMN base_commit TEXT;
 -- The task whose agent started it; NULL for a person's.
 ALTER TABLE arenas ADD COLUMN parent TEXT;
+-- Who was adopted; `winner` is the session, which can be deleted.
+ALTER TABLE arenas ADD COLUMN winner_agent TEXT;
 
 -- Sessions, chats and tasks can be deleted; the arena remembers who took part.
 CREATE TABLE arena_entries (

@@ -5,6 +5,7 @@
 #[macro_use]
 mod crash;
 
+pub mod arena;
 pub mod backend;
 pub mod bridge;
 pub mod cli;

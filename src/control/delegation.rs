@@ -123,11 +123,23 @@ pub(super) async fn check_own(call: &Call, task: &TaskRow) -> Done<Option<Caller
         return Ok(None);
     };
     let ancestors = ancestors(&call.services().store, task).await?;
-    let is_own = |above: &TaskRow| above.chat == caller.task.chat && above.agent == caller.task.agent;
-    if ancestors.iter().any(is_own) {
+    if ancestors.iter().any(|above| is_of(above, &caller)) {
         return Ok(Some(caller));
     }
     Err(RpcFailure::forbidden(format!("task `{}` is not of your making", task.id)))
+}
+
+/// Whether the task is one of the calling agent session.
+fn is_of(task: &TaskRow, caller: &Caller) -> bool {
+    task.chat == caller.task.chat && task.agent == caller.task.agent
+}
+
+/// Whether what was made by the task `parent` is of the calling agent's own making.
+pub(super) async fn is_own_making(call: &Call, caller: &Caller, parent: Option<&str>) -> Done<bool> {
+    let store = &call.services().store;
+    let Some(parent) = parent else { return Ok(false) };
+    let Some(parent) = store.task_row(parent).await? else { return Ok(false) };
+    Ok(is_of(&parent, caller) || ancestors(store, &parent).await?.iter().any(|above| is_of(above, caller)))
 }
 
 /// The tasks above a task, its parent first.
@@ -147,6 +159,15 @@ async fn ancestors(store: &Store, task: &TaskRow) -> Done<Vec<TaskRow>> {
 /// Refuses one child more than the limits allow. What is returned keeps the family from growing
 /// until the child is recorded.
 pub(super) async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMutexGuard<()>> {
+    check_limits_for(call, caller, 1).await
+}
+
+/// The same for several children at once.
+pub(super) async fn check_limits_for(
+    call: &Call,
+    caller: &Caller,
+    n_new: usize,
+) -> Done<OwnedMutexGuard<()>> {
     let services = call.services();
     let above = ancestors(&services.store, &caller.task).await?;
     let root = above.last().unwrap_or(&caller.task).id.clone();
@@ -154,7 +175,10 @@ pub(super) async fn check_limits(call: &Call, caller: &Caller) -> Done<OwnedMute
     let depth = 1 + depth(&caller.task, &above);
     let family = family(&services.store, &root).await?;
     let alive = family.iter().filter(|task| !tasks::is_terminal(task)).count();
-    judge(Counts { depth, alive, total: family.len() }, &services.config.current().dispatch)?;
+    // The last of them must still be allowed.
+    let before_last = n_new.saturating_sub(1);
+    let counts = Counts { depth, alive: alive + before_last, total: family.len() + before_last };
+    judge(counts, &services.config.current().dispatch)?;
     Ok(alone)
 }
 

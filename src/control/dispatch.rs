@@ -5,14 +5,14 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
-    Call, agents, changes, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
+    Call, agents, arena, changes, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
     worktrees,
 };
 use super::params::read;
 use super::peer_check::Standing;
 
 /// What an agent may ask for; its handlers narrow it further, to what is the agent's own.
-const AGENT_METHODS: [&str; 8] = [
+const AGENT_METHODS: [&str; 12] = [
     "daemon/hello",
     "agent/list",
     "task/submit",
@@ -21,6 +21,10 @@ const AGENT_METHODS: [&str; 8] = [
     "task/cancel",
     "events/subscribe",
     "session/list",
+    "arena/start",
+    "arena/show",
+    "arena/list",
+    "arena/adopt",
 ];
 /// An unknown method is taken for a mistyped one when at least this much of it is right.
 const LIKENESS_MIN: f64 = 0.7;
@@ -87,6 +91,10 @@ methods! {
     "worktree/unstash" => changes::unstash,
     "permission/list" => permissions::list,
     "permission/answer" => permissions::answer,
+    "arena/start" => arena::start::start,
+    "arena/show" => arena::show,
+    "arena/list" => arena::list,
+    "arena/adopt" => arena::adopt,
 }
 
 /// Whether a method may take as long as somebody's work does.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use hob_actors::tree;
 use tokio_util::sync::CancellationToken;
 
+use crate::arena::Arenas;
 use crate::backend::Agents;
 use crate::config::SharedConfig;
 use crate::daemon::DaemonControl;
@@ -62,6 +63,8 @@ pub struct Services {
     pub pending: Pending,
     /// What becomes of worktrees when nobody needs them.
     pub retire: Retire,
+    /// What judges the entries of arenas.
+    pub arenas: Arenas,
     /// Which agents there are.
     pub agents: Arc<Agents>,
     /// What supervises them.

@@ -125,8 +125,10 @@ pub struct FindId {
     pub prefix: String,
 }
 
+mod arena;
 mod changes;
 
+pub use arena::*;
 pub use changes::*;
 
 params! {

@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod arena;
 mod changes;
 mod health;
 mod reply;
 
+pub use arena::{ArenaEntryRow, ArenaRow, CheckRow};
 pub use changes::{
     ApplyReply, ChangeRow, ChangedFileRow, ConflictRow, DeleteReply, DiffReply, HunkRow, ReapRow, ReasonRow,
     RiskRow, StashReply, UndoReply, UnstashReply,

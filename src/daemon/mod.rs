@@ -14,6 +14,7 @@ use hob_actors::ports::Ports;
 use hob_actors::tree::{self, Tree};
 use tokio_util::sync::CancellationToken;
 
+use crate::arena::Arenas;
 use crate::backend::Agents;
 use crate::backend::mcp_server::OwnServer;
 use crate::backend::process::{
@@ -174,6 +175,7 @@ struct Parts {
     store: Store,
     spawner: Spawner,
     tree: Tree,
+    arenas: Arenas,
     stopping: CancellationToken,
     stopped: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -255,6 +257,8 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     audience.attach(tree.handle());
     retire.attach(tree.handle());
     door.attach(tree.handle());
+    let arenas = Arenas::new(store.clone(), retire.hooks().clone());
+    arenas.resume().await.context("cannot take up the checks of arenas")?;
 
     crash_point!("start.deaf");
     let (listener, owns_socket) = listen(paths)?;
@@ -267,6 +271,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         worktrees,
         pending,
         retire,
+        arenas: arenas.clone(),
         agents,
         tree: tree.handle(),
         audience,
@@ -279,7 +284,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         flights: control::flight::Flights::default(),
     });
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
-    Ok(Parts { store, spawner, tree, stopping, stopped, server, owns_socket })
+    Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket })
 }
 
 async fn start_spawner(
@@ -334,6 +339,7 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
             () = wait::hurried(requests) => now = true,
         }
     }
+    parts.arenas.stop().await;
     parts.store.begin_to_end();
     {
         let letting_go = parts.tree.stop(now);

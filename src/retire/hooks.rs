@@ -2,20 +2,30 @@
 //! with everything that they started in their process group, their output put into the journal.
 
 use std::collections::BTreeMap;
+use std::io::PipeReader;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 
 use crate::backend::process::agent_environment;
 use crate::config::SharedConfig;
+use crate::sync::lock;
 use crate::worktree::Known;
 
 /// Bytes of a hook's output that are kept of each pipe.
 const OUTPUT_BYTES_MAX: u64 = 16 << 10;
+/// Bytes of a check's output that are kept: its end.
+const TAIL_BYTES_MAX: usize = 16 << 10;
+/// How long the last words of a check are read for when it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What a hook is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +77,7 @@ impl Hooks {
             HookEvent::BeforeArchive => (hooks.before_archive, hooks.before_archive_blocks),
         };
         let (program, arguments) = words.split_first()?;
-        let mut command = self.command(program, event, known);
+        let mut command = self.command(program, event.name(), known);
         command.args(arguments);
         if let Some(session) = session {
             command.env("HOB_SESSION", session);
@@ -83,12 +93,28 @@ impl Hooks {
         Some(Hooked { text, failed, blocks: failed && blocks })
     }
 
-    fn command(&self, program: &str, event: HookEvent, known: &Known) -> Command {
+    /// Runs a check of the person's, a line for the shell, and says what it came to. As bounded in time
+    /// as a hook is; whatever it started in its process group ends with it.
+    pub async fn check(&self, ask: &CheckAsk) -> Checked {
+        let timeout = self.config.current().hooks.timeout;
+        let mut command = self.command("sh", "check", &ask.known);
+        command.args(["-c", &ask.line]).current_dir(&ask.cwd);
+        command.env("HOB_ARENA", &ask.arena).env("HOB_AGENT", &ask.agent).env("HOB_SESSION", &ask.session);
+        match start_check(command) {
+            Ok((child, said)) => finish_check(child, said, timeout).await,
+            Err(error) => Checked {
+                end: CheckEnd::Failed(None),
+                output: format!("the check could not be started: {error}"),
+            },
+        }
+    }
+
+    fn command(&self, program: &str, event: &str, known: &Known) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
             .envs(agent_environment(&[], &BTreeMap::new(), &self.env))
-            .env("HOB_EVENT", event.name())
+            .env("HOB_EVENT", event)
             .env("HOB_WORKTREE", &known.path)
             .env("HOB_WORKTREE_ID", &known.id)
             .env("HOB_REPO", &known.top)
@@ -101,6 +127,86 @@ impl Hooks {
             .kill_on_drop(true);
         command
     }
+}
+
+/// A check that is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckAsk {
+    /// The line for the shell.
+    pub line: String,
+    /// The worktree that it judges.
+    pub known: Known,
+    /// Where in it.
+    pub cwd: PathBuf,
+    /// The arena that it is for.
+    pub arena: String,
+    /// The agent whose work it judges.
+    pub agent: String,
+    /// That one's session.
+    pub session: String,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// How it ended.
+    pub end: CheckEnd,
+    /// The end of what it said.
+    pub output: String,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckEnd {
+    /// With 0.
+    Passed,
+    /// With another code, or with none.
+    Failed(Option<i32>),
+    /// Its time was over.
+    TimedOut,
+}
+
+/// Starts a check whose words all come by one pipe, in their order.
+fn start_check(mut command: Command) -> std::io::Result<(Child, PipeReader)> {
+    let (said, says) = std::io::pipe()?;
+    command.stdout(says.try_clone()?).stderr(says);
+    // The command goes with this function, and its ends of the pipe with it.
+    Ok((command.spawn()?, said))
+}
+
+async fn finish_check(mut child: Child, said: PipeReader, timeout: Duration) -> Checked {
+    let group = Group(group_of(&child));
+    let tail = Arc::new(Mutex::new(Vec::new()));
+    let mut reading = tokio::spawn(keep_tail(said, Arc::clone(&tail)));
+    let ended = tokio::time::timeout(timeout, child.wait()).await;
+    // What it left running holds the pipe, and would work on in the worktree.
+    drop(group);
+    if tokio::time::timeout(LAST_WORDS, &mut reading).await.is_err() {
+        reading.abort();
+    }
+    let end = match ended {
+        Err(_) => CheckEnd::TimedOut,
+        Ok(Ok(status)) if status.success() => CheckEnd::Passed,
+        Ok(status) => CheckEnd::Failed(status.ok().and_then(|status| status.code())),
+    };
+    let output = String::from_utf8_lossy(&lock(&tail)).trim_end().to_owned();
+    Checked { end, output }
+}
+
+/// Keeps the end of what a pipe says.
+async fn keep_tail(said: PipeReader, tail: Arc<Mutex<Vec<u8>>>) {
+    let Ok(mut said) = pipe::Receiver::from_owned_fd(OwnedFd::from(said)) else { return };
+    let mut piece = [0; 4096];
+    while let Ok(n @ 1..) = said.read(&mut piece).await {
+        let mut tail = lock(&tail);
+        tail.extend_from_slice(&piece[..n]);
+        let surplus = tail.len().saturating_sub(TAIL_BYTES_MAX);
+        tail.drain(..surplus);
+    }
+}
+
+fn group_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
 }
 
 /// Ends the whole group of a hook when it is dropped.
@@ -118,8 +224,7 @@ impl Drop for Group {
 /// Runs a command to its end, or to that of its time. Returns what it said; an error says what went wrong.
 async fn finish(mut command: Command, timeout: Duration) -> Result<String, String> {
     let mut child = command.spawn().map_err(|error| format!("could not be started: {error}"))?;
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-    let _group = Group(group);
+    let _group = Group(group_of(&child));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     // What was said before its time was over is worth having.
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -185,5 +290,27 @@ mod tests {
         }
         let missing = finish(Command::new(dir.path().join("no-hook")), limit).await.unwrap_err();
         assert!(missing.contains("could not be started"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn a_check_passes_fails_or_runs_out_of_time_and_leaves_nothing_running() {
+        let limit = Duration::from_secs(20);
+        let run = async |script: &str, limit| {
+            let (child, said) = start_check(shell(script)).unwrap();
+            finish_check(child, said, limit).await
+        };
+        let passed = run("echo out; echo err >&2; echo out", limit).await;
+        assert_eq!(passed, Checked { end: CheckEnd::Passed, output: "out\nerr\nout".to_owned() });
+        let failed = run("echo no; exit 7", limit).await;
+        assert_eq!(failed, Checked { end: CheckEnd::Failed(Some(7)), output: "no".to_owned() });
+        let killed = run("kill -9 $$", limit).await;
+        assert_eq!(killed.end, CheckEnd::Failed(None));
+        // What it leaves behind does not hold it up: the whole group ends with it.
+        let left = run("sleep 600 & echo started", limit).await;
+        assert_eq!(left, Checked { end: CheckEnd::Passed, output: "started".to_owned() });
+        let hung = run("echo hung; sleep 600", Duration::from_millis(300)).await;
+        assert_eq!(hung, Checked { end: CheckEnd::TimedOut, output: "hung".to_owned() });
+        let long = run("head -c 100000 /dev/zero | tr '\\0' x; echo end", limit).await;
+        assert!(long.output.len() <= TAIL_BYTES_MAX && long.output.ends_with("xend"), "{}", long.output.len());
     }
 }

@@ -22,7 +22,7 @@ pub struct NewChat {
     pub title: Option<String>,
 }
 
-fn create(tx: &mut Tx<'_>, new: &NewChat) -> Result<ChatRow> {
+pub(super) fn create(tx: &mut Tx<'_>, new: &NewChat) -> Result<ChatRow> {
     if let Some(id) = &new.id
         && let Some(known) = rows::chat(tx.conn, id)?
     {

@@ -42,7 +42,7 @@ pub struct SessionParams {
     pub carry_changes: bool,
 }
 
-fn create(tx: &mut Tx<'_>, new: &NewSession) -> Result<SessionRow> {
+pub(super) fn create(tx: &mut Tx<'_>, new: &NewSession) -> Result<SessionRow> {
     let id = match &new.id {
         Some(id) if state(tx.conn, id)?.is_some() => {
             return Err(StoreError::Conflict(format!("session {id} exists")));
@@ -69,7 +69,7 @@ fn known_state(conn: &Connection, id: &str) -> Result<String> {
     state(conn, id)?.ok_or_else(|| StoreError::not_found("session", id))
 }
 
-fn close(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
+pub(super) fn close(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
     if known_state(tx.conn, id)? == "open" {
         let sql = "SELECT id FROM chats WHERE session_id = ?1 AND state = 'open' ORDER BY created_at, id";
         for chat in sql::all(tx.conn, sql, [id], |row| row.get::<_, String>(0))? {

@@ -161,7 +161,7 @@ pub(super) fn told(
 
 // Submit ---------------------------------------------------------------------------------------
 
-fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
+pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
     if let Some(request) = &new.request_id {
         let sql = "SELECT id FROM tasks WHERE request_id = ?1";
         if let Some(id) = sql::one(tx.conn, sql, [request], |row| row.get::<_, String>(0))? {

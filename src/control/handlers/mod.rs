@@ -13,6 +13,7 @@ use super::peer_check::Standing;
 use super::server::Server;
 
 pub(super) mod agents;
+pub(super) mod arena;
 pub(super) mod changes;
 pub(super) mod chats;
 pub(super) mod daemon;

@@ -22,7 +22,7 @@ use crate::store::{NewChat, NewTask, fresh_id};
 use crate::worktree::Located;
 
 /// The longest `request_id`, in bytes.
-const REQUEST_ID_BYTES_MAX: usize = 256;
+pub(super) const REQUEST_ID_BYTES_MAX: usize = 256;
 
 /// `task/submit`
 pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
@@ -307,15 +307,20 @@ fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -
         agent,
         prompt: params.prompt,
         source: source.word().to_owned(),
-        permissions: params.permissions.map(|policy| match policy {
-            Policy::Ask => PermissionPolicy::Ask,
-            Policy::Allow => PermissionPolicy::Allow,
-            Policy::Reject => PermissionPolicy::Reject,
-        }),
+        permissions: params.permissions.map(policy),
         no_wait: params.no_wait,
         hold: params.hold,
         parent: params.parent,
         backend: Some(route.word().to_owned()),
+    }
+}
+
+/// What answers permission requests, as the tree calls it.
+pub(super) fn policy(policy: Policy) -> PermissionPolicy {
+    match policy {
+        Policy::Ask => PermissionPolicy::Ask,
+        Policy::Allow => PermissionPolicy::Allow,
+        Policy::Reject => PermissionPolicy::Reject,
     }
 }
 

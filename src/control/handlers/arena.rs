@@ -1,0 +1,243 @@
+//! `arena/*`, but for how arenas come to be: that is in [`start`].
+
+use std::collections::BTreeMap;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Call, Done, pool, tasks};
+use crate::arena::judge::{self, Unadopted};
+use crate::control::error::RpcFailure;
+use crate::control::params::{ArenaAdopt, ArenaShow, Nothing};
+use crate::control::wire::{
+    ApplyReply, ArenaEntryRow, ArenaRow, CheckRow, ConflictRow, Moment, TaskRow, UsageRow,
+};
+use crate::control::{delegation, make};
+use crate::pending::{PendingError, Shown};
+use crate::store::{Figures, StoredArena, StoredEntry, TaskFilter};
+use crate::worktree::Selection;
+
+pub(in crate::control) mod start;
+
+/// `arena/show`
+pub(crate) async fn show(call: &Call, params: ArenaShow) -> Done<ArenaRow> {
+    let arena = find(call, &params.arena).await?;
+    let figures = if params.brief { BTreeMap::new() } else { figures(call, &arena).await? };
+    shown(call, arena, &figures).await
+}
+
+/// `arena/list`
+pub(crate) async fn list(call: &Call, _: Nothing) -> Done<Vec<ArenaRow>> {
+    let caller = delegation::caller(call).await?;
+    let mut rows = Vec::new();
+    for arena in call.services().store.arenas().await? {
+        let is_visible = match &caller {
+            Some(caller) => delegation::is_own_making(call, caller, arena.parent.as_deref()).await?,
+            None => true,
+        };
+        if is_visible {
+            rows.push(shown(call, arena, &BTreeMap::new()).await?);
+        }
+    }
+    Ok(rows)
+}
+
+/// `arena/adopt`
+pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
+    call.check_open()?;
+    if params.paths.as_ref().is_some_and(Vec::is_empty) {
+        return Err(RpcFailure::invalid_params("paths", "`paths` names nothing; leave it out for all"));
+    }
+    let services = call.services();
+    // One of two that decide is first, and the other hears of it.
+    let _alone = services.flights.request(&format!("arena {}", params.arena)).await;
+    let arena = find(call, &params.arena).await?;
+    let _sessions = alone_with_sessions(call, &arena).await;
+    let arena = find(call, &arena.id).await?;
+    let winner = judge::may_adopt(&arena, &params.agent).map_err(|why| unadopted(&arena, why))?;
+    check_nobody_works(call, &arena).await?;
+    let figures = figures(call, &arena).await?;
+    let session = winner.session.clone().unwrap_or_default();
+    let selection = Selection { paths: params.paths, hunks: None };
+    let applied = services.pending.apply(&session, selection, false).await?;
+    if applied.conflicts.is_empty() {
+        for entry in arena.entries.iter().filter(|entry| entry.agent != params.agent) {
+            if let Some(task) = &entry.task {
+                make::clear_chat(services, &task.chat).await?;
+            }
+        }
+        let figures = figures.into_iter().collect();
+        services.store.adopt_entry(&arena.id, &params.agent, figures).await?;
+    }
+    let conflicts = applied.conflicts.into_iter().map(|(path, why)| ConflictRow { path, why }).collect();
+    Ok(ApplyReply { applied: applied.paths, conflicts, rescue_ref: None })
+}
+
+/// The arena of that id, which an agent must have made itself.
+async fn find(call: &Call, id: &str) -> Done<StoredArena> {
+    let found = call.services().store.arena(id).await?;
+    let arena = found.ok_or_else(|| RpcFailure::not_found("arena", id).hint("hob arena ls"))?;
+    if let Some(caller) = delegation::caller(call).await?
+        && !delegation::is_own_making(call, &caller, arena.parent.as_deref()).await?
+    {
+        return Err(RpcFailure::forbidden(format!("arena `{id}` is not of your making")));
+    }
+    Ok(arena)
+}
+
+/// Alone with every session of an arena, in one order, so that no two wait for each other.
+async fn alone_with_sessions(call: &Call, arena: &StoredArena) -> Vec<OwnedMutexGuard<()>> {
+    let mut sessions: Vec<&String> =
+        arena.entries.iter().filter_map(|entry| entry.session.as_ref()).collect();
+    sessions.sort();
+    let mut alone = Vec::with_capacity(sessions.len());
+    for session in sessions {
+        alone.push(call.services().flights.session(session).await);
+    }
+    alone
+}
+
+fn unadopted(arena: &StoredArena, why: Unadopted) -> RpcFailure {
+    let message = why.to_string();
+    match why {
+        Unadopted::NoEntry(agent) => {
+            let failure = RpcFailure::not_found("entry of the arena of agent", &agent);
+            failure.hint(format!("hob arena show {}", arena.id))
+        }
+        Unadopted::Decided(_) | Unadopted::Checking(_) | Unadopted::Gone(_) => {
+            RpcFailure::conflict(message).hint(format!("hob arena show {}", arena.id))
+        }
+        Unadopted::AtWork { .. } => {
+            RpcFailure::conflict(message).hint("wait for it, or `hob task cancel` it")
+        }
+    }
+}
+
+/// A retry, or whatever else somebody asked of an entry, must be over as well.
+async fn check_nobody_works(call: &Call, arena: &StoredArena) -> Done<()> {
+    for entry in &arena.entries {
+        let Some(session) = entry.session.clone() else { continue };
+        let filter = TaskFilter { session: Some(session), ..TaskFilter::default() };
+        let tasks = call.services().store.tasks(filter).await?;
+        if let Some(task) = tasks.iter().find(|task| !tasks::is_terminal(task)) {
+            let why = Unadopted::AtWork { agent: entry.agent.clone(), state: task.state.clone() };
+            return Err(unadopted(arena, why));
+        }
+    }
+    Ok(())
+}
+
+/// What each entry has changed by now, or had when the arena was decided.
+async fn figures(call: &Call, arena: &StoredArena) -> Done<BTreeMap<String, Figures>> {
+    let mut figures = BTreeMap::new();
+    for entry in &arena.entries {
+        let counted = match (entry.figures, &entry.session) {
+            (Some(figures), _) => Some(figures),
+            (None, Some(session)) => count(call, session).await?,
+            (None, None) => None,
+        };
+        figures.extend(counted.map(|counted| (entry.agent.clone(), counted)));
+    }
+    Ok(figures)
+}
+
+/// `None` where the worktree is gone.
+async fn count(call: &Call, session: &str) -> Done<Option<Figures>> {
+    let changes = match call.services().pending.list(session, &Shown::default()).await {
+        Ok(changes) => changes,
+        Err(PendingError::Gone { .. } | PendingError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Figures {
+        files: changes.len() as u64,
+        insertions: changes.iter().map(|change| change.insertions).sum(),
+        deletions: changes.iter().map(|change| change.deletions).sum(),
+    }))
+}
+
+async fn shown(call: &Call, arena: StoredArena, figures: &BTreeMap<String, Figures>) -> Done<ArenaRow> {
+    let mut tasks: Vec<TaskRow> = arena.entries.iter().filter_map(|entry| entry.task.clone()).collect();
+    if tasks.iter().any(|task| task.state == "queued") {
+        pool::Now::look(call).await.explain(&mut tasks);
+    }
+    let waiting: BTreeMap<String, String> =
+        tasks.into_iter().filter_map(|task| Some((task.id, task.waiting?))).collect();
+    let winner = arena.entries.iter().find(|entry| entry.won).map(|entry| entry.agent.clone());
+    let has_check = arena.check.is_some();
+    let rows = arena.entries.into_iter().map(|entry| {
+        let counted = entry.figures.or_else(|| figures.get(&entry.agent).copied());
+        let mut row = entry_row(entry, counted, has_check);
+        row.waiting = row.task.as_ref().and_then(|task| waiting.get(task).cloned());
+        row
+    });
+    Ok(ArenaRow {
+        entries: rows.collect(),
+        id: arena.id,
+        repo: arena.repo,
+        base_commit: arena.base_commit,
+        prompt: arena.prompt,
+        carry_changes: arena.carry_changes,
+        check: arena.check,
+        state: arena.state,
+        winner,
+        request_id: arena.request_id,
+        parent: arena.parent,
+        created_at: arena.created_at,
+        closed_at: arena.closed_at,
+    })
+}
+
+fn entry_row(entry: StoredEntry, figures: Option<Figures>, has_check: bool) -> ArenaEntryRow {
+    let check = has_check.then(|| check_row(&entry));
+    let duration_ms = entry.task.as_ref().and_then(|task| {
+        let ended = task.ended_at.unwrap_or_else(Moment::now);
+        Some(between(task.started_at?, ended))
+    });
+    let (chat, task) = match &entry.task {
+        Some(task) => (Some(task.chat.clone()), Some(task.id.clone())),
+        None => (None, None),
+    };
+    let (state, outcome, text, usage) = match entry.task {
+        Some(task) => (task.state, task.outcome, task.text, task.usage),
+        None => ("gone".to_owned(), None, None, UsageRow::default()),
+    };
+    ArenaEntryRow {
+        agent: entry.agent,
+        session: entry.session,
+        chat,
+        task,
+        worktree: entry.worktree,
+        state,
+        waiting: None,
+        outcome,
+        text,
+        duration_ms,
+        usage,
+        files: figures.map(|figures| figures.files),
+        insertions: figures.map(|figures| figures.insertions),
+        deletions: figures.map(|figures| figures.deletions),
+        check,
+    }
+}
+
+fn check_row(entry: &StoredEntry) -> CheckRow {
+    let state = match judge::check(entry.task.as_ref(), entry.check.as_ref()) {
+        judge::Check::Waiting => "waiting",
+        judge::Check::Due if entry.check_started_at.is_none() => "waiting",
+        judge::Check::Due => "running",
+        judge::Check::Skipped => "skipped",
+        judge::Check::Recorded => entry.check.as_ref().map_or("failed", |check| check.outcome.as_str()),
+    };
+    let check = entry.check.as_ref();
+    let took = check.and_then(|check| Some(between(entry.check_started_at?, check.ended_at)));
+    CheckRow {
+        state: state.to_owned(),
+        exit_code: check.and_then(|check| check.exit_code),
+        output: check.map(|check| check.output.clone()),
+        duration_ms: took,
+    }
+}
+
+/// Milliseconds; a clock that was set back makes them 0.
+fn between(from: Moment, to: Moment) -> u64 {
+    u64::try_from(to.0 - from.0).unwrap_or(0)
+}
