@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -116,8 +117,13 @@ async fn run(ctx: &mut Ctx, args: &ActArgs, act: Act) -> Outcome {
 async fn finish(ctx: &mut Ctx, link: &Link, act: Act, params: Value) -> Outcome {
     let is_dry = params["dry_run"] == true;
     let answer = link.raw(act.method(), params).await?;
+    told(ctx, &answer, act, is_dry)
+}
+
+/// Shows what was done. A conflict is exit code 6.
+pub(super) fn told(ctx: &mut Ctx, answer: &RawValue, act: Act, is_dry: bool) -> Outcome {
     let reply: ApplyReply = serde_json::from_str(answer.get())?;
-    ctx.show(&answer, |reply: ApplyReply| shown(&reply, act, is_dry))?;
+    ctx.show(answer, |reply: ApplyReply| shown(&reply, act, is_dry))?;
     if !reply.conflicts.is_empty() {
         for conflict in &reply.conflicts {
             let path = one_line(&conflict.path, usize::MAX);

@@ -8,6 +8,7 @@
 pub mod acp;
 pub mod agent;
 pub mod apply;
+pub mod arena;
 pub mod chat;
 pub mod completions;
 pub mod config;
@@ -120,6 +121,9 @@ pub enum Command {
     Discard(apply::ActArgs),
     /// Put the files of a session back to what they were before a turn
     Undo(undo::UndoArgs),
+    /// Arenas: one prompt for several agents, and the best of it taken over
+    #[command(subcommand)]
+    Arena(arena::ArenaCommand),
     /// Worktrees: where agents work, and what becomes of them
     #[command(subcommand)]
     Worktree(worktree::WorktreeCommand),
@@ -220,6 +224,7 @@ async fn run(ctx: &mut Ctx, command: Command) -> Outcome {
         Command::Apply(args) => apply::apply(ctx, &args).await,
         Command::Discard(args) => apply::discard(ctx, &args).await,
         Command::Undo(args) => undo::run(ctx, &args).await,
+        Command::Arena(command) => arena::run(ctx, &command).await,
         Command::Worktree(command) => worktree::run(ctx, &command).await,
         Command::Hold(args) => hold::run(ctx, &args).await,
         Command::Release(args) => release::run(ctx, &args).await,

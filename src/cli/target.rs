@@ -8,7 +8,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::find::{Kind, id};
 use super::link::Link;
-use crate::control::wire::{IdOr, SessionRow, WorktreeRow};
+use crate::control::wire::{ArenaRow, IdOr, SessionRow, WorktreeRow};
 
 /// A session, and where the paths of a command line begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Target {
 /// Exit 5 where the working directory belongs to none.
 pub async fn find(link: &Link, named: Option<&str>) -> Result<Target, CliError> {
     let here = std::env::current_dir().and_then(std::fs::canonicalize);
-    let sessions: Vec<SessionRow> = link.call("session/list", json!({})).await?;
+    let mut sessions: Vec<SessionRow> = link.call("session/list", json!({})).await?;
     let worktrees: Vec<WorktreeRow> = link.call("worktree/list", json!({})).await?;
     if let Some(named) = named {
         let session = id(link, Kind::Session, named).await?;
@@ -34,6 +34,14 @@ pub async fn find(link: &Link, named: Option<&str>) -> Result<Target, CliError> 
         return Ok(Target { session, top });
     }
     let here = here.map_err(|error| CliError::failed(format!("no working directory: {error}")))?;
+    // What competes is not what the person works on, unless they stand in it.
+    let arenas: Vec<ArenaRow> = link.call("arena/list", json!({})).await?;
+    let is_entry = |session: &SessionRow| {
+        let mut open = arenas.iter().filter(|arena| arena.state == "open").flat_map(|arena| &arena.entries);
+        open.any(|entry| entry.session.as_ref() == Some(&session.id))
+    };
+    let stands_in = worktrees.iter().find(|row| here.starts_with(&row.path)).map(|row| row.session.clone());
+    sessions.retain(|row| !is_entry(row) || stands_in == Some(Some(row.id.clone())));
     chosen(&here, sessions, &worktrees).ok_or_else(|| {
         let message = format!("no open session belongs to `{}`", here.display());
         CliError::new(Exit::NotFound, message).hint("-s SESSION; `hob session ls` lists them")
@@ -54,6 +62,14 @@ fn chosen(here: &Path, sessions: Vec<SessionRow>, worktrees: &[WorktreeRow]) -> 
 }
 
 impl Target {
+    /// A session whose checkout is known.
+    pub fn of_checkout(session: &str, checkout: &str) -> Self {
+        let here = std::env::current_dir().and_then(std::fs::canonicalize).ok();
+        // Somewhere else, paths can only be relative to its top.
+        let top = here.filter(|here| here.starts_with(checkout)).map(|_| PathBuf::from(checkout));
+        Self { session: session.to_owned(), top }
+    }
+
     /// The paths of a command line as the daemon takes them: relative to the top.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::tasks::{self, NewTask, Submitted};
-use super::{NewChat, NewSession, Store, StoreError, chats, ids, rows, sessions};
+use super::{NewChat, NewSession, Store, StoreError, chats, rows, sessions};
 use crate::control::wire::{Moment, TaskRow};
 
 /// An arena that is to be recorded.

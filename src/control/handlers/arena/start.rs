@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use futures_util::future::join_all;
 use hob_actors::id::AgentKey;
 use tokio::sync::OwnedMutexGuard;
 
@@ -249,11 +250,12 @@ async fn plan(
 /// The arena is recorded: its worktrees are welcomed, its tasks may run, its checks are waited for.
 async fn begin(call: &Call, id: &str, submitted: Vec<Submitted>, made: &[Made]) -> Done<()> {
     let services = call.services();
-    for (submitted, made) in submitted.into_iter().zip(made) {
+    let entries = submitted.into_iter().zip(made).map(async |(submitted, made)| {
         services.audience.learn(&submitted.task.chat, &submitted.task.session);
         make::welcome(services, &submitted.task.session, made).await;
         services.tree.submitted(submitted.card);
-    }
+    });
+    join_all(entries).await;
     if let Some(arena) = services.store.arena(id).await? {
         services.arenas.watch(&arena);
     }
