@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arena;
 mod bad_input;
 mod bridge_acp;
 mod bridge_mcp;

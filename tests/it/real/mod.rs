@@ -1,6 +1,7 @@
 //! The main job on the real agents: each scenario is a function, and each agent has a file that
 //! names the scenarios it is put through.
 
+mod arena;
 mod changes;
 mod delegate;
 mod goose;

@@ -1,0 +1,60 @@
+//! SIGKILL of the daemon in the middle of an arena: of its turns, and of its checks.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{Ring, SIGN, both};
+use crate::support::wait::until;
+
+#[test]
+fn killed_in_mid_turn_the_tasks_are_told_the_checks_run_and_the_arena_goes_on() {
+    let mut ring = Ring::set("");
+    let id = ring.start("shell: echo $WHO > who.txt ;; slow: 4000 25", json!({"check": "cat who.txt"}));
+    let arena = ring.show(&id);
+    for entry in [both(&arena).0, both(&arena).1] {
+        ring.daemon.wait_event(entry["task"].as_str().unwrap(), "text");
+    }
+    ring.daemon.sigkill();
+    ring.daemon.start_again();
+    let arena = ring.wait(&id);
+    let (left, right) = both(&arena);
+    for (entry, name) in [(left, "left"), (right, "right")] {
+        assert_eq!(entry["state"], "interrupted", "{entry:#}");
+        let check = &entry["check"];
+        assert_eq!((&check["state"], &check["output"]), (&json!("passed"), &json!(name)), "{entry:#}");
+    }
+    // The arena is as whole as the others: a retry runs in it, and it is adopted.
+    let retried = ring.daemon.rpc("task/retry", json!({"task": left["task"]}));
+    ring.daemon.rpc("task/cancel", json!({"task": retried["id"]}));
+    ring.daemon.wait_task(retried["id"].as_str().unwrap());
+    ring.hob(&["arena", "adopt", &id, "right"]).ok();
+    assert_eq!(ring.checkout("who.txt"), "right\n");
+}
+
+#[test]
+fn killed_in_mid_check_the_check_is_run_again_and_its_outcome_is_kept() {
+    let mut ring = Ring::set("");
+    let (runs, gate) = (ring.daemon.root().join("runs"), ring.daemon.root().join("gate"));
+    let check = format!(
+        "echo $HOB_AGENT >> {}; until [ -e {} ]; do sleep 0.02; done",
+        runs.display(),
+        gate.display()
+    );
+    let id = ring.start(SIGN, json!({"check": check}));
+    let n_runs = || fs::read_to_string(&runs).unwrap_or_default().lines().count();
+    until("both checks to run", || (n_runs() == 2).then_some(()));
+    ring.daemon.sigkill();
+    ring.daemon.start_again();
+    until("both checks to run again", || (n_runs() == 4).then_some(()));
+    fs::write(&gate, "").unwrap();
+    let arena = ring.wait(&id);
+    let states = |arena: &Value| (both(arena).0["check"]["state"].clone(), both(arena).1["check"]["state"].clone());
+    assert_eq!(states(&arena), (json!("passed"), json!("passed")));
+    ring.daemon.stop();
+    ring.daemon.start_again();
+    assert_eq!(states(&ring.show(&id)), (json!("passed"), json!("passed")));
+    // What was recorded is not run again: the next arena's checks come and go meanwhile.
+    ring.run(SIGN, json!({"check": format!("echo again >> {}", runs.display())}));
+    assert_eq!(n_runs(), 6);
+}
