@@ -139,7 +139,8 @@ fn params(args: &RunArgs, prompt: &str) -> Result<Value, CliError> {
     if args.session.is_none() {
         let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
         let there = std::fs::canonicalize(&dir);
-        let there = there.map_err(|error| CliError::usage(format!("cannot go to {}: {error}", dir.display())));
+        let there =
+            there.map_err(|error| CliError::usage(format!("cannot go to {}: {error}", dir.display())));
         params["repo"] = json!(there?);
     }
     Ok(params)
@@ -153,8 +154,9 @@ async fn ls(ctx: &mut Ctx) -> Outcome {
 
 async fn show(ctx: &mut Ctx, args: &ShowArgs) -> Outcome {
     let link = ctx.link().await?;
-    let answer =
-        with_id(&link, Kind::Arena, &args.arena, async |id| link.raw("arena/show", json!({"arena": id})).await);
+    let answer = with_id(&link, Kind::Arena, &args.arena, async |id| {
+        link.raw("arena/show", json!({"arena": id})).await
+    });
     let answer = answer.await?;
     ctx.show(&answer, |arena: ArenaRow| whole(&arena))?;
     Ok(Exit::Done)

@@ -311,6 +311,10 @@ mod tests {
         let hung = run("echo hung; sleep 600", Duration::from_millis(300)).await;
         assert_eq!(hung, Checked { end: CheckEnd::TimedOut, output: "hung".to_owned() });
         let long = run("head -c 100000 /dev/zero | tr '\\0' x; echo end", limit).await;
-        assert!(long.output.len() <= TAIL_BYTES_MAX && long.output.ends_with("xend"), "{}", long.output.len());
+        assert!(
+            long.output.len() <= TAIL_BYTES_MAX && long.output.ends_with("xend"),
+            "{}",
+            long.output.len()
+        );
     }
 }

@@ -32,11 +32,12 @@ impl Ring {
         let mut setup = Setup::new().config("[reaper]\ninterval = \"1h\"").config(config);
         for name in ["left", "right"] {
             let program = env!("CARGO_BIN_EXE_hob");
-            setup = setup.config(&format!(
+            let agent = format!(
                 "[agents.{name}]\ncommand = [\"{program}\", \"demo-agent\"]\nenv = {{ WHO = \"{name}\", \
                  HOB_DEMO_STATE = \"{}\" }}",
                 setup.root().join(name).display()
-            ));
+            );
+            setup = setup.config(&agent);
         }
         let daemon = setup.start();
         let repo = daemon.repo("repo");
@@ -156,7 +157,10 @@ fn both_start_from_the_same_are_judged_and_the_better_one_is_adopted() {
     let decided = ring.show(id);
     assert_eq!((&decided["state"], &decided["winner"]), (&json!("adopted"), &json!("left")));
     assert_eq!(both(&decided).0["files"], 1, "the comparison stays as it was: {decided:#}");
-    assert_eq!((&ring.session(left)["state"], &ring.session(right)["state"]), (&json!("open"), &json!("closed")));
+    assert_eq!(
+        (&ring.session(left)["state"], &ring.session(right)["state"]),
+        (&json!("open"), &json!("closed"))
+    );
     ring.hob(&["arena", "adopt", id, "right"]).exit(6).says(&["decided", "`left` was adopted"]);
     assert_eq!(ring.checkout("who.txt"), "left\n");
 }
@@ -307,7 +311,8 @@ fn a_detached_arena_prints_its_id_and_is_listed() {
 #[test]
 fn ctrl_c_cancels_every_entry() {
     let ring = Ring::set("");
-    let mut command = ring.daemon.hob_command(&["arena", "run", "-a", "left", "-a", "right", "slow: 4000 25"]);
+    let mut command =
+        ring.daemon.hob_command(&["arena", "run", "-a", "left", "-a", "right", "slow: 4000 25"]);
     command.current_dir(&ring.repo.path).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let id = until("both to run", || {
@@ -321,7 +326,10 @@ fn ctrl_c_cancels_every_entry() {
     let ran = Ran::of(child.wait_with_output().unwrap()).exit(130).says(&["cancelling", "left: cancelled"]);
     assert!(ran.stdout.contains("cancelled"), "{ran:?}");
     let arena = ring.show(&id);
-    assert_eq!((&both(&arena).0["state"], &both(&arena).1["state"]), (&json!("cancelled"), &json!("cancelled")));
+    assert_eq!(
+        (&both(&arena).0["state"], &both(&arena).1["state"]),
+        (&json!("cancelled"), &json!("cancelled"))
+    );
 }
 
 #[test]

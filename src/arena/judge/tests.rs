@@ -32,12 +32,7 @@ fn task(state: &str, turn: Option<&str>) -> TaskRow {
 }
 
 fn passed() -> StoredCheck {
-    StoredCheck {
-        outcome: "passed".into(),
-        exit_code: Some(0),
-        output: String::new(),
-        ended_at: Moment(9),
-    }
+    StoredCheck { outcome: "passed".into(), exit_code: Some(0), output: String::new(), ended_at: Moment(9) }
 }
 
 fn entry(agent: &str, state: &str) -> StoredEntry {

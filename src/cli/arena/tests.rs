@@ -23,12 +23,7 @@ fn entry(agent: &str, state: &str) -> ArenaEntryRow {
 }
 
 fn check(state: &str, exit_code: Option<i32>, output: &str) -> Option<CheckRow> {
-    Some(CheckRow {
-        state: state.into(),
-        exit_code,
-        output: Some(output.into()),
-        duration_ms: Some(9),
-    })
+    Some(CheckRow { state: state.into(), exit_code, output: Some(output.into()), duration_ms: Some(9) })
 }
 
 fn arena() -> ArenaRow {

@@ -49,7 +49,8 @@ fn killed_in_mid_check_the_check_is_run_again_and_its_outcome_is_kept() {
     until("both checks to run again", || (n_runs() == 4).then_some(()));
     fs::write(&gate, "").unwrap();
     let arena = ring.wait(&id);
-    let states = |arena: &Value| (both(arena).0["check"]["state"].clone(), both(arena).1["check"]["state"].clone());
+    let states =
+        |arena: &Value| (both(arena).0["check"]["state"].clone(), both(arena).1["check"]["state"].clone());
     assert_eq!(states(&arena), (json!("passed"), json!("passed")));
     ring.daemon.stop();
     ring.daemon.start_again();

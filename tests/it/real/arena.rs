@@ -32,8 +32,10 @@ fn three_agents_compete_one_is_adopted_and_nothing_of_the_others_is_lost() {
     let check = "grep -q 'changed by hand' README.md && cat notes.txt && test $HOB_AGENT = qwen";
     let prompt = "write: notes.txt: from the arena ;; usage: 700 30 ;; say: done";
     let names: Vec<&str> = AGENTS.iter().flat_map(|agent| ["-a", agent.name()]).collect();
-    let run = [&["--json", "arena", "run", "--carry-changes", "--check", check], &names[..], &[prompt]].concat();
-    let ran = hob(&daemon, &run).ok().says(&["qwen: completed, check passed", "goose: completed, check failed"]);
+    let run =
+        [&["--json", "arena", "run", "--carry-changes", "--check", check], &names[..], &[prompt]].concat();
+    let ran =
+        hob(&daemon, &run).ok().says(&["qwen: completed, check passed", "goose: completed, check failed"]);
     let arena: Value = serde_json::from_str(&ran.stdout).unwrap();
     let id = arena["id"].as_str().unwrap();
     let trees = AGENTS.map(|agent| {
@@ -51,13 +53,22 @@ fn three_agents_compete_one_is_adopted_and_nothing_of_the_others_is_lost() {
     for agent in [RealAgent::Goose, RealAgent::Opencode] {
         let row = entry(&arena, agent.name());
         let session = row["session"].as_str().unwrap();
-        assert_eq!(daemon.rpc("session/show", json!({"session": session}))["state"], "closed");
-        let reap = || daemon.rpc("worktree/reap", json!({"worktree": row["worktree"]}))[0]["action"].clone();
-        assert_eq!(reap(), "kept", "{row:#}");
-        let discarded = daemon.rpc("change/discard", json!({"session": session}));
-        assert_eq!(reap(), "archived");
-        let kept = format!("{}:notes.txt", discarded["rescue_ref"].as_str().unwrap());
-        assert_eq!(repo.git(&["show", &kept]), "from the arena");
+        let closed = daemon.rpc("session/show", json!({"session": session}));
+        assert_eq!(closed["state"], "closed");
+        let reap = || daemon.rpc("worktree/reap", json!({"worktree": row["worktree"]}))[0].clone();
+        if agent == RealAgent::Opencode {
+            // What is in nobody's checkout is kept until somebody gives it up, and then a ref has it.
+            fs::write(Path::new(closed["worktree"]["path"].as_str().unwrap()).join("notes.txt"), "its own")
+                .unwrap();
+            assert_eq!(reap()["action"], "kept", "{row:#}");
+            let discarded = daemon.rpc("change/discard", json!({"session": session}));
+            let kept = format!("{}:notes.txt", discarded["rescue_ref"].as_str().unwrap());
+            assert_eq!(repo.git(&["show", &kept]), "its own");
+        }
+        // What goose wrote is byte for byte what was adopted.
+        let reaped = reap();
+        assert_eq!(reaped["action"], "archived", "{reaped:#}");
+        assert!(repo.git(&["ls-tree", "-r", reaped["salvage_ref"].as_str().unwrap()]).contains("README.md"));
         hob(&daemon, &["worktree", "restore", row["worktree"].as_str().unwrap()]).ok();
         let back = daemon.rpc("session/show", json!({"session": session}));
         assert!(back["state"] == "open" && Path::new(back["worktree"]["path"].as_str().unwrap()).is_dir());

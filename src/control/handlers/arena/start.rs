@@ -34,6 +34,7 @@ pub(crate) async fn start(call: &Call, params: ArenaStart) -> Done<ArenaRow> {
         Some(caller) => narrow(caller, params)?,
         None => params,
     };
+    check_place(&params)?;
     let services = call.services();
     // One of two with the same id makes the arena, the other finds it.
     let _alone = match &params.request_id {
@@ -100,10 +101,13 @@ fn check(params: &ArenaStart) -> Done<()> {
     match &params.request_id {
         Some(id) if id.is_empty() || id.len() > REQUEST_ID_BYTES_MAX => {
             let message = format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes");
-            return Err(RpcFailure::invalid_params("request_id", message));
+            Err(RpcFailure::invalid_params("request_id", message))
         }
-        _ => {}
+        _ => Ok(()),
     }
+}
+
+fn check_place(params: &ArenaStart) -> Done<()> {
     match (&params.repo, &params.session) {
         (Some(_), None) | (None, Some(_)) => Ok(()),
         (None, None) => Err(RpcFailure::invalid_params("repo", "one of `repo` and `session` is needed")),
@@ -162,7 +166,8 @@ async fn make_equal(call: &Call, located: &Located, params: &ArenaStart) -> Done
         }
         take_back(call, made).await;
     }
-    let message = format!("`{}` changed while it was copied, so the entries would differ", located.top.display());
+    let message =
+        format!("`{}` changed while it was copied, so the entries would differ", located.top.display());
     Err(RpcFailure::conflict(message).hint("try again when nobody writes to it"))
 }
 
