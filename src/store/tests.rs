@@ -1,6 +1,7 @@
 //! Tests of the store against real files.
 
 mod agents;
+mod arenas;
 mod history;
 mod journal;
 mod looks;

@@ -343,7 +343,13 @@ fn in_a_session_its_worktree_is_what_is_started_from_and_adopted_into() {
     assert!(ran.stdout.contains(session.worktree.to_str().unwrap()), "{ran:?}");
     let arena = ring.daemon.rpc("arena/list", json!({}))[0].clone();
     assert!(ring.worktree(both(&arena).0).join("half.txt").exists());
-    ring.hob(&["arena", "adopt", arena["id"].as_str().unwrap(), "right"]).ok();
+    let id = arena["id"].as_str().unwrap();
+    let task = ring.daemon.submit(&ring.daemon.chat(&session), "left", "slow: 4000 25");
+    ring.daemon.wait_event(&task, "text");
+    ring.hob(&["arena", "adopt", id, "right"]).exit(4).says(&["a turn is under way"]);
+    ring.daemon.rpc("task/cancel", json!({"task": task}));
+    ring.daemon.wait_task(&task);
+    ring.hob(&["arena", "adopt", id, "right"]).ok();
     assert_eq!(fs::read_to_string(session.worktree.join("who.txt")).unwrap(), "right\n");
     assert_eq!(ring.checkout("who.txt"), "", "the user's own checkout is not touched");
     let pending = ring.daemon.rpc("change/list", json!({"session": session.id}));

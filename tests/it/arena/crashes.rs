@@ -1,17 +1,34 @@
 //! SIGKILL of the daemon in the middle of an arena: of its turns, and of its checks.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use super::{Ring, SIGN, both};
+use crate::support::home::Ran;
 use crate::support::wait::until;
 
 #[test]
 fn killed_in_mid_turn_the_tasks_are_told_the_checks_run_and_the_arena_goes_on() {
     let mut ring = Ring::set("");
-    let id = ring.start("shell: echo $WHO > who.txt ;; slow: 4000 25", json!({"check": "cat who.txt"}));
-    let arena = ring.show(&id);
+    let prompt = "shell: echo $WHO > who.txt ;; slow: 4000 25";
+    let mut command = ring.daemon.hob_command(&[
+        "arena",
+        "run",
+        "-a",
+        "left",
+        "-a",
+        "right",
+        "--check",
+        "cat who.txt",
+        prompt,
+    ]);
+    command.current_dir(&ring.repo.path).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let waiting = command.spawn().unwrap();
+    let arena =
+        until("the arena", || ring.daemon.rpc("arena/list", json!({})).as_array().unwrap().first().cloned());
+    let id = arena["id"].as_str().unwrap().to_owned();
     for entry in [both(&arena).0, both(&arena).1] {
         ring.daemon.wait_event(entry["task"].as_str().unwrap(), "text");
     }
@@ -24,6 +41,10 @@ fn killed_in_mid_turn_the_tasks_are_told_the_checks_run_and_the_arena_goes_on() 
         let check = &entry["check"];
         assert_eq!((&check["state"], &check["output"]), (&json!("passed"), &json!(name)), "{entry:#}");
     }
+    // Who waits for it sees all of that.
+    let ran = Ran::of(waiting.wait_with_output().unwrap()).exit(1);
+    assert!(ran.stderr.contains("left: interrupted, check passed"), "{ran:?}");
+    assert!(ran.stdout.contains("interrupted"), "{ran:?}");
     // The arena is as whole as the others: a retry runs in it, and it is adopted.
     let retried = ring.daemon.rpc("task/retry", json!({"task": left["task"]}));
     ring.daemon.rpc("task/cancel", json!({"task": retried["id"]}));
