@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::backoff::Cause;
+use crate::dispatch::route::Route;
 use crate::event::{Context, Event, Exit, Usage};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation, HostId};
-use crate::dispatch::route::Route;
 use crate::ports::{PermissionAsk, Permit};
 use crate::probe::ProbeFailed;
 

@@ -12,12 +12,10 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use crate::backend_ports::{
-    Agent, Backend, Launch, Launched, News, NewsSink, Settled, StartFailed,
-};
+pub use crate::backend_ports::{Agent, Backend, Launch, Launched, News, NewsSink, Settled, StartFailed};
+pub use crate::dispatch::route::Route;
 use crate::event::{AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage};
 use crate::id::{AgentKey, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId};
-pub use crate::dispatch::route::Route;
 pub use crate::machine::{Machine, ProcessTree};
 pub use crate::port_error::{PortError, chain};
 pub use crate::probe::{FailureClass, ProbeFailed};

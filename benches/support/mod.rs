@@ -7,6 +7,7 @@ pub mod machine;
 pub mod pairs;
 pub mod processes;
 
+#[expect(dead_code, reason = "the tests have a client of an editor's, too")]
 #[path = "../../tests/support/agents.rs"]
 pub mod agents;
 #[path = "../../tests/support/leftovers.rs"]

@@ -25,7 +25,7 @@ fn delegate(from: RealAgent, to: &str, prompt: &str) -> String {
         RealAgent::Qwen => {
             format!("tool: tool_search {} ;; {call}", json!({"query": "select:mcp__hob__new_task"}))
         }
-        RealAgent::Goose | RealAgent::Opencode => call,
+        RealAgent::Goose | RealAgent::Opencode | RealAgent::OpencodeServer => call,
     }
 }
 
@@ -68,6 +68,11 @@ fn qwen_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both(
 #[test]
 fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
     gets_the_answer_of(RealAgent::Opencode, RealAgent::Goose);
+}
+
+#[test]
+fn opencode_s_server_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
+    gets_the_answer_of(RealAgent::OpencodeServer, RealAgent::Goose);
 }
 
 /// Cancels a turn that waits for a task of its own making; how that task ends.

@@ -8,7 +8,7 @@ use super::*;
 use crate::dispatch::queue::{Queue, Stage};
 use crate::event::TaskState;
 use crate::id::AgentKey;
-use crate::ports::{Limits, TaskCard};
+use crate::ports::{Limits, Route, TaskCard};
 
 /// A task in a chat of its own, as those that agents make are.
 fn card(order: usize, agent: &str) -> TaskCard {
@@ -22,6 +22,7 @@ fn card(order: usize, agent: &str) -> TaskCard {
         permissions: None,
         no_wait: false,
         cwd: "/nowhere".into(),
+        route: Route::Warm,
     }
 }
 
