@@ -1,5 +1,4 @@
-//! From a fresh connection to a conversation that takes prompts: initialize, the resume ladder,
-//! model and mode.
+//! From a fresh connection to a conversation that takes prompts: initialize, ladder, model, mode.
 //!
 //! Nobody else asks the inbox until it is done: an answer is acted on before what came behind it.
 

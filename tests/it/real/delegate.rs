@@ -71,7 +71,32 @@ fn opencode_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_b
 }
 
 #[test]
-fn opencode_s_server_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
+fn of_many_turns_on_one_server_the_one_in_whose_worktree_the_call_is_made_is_the_parent() {
+    let agent = RealAgent::OpencodeServer;
+    let daemon = stage(&[agent], "");
+    let (first, second) = (daemon.lone_chat(), daemon.lone_chat());
+    for chat in [&first, &second] {
+        daemon.ask(chat, agent.name(), "say: warm");
+    }
+    assert_eq!(daemon.agent_pid(&first, agent.name()), daemon.agent_pid(&second, agent.name()));
+    // The one that asks began before the other: were it not for the worktree, the last would count.
+    let asking = format!("think: hm ;; sleep: 5000 ;; {}", delegate(agent, DEMO, "say: the answer"));
+    let parent = daemon.submit(&first, agent.name(), &asking);
+    daemon.wait_event(&parent, "turn_started");
+    let other = daemon.submit(&second, agent.name(), "slow: 2000 25");
+    daemon.wait_event(&other, "text");
+    let ended = daemon.wait_task(&parent);
+    assert!(ended["text"].as_str().unwrap_or_default().contains("the answer"), "{ended:#}");
+    let made = made(&daemon);
+    assert_eq!((made.len(), &made[0]["parent"]), (1, &json!(parent)), "{made:#?}");
+    assert_eq!(made[0]["session"], ended["session"]);
+    assert_eq!(daemon.rpc("task/show", json!({"task": other}))["state"], "running", "both were busy at once");
+    daemon.rpc("task/cancel", json!({"task": other}));
+    daemon.wait_task(&other);
+}
+
+#[test]
+fn opencode_as_a_server_asks_goose_and_gets_its_answer_in_the_same_turn_with_one_place_for_both() {
     gets_the_answer_of(RealAgent::OpencodeServer, RealAgent::Goose);
 }
 
