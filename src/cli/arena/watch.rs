@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress;
 use crate::arena::judge::is_terminal;
@@ -24,6 +25,8 @@ pub(super) async fn to_the_end(
     let filter = json!({"types": ["task_state", "notice"]});
     let mut events = Follower::new(filter, None, Patience::Limited).over(link);
     let mut told = BTreeMap::new();
+    // Listened for from here on: one that comes while the daemon is asked must not be lost.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut interrupts = 0_u32;
     loop {
         let Some(arena) = look(ctx, &mut events, &id).await? else { continue };
@@ -34,7 +37,7 @@ pub(super) async fn to_the_end(
         }
         tokio::select! {
             seen = of_interest(ctx, &mut events, &arena) => seen?,
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupted.recv() => {
                 interrupts += 1;
                 if interrupts > 1 {
                     return Ok((whole(ctx, &mut events, &id).await?, Exit::Cancelled));

@@ -26,7 +26,7 @@ fn ring() -> (TestDaemon, Repo) {
     (daemon, repo)
 }
 
-fn entry<'a>(arena: &'a Value, agent: RealAgent) -> &'a Value {
+fn entry(arena: &Value, agent: RealAgent) -> &Value {
     let found = arena["entries"].as_array().unwrap().iter().find(|entry| entry["agent"] == agent.name());
     found.unwrap_or_else(|| panic!("no {agent:?} in {arena:#}"))
 }
