@@ -97,49 +97,67 @@ impl Agents {
             exit: None,
         })?;
         let Plan { kept, oneshot, falls_back, hash } = plan?;
-        let name = launch.key.agent.as_str().to_owned();
-        let alone = |sink| match oneshot.clone() {
-            Some(spec) => Ok(oneshot::launched(spec?, self.spawner.clone(), sink)),
-            None => Err(permanent(format!("{name}: it has no command line for a one-shot run"))),
-        };
+        let name = launch.key.agent.clone();
         let kept = match kept {
             Some(kept) if launch.route == Route::Warm => kept,
-            _ => return alone(sink),
+            _ => return self.alone(oneshot, name.as_str(), sink),
         };
-        let gate = Gate::new(sink.clone());
         // Whether its program is there is seen anew each time.
         let is_there = kept.is_ok();
         let started = match kept {
-            Ok(Kept::Acp(spec)) => acp::start(&self.spawner, spec, launch, gate.kept()).await,
-            Ok(Kept::Opencode(spec)) => {
-                let started = opencode::start(&self.servers, &self.spawner, spec, launch, gate.kept()).await;
-                started.map_err(NotStarted::Failed)
-            }
+            Ok(spec) => self.kept(spec, oneshot.clone(), launch, sink.clone()).await,
             Err(failed) => Err(NotStarted::Unfit(failed)),
         };
-        match started {
+        let failed = match started {
             Ok(launched) => {
-                self.unfit.forget(&name);
-                Ok(match oneshot {
-                    Some(Ok(spec)) => {
-                        beside(launched, OneshotAgent::new(spec, self.spawner, gate.alone()), gate)
-                    }
-                    Some(Err(_)) | None => launched,
-                })
+                self.unfit.forget(name.as_str());
+                return Ok(launched);
             }
-            Err(NotStarted::Failed(failed)) => Err(failed),
-            Err(NotStarted::Unfit(failed)) => {
-                if !falls_back {
-                    return Err(failed);
-                }
-                if is_there {
-                    self.unfit.note(&name, hash, failed.message.clone());
-                }
-                let launched = alone(sink.clone())?;
-                let text =
-                    format!("{name} cannot be kept warm and is run for each prompt: {}", failed.message);
-                sink(News::Said(Event::Notice { level: Level::Warning, text }), Permit::free());
-                Ok(launched)
+            Err(NotStarted::Unfit(failed)) if falls_back => failed,
+            Err(NotStarted::Unfit(failed) | NotStarted::Failed(failed)) => return Err(failed),
+        };
+        if is_there {
+            self.unfit.note(name.as_str(), hash, failed.message.clone());
+        }
+        let launched = self.alone(oneshot, name.as_str(), sink.clone())?;
+        let text = format!("{name} cannot be kept warm and is run for each prompt: {}", failed.message);
+        sink(News::Said(Event::Notice { level: Level::Warning, text }), Permit::free());
+        Ok(launched)
+    }
+
+    /// Nothing but one-shot runs.
+    fn alone(
+        &self,
+        spec: Option<Result<oneshot::Spec, StartFailed>>,
+        name: &str,
+        sink: NewsSink,
+    ) -> Result<Launched, StartFailed> {
+        let none = || Err(permanent(format!("{name}: it has no command line for a one-shot run")));
+        Ok(oneshot::launched(spec.unwrap_or_else(none)?, self.spawner.clone(), sink))
+    }
+
+    /// The kept backend, with one-shot runs beside it where there can be any.
+    async fn kept(
+        &self,
+        spec: Kept,
+        oneshot: Option<Result<oneshot::Spec, StartFailed>>,
+        launch: Launch,
+        sink: NewsSink,
+    ) -> Result<Launched, NotStarted> {
+        let Some(Ok(oneshot)) = oneshot else { return self.start_kept(spec, launch, sink).await };
+        let gate = Gate::new(sink);
+        let launched = self.start_kept(spec, launch, gate.kept()).await?;
+        let oneshot = OneshotAgent::new(oneshot, self.spawner.clone(), gate.alone());
+        let agent = Arc::new(Beside::new(launched.agent.clone(), oneshot, gate));
+        Ok(Launched { agent, ..launched })
+    }
+
+    async fn start_kept(&self, spec: Kept, launch: Launch, sink: NewsSink) -> Result<Launched, NotStarted> {
+        match spec {
+            Kept::Acp(spec) => acp::start(&self.spawner, spec, launch, sink).await,
+            Kept::Opencode(spec) => {
+                let started = opencode::start(&self.servers, &self.spawner, spec, launch, sink).await;
+                started.map_err(NotStarted::Failed)
             }
         }
     }
@@ -269,11 +287,6 @@ fn bytes(n: u64) -> usize {
 /// sessions in it do.
 fn instance_idle(idle_ttl: Duration) -> Duration {
     if idle_ttl.is_zero() { INSTANCE_IDLE_MAX } else { (idle_ttl / 4).min(INSTANCE_IDLE_MAX) }
-}
-
-fn beside(launched: Launched, oneshot: OneshotAgent, gate: Gate) -> Launched {
-    let agent = Arc::new(Beside::new(launched.agent.clone(), oneshot, gate));
-    Launched { agent, ..launched }
 }
 
 #[cfg(test)]

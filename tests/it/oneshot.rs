@@ -168,6 +168,42 @@ fn an_output_without_an_end_can_be_cancelled_and_so_can_one_that_ignores_it() {
 }
 
 #[test]
+fn a_cancel_at_once_is_not_lost_and_leaves_nothing() {
+    let daemon = alone(ONCE).start();
+    let chat = daemon.lone_chat();
+    let mut client = daemon.connect();
+    for _ in 0..10 {
+        let params = json!({"chat": chat, "agent": ONCE, "prompt": "setsid sleep 98769 & sleep 98770"});
+        let task = client.call("task/submit", params).unwrap();
+        client.call("task/cancel", json!({"task": task["id"]})).unwrap();
+        let row = daemon.wait_task(task["id"].as_str().unwrap());
+        assert_eq!(row["state"], "cancelled", "{row:#}");
+    }
+    wait_gone(&daemon, "sleep 98769");
+    wait_gone(&daemon, "sleep 98770");
+    assert_eq!(daemon.ask(&chat, ONCE, "echo well"), "well\n");
+}
+
+#[test]
+fn an_agent_without_a_process_can_be_let_go_and_started_again() {
+    let daemon = alone(ONCE).start();
+    let chat = daemon.lone_chat();
+    assert_eq!(daemon.ask(&chat, ONCE, "echo one"), "one\n");
+    wait_idle(&daemon, &chat, ONCE);
+    daemon.hob(&["evict", &chat, ONCE]).ok();
+    assert_eq!(daemon.agent_session(&chat, ONCE)["status"], "evicted");
+    daemon.hob(&["restart", &chat, ONCE]).ok();
+    assert_eq!(daemon.ask(&chat, ONCE, "echo two"), "two\n");
+    daemon.hob(&["health"]).ok();
+    // Busy, it is let go with what runs.
+    let task = daemon.submit(&chat, ONCE, "echo begun; exec sleep 98771");
+    daemon.wait_event(&task, "text");
+    daemon.hob(&["evict", "--force", &chat, ONCE]).ok();
+    assert_eq!(daemon.wait_task(&task)["state"], "cancelled");
+    wait_gone(&daemon, "sleep 98771");
+}
+
+#[test]
 fn what_hides_from_its_run_is_gone_with_it() {
     let daemon = alone(ONCE).start();
     let chat = daemon.lone_chat();

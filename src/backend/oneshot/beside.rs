@@ -105,6 +105,10 @@ impl Agent for Beside {
         if self.gate.is_closed() { self.oneshot.ping() } else { self.kept.ping() }
     }
 
+    fn condemn(&self) {
+        self.kept.condemn();
+    }
+
     fn stderr_tail(&self) -> String {
         if self.gate.is_closed() { self.oneshot.stderr_tail() } else { self.kept.stderr_tail() }
     }

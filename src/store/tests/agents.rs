@@ -28,6 +28,30 @@ impl Stage {
 }
 
 #[tokio::test]
+async fn a_run_of_its_own_leaves_the_conversation_of_the_kept_backend_alone() {
+    let stage = Stage::set().await;
+    stage.store.begin_generation(key()).await.unwrap();
+    stage.store.backend_opened(opened(1, "b-1", Context::Fresh)).await.unwrap();
+    stage.store.begin_generation(key()).await.unwrap();
+    let alone = BackendOpened { backend_session: None, pid: None, ..opened(2, "", Context::Fresh) };
+    stage.store.backend_opened(alone).await.unwrap();
+    let task = stage.submit("once").await;
+    assert!(stage.store.dispatch_task(task.clone(), Generation(2)).await.unwrap());
+    let turn =
+        stage.store.start_turn(task.clone(), Generation(2), Context::Fresh, Route::Oneshot).await.unwrap();
+    assert_eq!(stage.task(&task).await.backend.as_deref(), Some("oneshot"));
+    assert_eq!(stage.store.agent_sessions(true).await.unwrap()[0].backend, "oneshot");
+    let end = TurnEnd { generation: Generation(2), ..ending(&task, &turn, Outcome::Completed) };
+    assert!(stage.store.end_turn(end).await.unwrap());
+    let record = stage.store.agent_record(key()).await.unwrap();
+    assert_eq!((record.backend_session, record.has_history), (Some("b-1".into()), false));
+
+    stage.store.begin_generation(key()).await.unwrap();
+    stage.store.backend_opened(opened(3, "b-1", Context::Loaded)).await.unwrap();
+    assert_eq!(stage.store.agent_sessions(true).await.unwrap()[0].backend, "acp");
+}
+
+#[tokio::test]
 async fn an_agent_session_is_made_when_it_is_first_asked_for_and_shown_once_it_started() {
     let stage = Stage::set().await;
     stage.store.set_cwd("c", "deep/er").await.unwrap();
