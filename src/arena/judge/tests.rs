@@ -1,3 +1,5 @@
+//! What holds of arenas, as tables, and what no history of one may break.
+
 use proptest::prelude::*;
 
 use super::*;

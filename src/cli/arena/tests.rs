@@ -1,3 +1,5 @@
+//! How arenas look in a terminal.
+
 use super::*;
 use crate::cli::render::plain;
 use crate::control::wire::{OutcomeRow, UsageRow};
