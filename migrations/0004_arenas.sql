@@ -15,6 +15,8 @@ CREATE TABLE arena_entries (
     session_id       TEXT REFERENCES sessions (id) ON DELETE SET NULL,
     task_id          TEXT REFERENCES tasks (id) ON DELETE SET NULL,
     check_started_at INTEGER,
+    -- The leader of its process group, so that one that outlived the daemon can be ended.
+    check_leader     TEXT,
     check_ended_at   INTEGER,
     check_outcome    TEXT CHECK (check_outcome IN ('passed', 'failed', 'timed_out')),
     check_exit       INTEGER,

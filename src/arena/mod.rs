@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Invariants:** a check runs when its task is terminal and never beside it; its outcome is recorded
-//! once; what is not recorded is run again at the next start.
+//! once; what is not recorded is run again at the next start, when what is left of it has been ended.
 
 pub mod judge;
 
@@ -19,6 +19,7 @@ use hob_actors::ports::{Store as _, chain};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::backend::process::Leader;
 use crate::control::wire::Moment;
 use crate::retire::{CheckAsk, CheckEnd, Checked, Hooks};
 use crate::store::{Store, StoreError, StoredArena, StoredCheck, StoredEntry};
@@ -54,6 +55,13 @@ impl Arenas {
     /// The arenas cannot be read.
     pub async fn resume(&self) -> Result<(), StoreError> {
         for arena in self.0.store.arenas().await? {
+            for entry in arena.entries.iter().filter(|entry| entry.check.is_none()) {
+                let leader = entry.check_leader.as_deref().and_then(|leader| leader.parse::<Leader>().ok());
+                // It outlived the daemon, and the next one is not to run beside it.
+                if leader.is_some_and(|leader| leader.end_group()) {
+                    tracing::info!(arena = arena.id, agent = entry.agent, "a check that was left is ended");
+                }
+            }
             self.watch(&arena);
         }
         Ok(())
@@ -86,10 +94,17 @@ impl Arenas {
         let Some(entry) = self.ended(arena, agent).await? else { return Ok(()) };
         // The semaphore is never closed.
         let _slot = self.0.slots.acquire().await;
-        self.0.store.check_begins(arena, agent).await?;
+        let failed = |output: String| Checked { end: CheckEnd::Failed(None), output };
         let checked = match self.ask(arena, &entry, line).await? {
-            Some(ask) => self.0.hooks.check(&ask).await,
-            None => Checked { end: CheckEnd::Failed(None), output: "its worktree is gone".to_owned() },
+            Some(ask) => match self.0.hooks.start_check(&ask) {
+                Ok(running) => {
+                    let leader = running.leader().map(|leader| leader.to_string());
+                    self.0.store.check_begins(arena, agent, leader).await?;
+                    running.finish().await
+                }
+                Err(error) => failed(format!("the check could not be started: {error}")),
+            },
+            None => failed("its worktree is gone".to_owned()),
         };
         let (outcome, exit_code) = match checked.end {
             CheckEnd::Passed => ("passed", Some(0)),

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use crate::backend::process::agent_environment;
+use crate::backend::process::{Leader, agent_environment};
 use crate::config::SharedConfig;
 use crate::sync::lock;
 use crate::worktree::Known;
@@ -93,20 +93,17 @@ impl Hooks {
         Some(Hooked { text, failed, blocks: failed && blocks })
     }
 
-    /// Runs a check of the person's, a line for the shell, and says what it came to. As bounded in time
-    /// as a hook is; whatever it started in its process group ends with it.
-    pub async fn check(&self, ask: &CheckAsk) -> Checked {
+    /// Starts a check of the person's, a line for the shell. It is bounded in time as a hook is, and
+    /// whatever it starts in its process group ends with it.
+    ///
+    /// # Errors
+    /// There is no shell, or no process for it.
+    pub fn start_check(&self, ask: &CheckAsk) -> std::io::Result<RunningCheck> {
         let timeout = self.config.current().hooks.timeout;
         let mut command = self.command("sh", "check", &ask.known);
         command.args(["-c", &ask.line]).current_dir(&ask.cwd);
         command.env("HOB_ARENA", &ask.arena).env("HOB_AGENT", &ask.agent).env("HOB_SESSION", &ask.session);
-        match start_check(command) {
-            Ok((child, said)) => finish_check(child, said, timeout).await,
-            Err(error) => Checked {
-                end: CheckEnd::Failed(None),
-                output: format!("the check could not be started: {error}"),
-            },
-        }
+        RunningCheck::start(command, timeout)
     }
 
     fn command(&self, program: &str, event: &str, known: &Known) -> Command {
@@ -166,31 +163,49 @@ pub enum CheckEnd {
     TimedOut,
 }
 
-/// Starts a check whose words all come by one pipe, in their order.
-fn start_check(mut command: Command) -> std::io::Result<(Child, PipeReader)> {
-    let (said, says) = std::io::pipe()?;
-    command.stdout(says.try_clone()?).stderr(says);
-    // The command goes with this function, and its ends of the pipe with it.
-    Ok((command.spawn()?, said))
+/// A check on its way. Ends with everything that it started when it is dropped.
+pub struct RunningCheck {
+    child: Child,
+    said: PipeReader,
+    timeout: Duration,
+    group: Group,
 }
 
-async fn finish_check(mut child: Child, said: PipeReader, timeout: Duration) -> Checked {
-    let group = Group(group_of(&child));
-    let tail = Arc::new(Mutex::new(Vec::new()));
-    let mut reading = tokio::spawn(keep_tail(said, Arc::clone(&tail)));
-    let ended = tokio::time::timeout(timeout, child.wait()).await;
-    // What it left running holds the pipe, and would work on in the worktree.
-    drop(group);
-    if tokio::time::timeout(LAST_WORDS, &mut reading).await.is_err() {
-        reading.abort();
+impl RunningCheck {
+    /// Starts it so that its words all come by one pipe, in their order.
+    fn start(mut command: Command, timeout: Duration) -> std::io::Result<Self> {
+        let (said, says) = std::io::pipe()?;
+        command.stdout(says.try_clone()?).stderr(says);
+        // The command goes with this function, and its ends of the pipe with it.
+        let child = command.spawn()?;
+        let group = Group(group_of(&child));
+        Ok(Self { child, said, timeout, group })
     }
-    let end = match ended {
-        Err(_) => CheckEnd::TimedOut,
-        Ok(Ok(status)) if status.success() => CheckEnd::Passed,
-        Ok(status) => CheckEnd::Failed(status.ok().and_then(|status| status.code())),
-    };
-    let output = String::from_utf8_lossy(&lock(&tail)).trim_end().to_owned();
-    Checked { end, output }
+
+    /// Who leads its process group.
+    pub fn leader(&self) -> Option<Leader> {
+        Leader::of(self.group.0?.as_raw())
+    }
+
+    /// What it came to.
+    pub async fn finish(self) -> Checked {
+        let Self { mut child, said, timeout, group } = self;
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let mut reading = tokio::spawn(keep_tail(said, Arc::clone(&tail)));
+        let ended = tokio::time::timeout(timeout, child.wait()).await;
+        // What it left running holds the pipe, and would work on in the worktree.
+        drop(group);
+        if tokio::time::timeout(LAST_WORDS, &mut reading).await.is_err() {
+            reading.abort();
+        }
+        let end = match ended {
+            Err(_) => CheckEnd::TimedOut,
+            Ok(Ok(status)) if status.success() => CheckEnd::Passed,
+            Ok(status) => CheckEnd::Failed(status.ok().and_then(|status| status.code())),
+        };
+        let output = String::from_utf8_lossy(&lock(&tail)).trim_end().to_owned();
+        Checked { end, output }
+    }
 }
 
 /// Keeps the end of what a pipe says.
@@ -295,10 +310,8 @@ mod tests {
     #[tokio::test]
     async fn a_check_passes_fails_or_runs_out_of_time_and_leaves_nothing_running() {
         let limit = Duration::from_secs(20);
-        let run = async |script: &str, limit| {
-            let (child, said) = start_check(shell(script)).unwrap();
-            finish_check(child, said, limit).await
-        };
+        let run =
+            async |script: &str, limit| RunningCheck::start(shell(script), limit).unwrap().finish().await;
         let passed = run("echo out; echo err >&2; echo out", limit).await;
         assert_eq!(passed, Checked { end: CheckEnd::Passed, output: "out\nerr\nout".to_owned() });
         let failed = run("echo no; exit 7", limit).await;

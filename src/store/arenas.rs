@@ -91,6 +91,8 @@ pub struct StoredEntry {
     pub won: bool,
     /// When its check began, if it did.
     pub check_started_at: Option<Moment>,
+    /// Who led the processes of its check, in the words of [`crate::backend::process::Leader`].
+    pub check_leader: Option<String>,
     /// What its check came to.
     pub check: Option<StoredCheck>,
     /// What it had changed when the arena was decided.
@@ -215,6 +217,7 @@ fn entry_row(row: &Row<'_>) -> rusqlite::Result<(StoredEntry, Option<String>)> {
         task: None,
         won: row.get("won")?,
         check_started_at: rows::moment_if(row, "check_started_at")?,
+        check_leader: row.get("check_leader")?,
         check,
         figures: figures.transpose()?,
     };
@@ -333,12 +336,12 @@ impl Store {
     }
 
     /// The check of an entry begins, again where an earlier one was cut off.
-    pub fn check_begins(&self, arena: &str, agent: &str) -> Reply<()> {
+    pub fn check_begins(&self, arena: &str, agent: &str, leader: Option<String>) -> Reply<()> {
         let (arena, agent, now) = (arena.to_owned(), agent.to_owned(), Moment::now().0);
         self.write("record the begin of a check", move |tx| {
-            let sql = "UPDATE arena_entries SET check_started_at = ?3
+            let sql = "UPDATE arena_entries SET check_started_at = ?3, check_leader = ?4
                        WHERE arena_id = ?1 AND agent = ?2 AND check_ended_at IS NULL";
-            sql::run(tx.conn, sql, params![arena, agent, now])?;
+            sql::run(tx.conn, sql, params![arena, agent, now, leader])?;
             Ok(())
         })
     }

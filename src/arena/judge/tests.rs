@@ -45,6 +45,7 @@ fn entry(agent: &str, state: &str) -> StoredEntry {
         task: Some(task(state, Some("u-1"))),
         won: false,
         check_started_at: None,
+        check_leader: None,
         check: None,
         figures: None,
     }

@@ -84,8 +84,9 @@ async fn where_one_entry_cannot_be_recorded_nothing_is() {
 async fn the_first_outcome_of_a_check_stands_and_is_told() {
     let stage = Stage::set().await;
     stage.store.create_arena(planned(&stage, "a").await).await.unwrap();
-    stage.store.check_begins("a", "left").await.unwrap();
-    assert!(stored(&stage, "a").await.entries[0].check_started_at.is_some());
+    stage.store.check_begins("a", "left", Some("7 8 boot".to_owned())).await.unwrap();
+    let begun = stored(&stage, "a").await.entries.swap_remove(0);
+    assert!(begun.check_started_at.is_some() && begun.check_leader.as_deref() == Some("7 8 boot"));
     stage.store.check_ended("a", "left", check("failed")).await.unwrap();
     stage.store.check_ended("a", "left", check("passed")).await.unwrap();
     let arena = stored(&stage, "a").await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Ring, SIGN, both};
 use crate::support::home::Ran;
+use crate::support::leftovers;
 use crate::support::wait::until;
 
 #[test]
@@ -57,17 +58,21 @@ fn killed_in_mid_turn_the_tasks_are_told_the_checks_run_and_the_arena_goes_on() 
 fn killed_in_mid_check_the_check_is_run_again_and_its_outcome_is_kept() {
     let mut ring = Ring::set("");
     let (runs, gate) = (ring.daemon.root().join("runs"), ring.daemon.root().join("gate"));
-    let check = format!(
-        "echo $HOB_AGENT >> {}; until [ -e {} ]; do sleep 0.02; done",
-        runs.display(),
-        gate.display()
-    );
+    let check =
+        format!("echo $$ >> {}; until [ -e {} ]; do sleep 0.02; done", runs.display(), gate.display());
     let id = ring.start(SIGN, json!({"check": check}));
-    let n_runs = || fs::read_to_string(&runs).unwrap_or_default().lines().count();
+    let pids = || -> Vec<u32> {
+        let lines = fs::read_to_string(&runs).unwrap_or_default();
+        lines.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    let n_runs = || pids().len();
     until("both checks to run", || (n_runs() == 2).then_some(()));
     ring.daemon.sigkill();
     ring.daemon.start_again();
     until("both checks to run again", || (n_runs() == 4).then_some(()));
+    // Those that outlived the daemon are ended, although what they wait for never came.
+    let left = pids()[..2].to_vec();
+    until("the first checks to be gone", || left.iter().all(|pid| !leftovers::is_alive(*pid)).then_some(()));
     fs::write(&gate, "").unwrap();
     let arena = ring.wait(&id);
     let states =
@@ -77,6 +82,6 @@ fn killed_in_mid_check_the_check_is_run_again_and_its_outcome_is_kept() {
     ring.daemon.start_again();
     assert_eq!(states(&ring.show(&id)), (json!("passed"), json!("passed")));
     // What was recorded is not run again: the next arena's checks come and go meanwhile.
-    ring.run(SIGN, json!({"check": format!("echo again >> {}", runs.display())}));
+    ring.run(SIGN, json!({"check": format!("echo $$ >> {}", runs.display())}));
     assert_eq!(n_runs(), 6);
 }
