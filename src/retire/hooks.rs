@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
@@ -26,6 +26,8 @@ const OUTPUT_BYTES_MAX: u64 = 16 << 10;
 const TAIL_BYTES_MAX: usize = 16 << 10;
 /// How long the last words of a check are read for when it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What a check begins with: where the daemon ends before it says "go", the line is never run.
+const GATE: &str = r#"read -r go && exec sh -c "$0" </dev/null"#;
 
 /// What a hook is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +95,8 @@ impl Hooks {
         Some(Hooked { text, failed, blocks: failed && blocks })
     }
 
-    /// Starts a check of the person's, a line for the shell. It is bounded in time as a hook is, and
+    /// Starts a check of the person's, a line for the shell, which waits until it is told to go on, so
+    /// that it can be written down first. It is bounded in time as a hook is, and
     /// whatever it starts in its process group ends with it.
     ///
     /// # Errors
@@ -101,9 +104,9 @@ impl Hooks {
     pub fn start_check(&self, ask: &CheckAsk) -> std::io::Result<RunningCheck> {
         let timeout = self.config.current().hooks.timeout;
         let mut command = self.command("sh", "check", &ask.known);
-        command.args(["-c", &ask.line]).current_dir(&ask.cwd);
+        command.current_dir(&ask.cwd);
         command.env("HOB_ARENA", &ask.arena).env("HOB_AGENT", &ask.agent).env("HOB_SESSION", &ask.session);
-        RunningCheck::start(command, timeout)
+        RunningCheck::start(command, &ask.line, timeout)
     }
 
     fn command(&self, program: &str, event: &str, known: &Known) -> Command {
@@ -172,10 +175,11 @@ pub struct RunningCheck {
 }
 
 impl RunningCheck {
-    /// Starts it so that its words all come by one pipe, in their order.
-    fn start(mut command: Command, timeout: Duration) -> std::io::Result<Self> {
+    /// Starts it so that its words all come by one pipe, in their order. `command` is the shell.
+    fn start(mut command: Command, line: &str, timeout: Duration) -> std::io::Result<Self> {
         let (said, says) = std::io::pipe()?;
-        command.stdout(says.try_clone()?).stderr(says);
+        command.args(["-c", GATE, line]);
+        command.stdin(Stdio::piped()).stdout(says.try_clone()?).stderr(says);
         // The command goes with this function, and its ends of the pipe with it.
         let child = command.spawn()?;
         let group = Group(group_of(&child));
@@ -187,9 +191,13 @@ impl RunningCheck {
         Leader::of(self.group.0?.as_raw())
     }
 
-    /// What it came to.
+    /// Lets it go on; what it came to.
     pub async fn finish(self) -> Checked {
         let Self { mut child, said, timeout, group } = self;
+        if let Some(mut gate) = child.stdin.take() {
+            // One that has ended already has its exit code.
+            gate.write_all(b"go\n").await.ok();
+        }
         let tail = Arc::new(Mutex::new(Vec::new()));
         let mut reading = tokio::spawn(keep_tail(said, Arc::clone(&tail)));
         let ended = tokio::time::timeout(timeout, child.wait()).await;
@@ -329,5 +337,20 @@ mod tests {
             "{}",
             long.output.len()
         );
+    }
+
+    #[tokio::test]
+    async fn a_check_that_is_not_let_go_on_runs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join("ran");
+        let mut sh = Command::new("sh");
+        sh.process_group(0);
+        let line = format!("touch {}", mark.display());
+        let mut waits = RunningCheck::start(sh, &line, Duration::from_secs(20)).unwrap();
+        assert!(waits.leader().is_some(), "it waits, and can be written down");
+        // As when the daemon ends.
+        drop(waits.child.stdin.take());
+        assert!(!waits.child.wait().await.unwrap().success());
+        assert!(!mark.exists());
     }
 }

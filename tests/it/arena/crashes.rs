@@ -85,3 +85,45 @@ fn killed_in_mid_check_the_check_is_run_again_and_its_outcome_is_kept() {
     ring.run(SIGN, json!({"check": format!("echo $$ >> {}", runs.display())}));
     assert_eq!(n_runs(), 6);
 }
+
+#[test]
+fn killed_while_it_is_made_an_arena_is_there_whole_or_not_at_all() {
+    let names: Vec<String> = (0..8).map(|n| format!("n{n}")).collect();
+    let program = env!("CARGO_BIN_EXE_hob");
+    let agent = |name: &String| format!("[agents.{name}]\ncommand = [\"{program}\", \"demo-agent\"]\n");
+    let mut ring = Ring::set(&names.iter().map(agent).collect::<String>());
+    let params = json!({"agents": names, "prompt": "say: here", "repo": ring.repo.str()});
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "arena/start", "params": params});
+    let mut client = ring.daemon.connect();
+    client.send(format!("{request}\n").as_bytes()).unwrap();
+    let worktrees = ring.daemon.hob_home().join("worktrees");
+    until("the first worktree", || {
+        let names = fs::read_dir(&worktrees).ok()?.flatten().map(|found| found.file_name());
+        names.into_iter().find(|name| name.to_string_lossy().starts_with("w-")).map(drop)
+    });
+    ring.daemon.sigkill();
+    ring.daemon.start_again();
+
+    let arenas = ring.daemon.rpc("arena/list", json!({}));
+    let sessions = ring.daemon.rpc("session/list", json!({"all": true}));
+    match arenas.as_array().unwrap().as_slice() {
+        [] => {
+            assert_eq!(sessions, json!([]), "no session without its arena");
+            assert_eq!(ring.daemon.rpc("task/list", json!({})), json!([]));
+            let rows = ring.daemon.rpc("worktree/list", json!({}));
+            for row in rows.as_array().unwrap() {
+                assert_eq!(row["state"], "orphaned", "what was made is for the reaper: {row:#}");
+            }
+        }
+        [arena] => {
+            assert_eq!(arena["entries"].as_array().unwrap().len(), 8, "{arena:#}");
+            assert_eq!(sessions.as_array().unwrap().len(), 8);
+            let ended = ring.wait(arena["id"].as_str().unwrap());
+            assert!(ended["entries"].as_array().unwrap().iter().all(|entry| entry["session"].is_string()));
+        }
+        more => panic!("one request made {} arenas", more.len()),
+    }
+    // Asked again, it is made.
+    let arena = ring.daemon.rpc("arena/start", params);
+    ring.wait(arena["id"].as_str().unwrap());
+}
