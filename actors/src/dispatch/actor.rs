@@ -40,6 +40,8 @@ pub struct Desk {
     /// Cancels that came before the queue was read: the task may be in it.
     early: Vec<(TaskId, RpcReplyPort<()>)>,
     quiet: bool,
+    /// The pool gives no places any more.
+    stopped: bool,
     effects: JoinSet<()>,
 }
 
@@ -60,6 +62,7 @@ impl Actor for Dispatcher {
             loaded: false,
             early: Vec::new(),
             quiet: false,
+            stopped: false,
             effects: JoinSet::new(),
         })
     }
@@ -155,10 +158,14 @@ impl Desk {
     }
 
     fn start_next(&mut self, me: &ActorRef<DispatchMsg>) {
-        if self.quiet || !self.loaded {
+        if self.stopped || !self.loaded {
             return;
         }
         for task in self.queue.next(self.ports.settings.limits()) {
+            // What runs may run to its end, and with it whom it waits for.
+            if self.quiet && self.queue.n_lent_to(&task) == 0 {
+                continue;
+            }
             let claim = Claim { behind: self.queue.is_behind(&task), n_lent: self.queue.n_lent_to(&task) };
             let Some(entry) = self.queue.begin(&task) else { continue };
             let (key, me) = (entry.card.key.clone(), me.clone());
@@ -200,7 +207,10 @@ impl Desk {
             Err(Refusal::NoPlace { wait, coming, .. }) if coming || !entry.card.no_wait => {
                 self.park(&task, wait);
             }
-            Err(Refusal::Stopping) => entry.stage = Stage::Waiting,
+            Err(Refusal::Stopping) => {
+                entry.stage = Stage::Waiting;
+                self.stopped = true;
+            }
             Err(refusal) => self.end(me, task, Outcome::Failed, &refusal.to_string()),
         }
     }

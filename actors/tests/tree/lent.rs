@@ -92,3 +92,37 @@ async fn with_one_place_the_child_gets_one_beside_its_parent_and_leaves_it_when_
     tree.handle().cancel(parent).await.expect("cancelled");
     assert_eq!(ended(&world, &stranger).await, TaskState::Completed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn draining_lets_whom_a_turn_waits_for_run_and_nobody_else() {
+    let (world, tree, parent, child) = one_runs_one_waits().await;
+    let stranger = submit(&world, &tree, "c-stranger", "demo");
+    let handle = tree.handle();
+    let waits = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let wait = tokio::spawn(keep(handle.lend(parent.clone(), child.clone())));
+        assert_eq!(ended(&world, &child).await, TaskState::Completed);
+        wait.abort();
+        handle.cancel(parent).await.expect("cancelled");
+    };
+    tokio::join!(tree.drain(Duration::from_secs(300)), waits);
+    tree.stop(false).await;
+    assert_eq!(world.state(&stranger), Some(TaskState::Queued));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_starts_nobody_also_if_a_turn_waits_for_it() {
+    let (world, tree, parent, child) = one_runs_one_waits().await;
+    tree.handle().held("c-child".into(), true);
+    let wait = tokio::spawn(keep(tree.handle().lend(parent, child.clone())));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.script().obeys_cancel = false;
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tree.handle().held("c-child".into(), false);
+    };
+    tokio::join!(tree.stop(false), release);
+    assert_eq!(world.state(&child), Some(TaskState::Queued));
+    assert!(world.memory().alive.is_empty());
+    wait.abort();
+}
