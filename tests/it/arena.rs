@@ -2,6 +2,7 @@
 //! closed; and everything that can go wrong on the way.
 
 mod bad_input;
+mod bridged;
 mod crashes;
 mod delegated;
 
