@@ -318,8 +318,11 @@ mod tests {
     #[tokio::test]
     async fn a_check_passes_fails_or_runs_out_of_time_and_leaves_nothing_running() {
         let limit = Duration::from_secs(20);
-        let run =
-            async |script: &str, limit| RunningCheck::start(shell(script), limit).unwrap().finish().await;
+        let run = async |script: &str, limit| {
+            let mut sh = Command::new("sh");
+            sh.process_group(0).kill_on_drop(true);
+            RunningCheck::start(sh, script, limit).unwrap().finish().await
+        };
         let passed = run("echo out; echo err >&2; echo out", limit).await;
         assert_eq!(passed, Checked { end: CheckEnd::Passed, output: "out\nerr\nout".to_owned() });
         let failed = run("echo no; exit 7", limit).await;
