@@ -282,3 +282,37 @@ fn a_changed_configuration_is_a_new_server_and_the_old_one_ends_with_its_turn() 
     assert_eq!(daemon.agent_pid(&chats[0], AGENT.name()), new);
     until("the old server to end", || (!leftovers::is_alive(old)).then_some(()));
 }
+
+/// What a sub-agent asks, and what the agent asks a person, comes to the chat that owns them.
+#[test]
+fn questions_of_the_agent_and_of_its_sub_agents_come_to_its_chat() {
+    let daemon = Setup::new().real(AGENT, Consent::Asks).start();
+    let session = daemon.session(&daemon.repo("repo"));
+    let (chat, other) = (daemon.chat(&session), daemon.chat(&session));
+    let _watching = (daemon.watch(&chat), daemon.watch(&other));
+    daemon.ask(&other, AGENT.name(), "say: another chat in the same directory");
+
+    let child =
+        json!({"description": "a part", "prompt": "write: sub.txt: by a child", "subagent_type": "general"});
+    let task = daemon.submit(&chat, AGENT.name(), &format!("tool: task {child} ;; say: done"));
+    let asked = daemon.wait_event(&task, "permission_requested");
+    assert_eq!((&asked["chat"], &asked["task"]), (&json!(chat), &json!(task)));
+    daemon.hob(&["permission", "allow", asked["permission"].as_str().unwrap()]).ok();
+    let ended = daemon.wait_task(&task);
+    assert_eq!((&ended["state"], &ended["text"]), (&json!("completed"), &json!("done")), "{ended:#}");
+    assert!(session.worktree.join("sub.txt").exists());
+
+    let options = json!([{"label": "red", "description": "r"}, {"label": "blue", "description": "b"}]);
+    let question = json!({"questions": [{"question": "Which?", "header": "Colour", "options": options}]});
+    let task = daemon.submit(&chat, AGENT.name(), &format!("tool: question {question}"));
+    let asked = daemon.wait_event(&task, "permission_requested");
+    assert_eq!(asked["title"], "Which?", "{asked:#}");
+    let id = asked["permission"].as_str().unwrap();
+    daemon.hob(&["permission", "allow", id, "1"]).ok();
+    let ended = daemon.wait_task(&task);
+    assert_eq!(ended["state"], "completed", "{ended:#}");
+    assert!(
+        ended["text"].as_str().unwrap().contains("blue"),
+        "the answer is what the model was told: {ended:#}"
+    );
+}
