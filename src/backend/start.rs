@@ -105,7 +105,7 @@ impl Agents {
         // Whether its program is there is seen anew each time.
         let is_there = kept.is_ok();
         let started = match kept {
-            Ok(spec) => self.kept(spec, oneshot.clone(), launch, sink.clone()).await,
+            Ok(kept) => self.kept(kept, oneshot.clone(), launch, sink.clone()).await,
             Err(failed) => Err(NotStarted::Unfit(failed)),
         };
         let failed = match started {
@@ -139,21 +139,21 @@ impl Agents {
     /// The kept backend, with one-shot runs beside it where there can be any.
     async fn kept(
         &self,
-        spec: Kept,
+        kept: Kept,
         oneshot: Option<Result<oneshot::Spec, StartFailed>>,
         launch: Launch,
         sink: NewsSink,
     ) -> Result<Launched, NotStarted> {
-        let Some(Ok(oneshot)) = oneshot else { return self.start_kept(spec, launch, sink).await };
+        let Some(Ok(oneshot)) = oneshot else { return self.start_kept(kept, launch, sink).await };
         let gate = Gate::new(sink);
-        let launched = self.start_kept(spec, launch, gate.kept()).await?;
+        let launched = self.start_kept(kept, launch, gate.kept()).await?;
         let oneshot = OneshotAgent::new(oneshot, self.spawner.clone(), gate.alone());
-        let agent = Arc::new(Beside::new(launched.agent.clone(), oneshot, gate));
+        let agent = Arc::new(Beside::new(&launched, oneshot, gate));
         Ok(Launched { agent, ..launched })
     }
 
-    async fn start_kept(&self, spec: Kept, launch: Launch, sink: NewsSink) -> Result<Launched, NotStarted> {
-        match spec {
+    async fn start_kept(&self, kept: Kept, launch: Launch, sink: NewsSink) -> Result<Launched, NotStarted> {
+        match kept {
             Kept::Acp(spec) => acp::start(&self.spawner, spec, launch, sink).await,
             Kept::Opencode(spec) => {
                 let started = opencode::start(&self.servers, &self.spawner, spec, launch, sink).await;

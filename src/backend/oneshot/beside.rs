@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, News, NewsSink, Permit, ProbeFailed};
+use hob_actors::ports::{Agent, Launched, News, NewsSink, Permit, ProbeFailed};
 
 use super::OneshotAgent;
 use crate::sync::lock;
@@ -69,12 +69,14 @@ pub struct Beside {
     kept: Arc<dyn Agent>,
     oneshot: OneshotAgent,
     gate: Gate,
+    /// Other agent sessions live in the process of the kept one.
+    is_shared: bool,
 }
 
 impl Beside {
     /// Both say their news through `gate`.
-    pub fn new(kept: Arc<dyn Agent>, oneshot: OneshotAgent, gate: Gate) -> Self {
-        Self { kept, oneshot, gate }
+    pub fn new(launched: &Launched, oneshot: OneshotAgent, gate: Gate) -> Self {
+        Self { kept: launched.agent.clone(), oneshot, gate, is_shared: launched.host.is_some() }
     }
 }
 
@@ -101,8 +103,9 @@ impl Agent for Beside {
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {
-        // Whatever became of the kept one meanwhile: its restart would end the run as well.
-        if self.gate.is_closed() { self.oneshot.ping() } else { self.kept.ping() }
+        // Whatever became of the kept one meanwhile: its restart would end the run as well. Where
+        // others live in it, they come first.
+        if self.gate.is_closed() && !self.is_shared { self.oneshot.ping() } else { self.kept.ping() }
     }
 
     fn condemn(&self) {
