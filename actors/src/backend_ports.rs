@@ -33,6 +33,8 @@ pub struct Launch {
 pub struct Launched {
     /// The handle; dropping the last one ends the process tree.
     pub agent: Arc<dyn Agent>,
+    /// The word for how it is driven.
+    pub backend: &'static str,
     /// The agent's own process.
     pub pid: Option<u32>,
     /// The process by name, if other agent sessions may live in it, too.

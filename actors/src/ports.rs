@@ -139,6 +139,8 @@ pub struct BackendOpened {
     pub key: AgentKey,
     /// The backend.
     pub generation: Generation,
+    /// The word for how it is driven.
+    pub backend: &'static str,
     /// The agent's own id of the conversation; `None` leaves the recorded one as it is.
     pub backend_session: Option<BackendSessionId>,
     /// What the agent remembers.

@@ -28,7 +28,7 @@ pub enum BackendKind {
 
 impl BackendKind {
     /// The word in the configuration and on the socket.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Acp => "acp",
             Self::Opencode => "opencode",

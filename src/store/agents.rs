@@ -192,7 +192,7 @@ pub(super) fn opened(tx: &mut Tx<'_>, opened: &BackendOpened) -> Result<()> {
     sql::run(
         tx.conn,
         "UPDATE agent_sessions SET backend_session = coalesce(?3, backend_session), config_hash = ?4, context = ?5,
-            backend = CASE WHEN ?3 IS NULL THEN 'oneshot' WHEN backend = 'oneshot' THEN 'acp' ELSE backend END,
+            backend = ?7,
             has_history = CASE WHEN ?6 THEN has_history ELSE 0 END
          WHERE chat_id = ?1 AND agent = ?2",
         params![
@@ -202,6 +202,7 @@ pub(super) fn opened(tx: &mut Tx<'_>, opened: &BackendOpened) -> Result<()> {
             opened.config_hash,
             words::context(opened.context),
             kept,
+            opened.backend,
         ],
     )?;
     let step = AgentMove {

@@ -36,6 +36,7 @@ impl Backend for World {
             }
             lock(&world.sinks).insert(launch.key, sink);
             Ok(Launched {
+                backend: "acp",
                 agent: Arc::new(puppet),
                 pid: Some(pid),
                 host: None,

@@ -92,6 +92,7 @@ async fn record_start(
     match result {
         Ok(launched) => {
             let opened = BackendOpened {
+                backend: launched.backend,
                 key: args.key.clone(),
                 generation,
                 backend_session: launched.backend_session.clone(),

@@ -21,6 +21,7 @@ use super::life::{AcpAgent, Life};
 use super::router::Router;
 use super::stderr::{self, Tail};
 use crate::backend::process::{Process, ProcessHandle, SpawnError, SpawnRequest, Spawner};
+use crate::config::BackendKind;
 use crate::jsonrpc::{self, Limits};
 
 /// Bytes of an agent's messages that are on their way to the disk; it is read no further then.
@@ -110,6 +111,7 @@ pub async fn start(
     let life = Life { router, inbox, peer, handle, tail, drain, sink };
     let agent = AcpAgent::begin(life, in_flight, session.clone(), close);
     Ok(Launched {
+        backend: BackendKind::Acp.as_str(),
         agent: Arc::new(agent),
         pid: Some(pid),
         host: None,

@@ -62,6 +62,7 @@ enum Wish {
 pub fn launched(spec: Spec, spawner: Spawner, sink: NewsSink) -> Launched {
     let config_hash = spec.config_hash.clone();
     Launched {
+        backend: crate::config::BackendKind::Oneshot.as_str(),
         agent: std::sync::Arc::new(OneshotAgent::new(spec, spawner, sink)),
         host: None,
         pid: None,

@@ -18,6 +18,7 @@ use super::offers::{self, Choice};
 use super::servers::{Lease, ServerKey, Servers};
 use super::wire::{Session, Status};
 use crate::backend::process::{SpawnRequest, Spawner};
+use crate::config::BackendKind;
 
 /// Everything about an agent that its configuration decides.
 #[derive(Debug, Clone)]
@@ -143,6 +144,7 @@ fn live(spec: Spec, lease: Lease, opened: Opened, sink: NewsSink) -> Launched {
     let (pid, id) = (lease.server.pid, session.id.clone());
     let agent = OpencodeAgent::begin(lease, session, (choice, spec.instance_idle), sink);
     Launched {
+        backend: BackendKind::Opencode.as_str(),
         agent: Arc::new(agent),
         pid: Some(pid),
         host: spec.host,

@@ -10,6 +10,7 @@ fn step(generation: u64, to: AgentStatus) -> AgentMove {
 
 fn opened(generation: u64, conversation: &str, context: Context) -> BackendOpened {
     BackendOpened {
+        backend: "acp",
         key: key(),
         generation: Generation(generation),
         backend_session: Some(conversation.into()),
@@ -33,7 +34,12 @@ async fn a_run_of_its_own_leaves_the_conversation_of_the_kept_backend_alone() {
     stage.store.begin_generation(key()).await.unwrap();
     stage.store.backend_opened(opened(1, "b-1", Context::Fresh)).await.unwrap();
     stage.store.begin_generation(key()).await.unwrap();
-    let alone = BackendOpened { backend_session: None, pid: None, ..opened(2, "", Context::Fresh) };
+    let alone = BackendOpened {
+        backend: "oneshot",
+        backend_session: None,
+        pid: None,
+        ..opened(2, "", Context::Fresh)
+    };
     stage.store.backend_opened(alone).await.unwrap();
     let task = stage.submit("once").await;
     assert!(stage.store.dispatch_task(task.clone(), Generation(2)).await.unwrap());

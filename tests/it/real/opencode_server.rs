@@ -86,7 +86,7 @@ fn ten_chats_in_three_worktrees_live_in_one_process_and_share_no_context() {
     let pids = pids(&daemon, &chats);
     assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
     let row = daemon.agent_session(&chats[0], AGENT.name());
-    assert_eq!(row["shared_with"], 9, "{row:#}");
+    assert_eq!((&row["shared_with"], &row["backend"]), (&json!(9), &json!("opencode")), "{row:#}");
 }
 
 #[test]

@@ -181,9 +181,8 @@ proptest! {
             news.extend(turn.catch_up(&Record { idle: to == events.len(), messages: &record[..1] }));
         }
         news.extend(hear_all(&mut turn, &events[to..]));
-        if turn.end().is_none() || told(&news) != "hello there" {
-            news.extend(turn.catch_up(&Record { idle: true, messages: &record }));
-        }
+        // After a gap what is written down is always read before the end is believed.
+        news.extend(turn.catch_up(&Record { idle: true, messages: &record }));
         prop_assert_eq!(told(&news), "hello there");
         let spent = news.iter().filter(|news| matches!(news, News::Spent(_))).count();
         prop_assert_eq!(spent, 1);
