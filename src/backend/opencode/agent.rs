@@ -68,8 +68,10 @@ impl Drop for OpencodeAgent {
         // An ordered stop has taken the lease along.
         let Some(lease) = lock(&self.lease).take() else { return };
         let (session, directory) = (self.session.clone(), self.directory.clone().unwrap_or_default());
+        // With the runtime ends the daemon, and with the lease the server.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         // What nobody hears of any more must not go on, while the server lives on for others.
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let client = lease.server.client.clone();
             let path = format!("/session/{session}/abort");
             let aborting =

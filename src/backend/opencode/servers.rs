@@ -17,6 +17,8 @@ use crate::sync::lock;
 
 /// Ports that are tried before a start is given up.
 const PORTS_MAX: usize = 4;
+/// Places beyond which those are forgotten in which nothing runs.
+const SLOTS_MAX: usize = 256;
 /// A server that was told to go is waited for so long, because the next one wants its port.
 const PREDECESSOR_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -90,7 +92,8 @@ impl Servers {
         let mut slots = lock(&self.0.slots);
         // Those that nobody waits for and nothing runs in are only a port to remember.
         if slots.len() > SLOTS_MAX {
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+            let runs = |slot: &Slot| slot.0.try_lock().map_or(true, |place| place.server.strong_count() > 0);
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1 || runs(slot));
         }
         slots.entry(key.clone()).or_default().clone()
     }
@@ -116,9 +119,6 @@ impl Servers {
         Err(failed(format!("`{} serve`: {PORTS_MAX} ports were taken by others", spec.command)))
     }
 }
-
-/// Places that are remembered although nothing runs there.
-const SLOTS_MAX: usize = 256;
 
 impl Lease {
     fn take(server: Arc<Server>, directory: &Path) -> Option<Self> {

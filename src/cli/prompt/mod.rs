@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::ask::Asker;
 use self::transcript::{Piece, Transcript};
@@ -146,6 +147,8 @@ async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow, mut seat: Option<Link
     let mut events = Follower::new(filter, Some(0), Patience::Limited).over(link);
     let mut transcript = Transcript::new(ctx.err_is_terminal());
     let mut asker = can_ask.then(Asker::new);
+    // One listener for all of them: one that was made anew would miss what came in between.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut interrupts = 0_u32;
     loop {
         tokio::select! {
@@ -164,7 +167,7 @@ async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow, mut seat: Option<Link
             answer = ask::answer(&mut asker) => {
                 ask::send(ctx, &mut events, answer).await?;
             }
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupted.recv() => {
                 interrupts += 1;
                 if interrupts > 1 {
                     return Ok(Exit::Cancelled);
