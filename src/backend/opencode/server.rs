@@ -208,7 +208,6 @@ async fn end(
     }
     let exit = Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() };
     tell.send_replace(Some(exit.clone()));
-    crash_point!("server.exited");
     hub.ended(&exit);
 }
 
