@@ -14,7 +14,7 @@ use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
 use hob_actors::ports::{StartFailed, chain};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::house::House;
@@ -32,9 +32,11 @@ const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
 /// Bytes of a password before they are spelt out.
 const PASSWORD_BYTES: usize = 24;
 /// Between two looks whether it is ready.
-const READY_EVERY: Duration = Duration::from_millis(50);
+const READY_EVERY: Duration = Duration::from_millis(100);
 /// For the answer to one.
 const READY_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Looks that wait for an answer at once.
+const READY_ASKED_MAX: usize = 64;
 /// What it left running when it exited has this long to end before it is killed.
 const LEFTOVERS_TIME_MAX: Duration = Duration::from_millis(500);
 /// From KILL to an empty tree, and from there to the end of its pipes.
@@ -131,30 +133,43 @@ fn password() -> Result<String, getrandom::Error> {
     Ok(data_encoding::HEXLOWER.encode(&bytes))
 }
 
-/// Resolves when the server says that it is ready; an error if it never will be.
+/// Resolves when the server says that it is ready; an error if it never will be. A request that came
+/// while it started is left unanswered for long, so the next one is sent beside it.
 async fn until_ready(client: &Client) -> Result<(), String> {
+    let mut asked = JoinSet::new();
+    let mut again = tokio::time::interval(READY_EVERY);
     loop {
-        match client.get_within::<Health>("/global/health", READY_ANSWER_MAX).await {
-            Ok(health) => {
-                if let Some(objection) = version::objection(&health.version) {
-                    return Err(objection);
-                }
-                if health.healthy {
-                    return Ok(());
+        tokio::select! {
+            Some(answer) = asked.join_next() => {
+                if let Some(verdict) = answer.ok().and_then(verdict) {
+                    return verdict;
                 }
             }
-            Err(HttpError::Status { status: 401 | 403, .. }) => {
-                return Err(format!("refuses the password that it was given in {PASSWORD}"));
+            _ = again.tick(), if asked.len() < READY_ASKED_MAX => {
+                let client = client.clone();
+                asked.spawn(async move { client.get_within("/global/health", READY_ANSWER_MAX).await });
             }
-            // Older ones answer any path with the page of their web interface.
-            Err(error @ (HttpError::NotUnderstood { .. } | HttpError::Status { status: 404, .. })) => {
-                let [major, minor, patch] = version::OLDEST;
-                let needed = format!("hob needs opencode {major}.{minor}.{patch} or newer");
-                return Err(format!("{error} when it was asked for its health; {needed}"));
-            }
-            Err(_) => {}
         }
-        tokio::time::sleep(READY_EVERY).await;
+    }
+}
+
+/// What an answer says for good; `None` if another may be better.
+fn verdict(answer: Result<Health, HttpError>) -> Option<Result<(), String>> {
+    match answer {
+        Ok(health) => match version::objection(&health.version) {
+            Some(objection) => Some(Err(objection)),
+            None => health.healthy.then_some(Ok(())),
+        },
+        Err(HttpError::Status { status: 401 | 403, .. }) => {
+            Some(Err(format!("refuses the password that it was given in {PASSWORD}")))
+        }
+        // Older ones answer any path with the page of their web interface.
+        Err(error @ (HttpError::NotUnderstood { .. } | HttpError::Status { status: 404, .. })) => {
+            let [major, minor, patch] = version::OLDEST;
+            let needed = format!("hob needs opencode {major}.{minor}.{patch} or newer");
+            Some(Err(format!("{error} when it was asked for its health; {needed}")))
+        }
+        Err(_) => None,
     }
 }
 
