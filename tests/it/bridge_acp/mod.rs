@@ -5,6 +5,7 @@ mod attached;
 mod bad;
 mod lost;
 mod real;
+mod sdk;
 mod turns;
 
 use crate::support::daemon::TestDaemon;
