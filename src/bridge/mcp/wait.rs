@@ -17,6 +17,8 @@ use crate::control::wire::TaskRow;
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a daemon that went away may take to be back.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
+/// From the end of a task to the last that is said of it.
+const REST_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
@@ -41,6 +43,8 @@ pub(super) struct Wait<'a> {
     progress: &'a mut Progress,
     /// The newest event that was told: where to go on after the daemon was away.
     cursor: i64,
+    /// The end of the task was told.
+    is_told: bool,
 }
 
 /// How one attempt at waiting ended.
@@ -63,7 +67,7 @@ impl<'a> Wait<'a> {
         progress: &'a mut Progress,
     ) -> Self {
         let token = context.meta.get_progress_token();
-        Self { server, task, context, cancels, token, progress, cursor: 0 }
+        Self { server, task, context, cancels, token, progress, cursor: 0, is_told: false }
     }
 
     /// The task, when it is terminal.
@@ -103,7 +107,13 @@ impl<'a> Wait<'a> {
                     Some(event) => self.hear(&event).await,
                     None => events = None,
                 },
-                answer = &mut waited => return ended(answer),
+                answer = &mut waited => {
+                    let ended = ended(answer)?;
+                    if matches!(ended, Ended::Task(_)) {
+                        self.hear_the_rest(&mut events).await;
+                    }
+                    return Ok(ended);
+                }
                 _ = alive.tick(), if self.token.is_some() => {
                     let line = self.progress.alive();
                     self.tell(line).await;
@@ -125,9 +135,23 @@ impl<'a> Wait<'a> {
 
     async fn hear(&mut self, event: &Value) {
         self.cursor = event["seq"].as_i64().unwrap_or(self.cursor);
+        self.is_told |= is_end(event);
         if let Some(line) = self.progress.take(event) {
             self.tell(line).await;
         }
+    }
+
+    /// The answer may be faster than what was said before it: that is on another connection.
+    async fn hear_the_rest(&mut self, events: &mut Option<Client>) {
+        let rest = async {
+            while !self.is_told
+                && events.is_some()
+                && let Some(event) = next(events).await
+            {
+                self.hear(&event).await;
+            }
+        };
+        tokio::time::timeout(REST_TIME_MAX, rest).await.ok();
     }
 
     async fn tell(&self, (number, line): (u64, String)) {
@@ -158,6 +182,12 @@ fn ended(answer: Result<TaskRow, ClientError>) -> Result<Ended, Trouble> {
         Err(error) if matches!(error.kind, Kind::Disconnected | Kind::ShuttingDown) => Ok(Ended::Lost),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether nothing comes behind it.
+fn is_end(event: &Value) -> bool {
+    let to = event["to"].as_str().unwrap_or_default();
+    event["type"] == "task_state" && matches!(to, "completed" | "failed" | "cancelled" | "interrupted")
 }
 
 /// The next event; without a subscription there is none, ever.

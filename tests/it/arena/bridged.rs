@@ -27,7 +27,7 @@ fn an_arena_is_waited_for_with_its_checks_and_tells_how_far_it_is() {
     let expected = [(&json!("left"), &done, &json!("passed")), (&json!("right"), &done, &json!("failed"))];
     assert_eq!(told, expected, "{shown:#}");
     for line in ["left began", "right began"] {
-        assert!(client.told().iter().any(|told| told == line), "{line}: {:?}", client.told());
+        client.wait_told(line);
     }
     let (_, detached) =
         client.ok("arena", json!({"agents": ["left", "right"], "prompt": SIGN, "wait": false}));

@@ -316,3 +316,31 @@ fn questions_of_the_agent_and_of_its_sub_agents_come_to_its_chat() {
         "the answer is what the model was told: {ended:#}"
     );
 }
+
+#[test]
+fn who_shares_a_server_is_as_configured_and_it_ends_with_the_last_of_them() {
+    // share, how many servers two chats in one worktree and one in another have
+    for (share, n_servers) in [("all", 1), ("workspace", 2), ("none", 3)] {
+        let daemon = start(&format!("[agents.{}]\nshare = \"{share}\"", AGENT.name()));
+        let mut chats = chats(&daemon, 1, 2);
+        chats.push(daemon.lone_chat());
+        for chat in &chats {
+            daemon.ask(chat, AGENT.name(), "say: here");
+        }
+        let all = pids(&daemon, &chats);
+        let different: std::collections::BTreeSet<u32> = all.iter().copied().collect();
+        assert_eq!(different.len(), n_servers, "{share}: {all:?}");
+        assert_eq!(all[0] == all[1], share != "none", "{share}: {all:?}");
+
+        let evict = |chat: &str| {
+            daemon.rpc("pool/evict", json!({"chat": chat, "agent": AGENT.name()}));
+        };
+        evict(&chats[0]);
+        assert_eq!(leftovers::is_alive(all[0]), share != "none", "{share}: somebody lives there");
+        evict(&chats[1]);
+        assert_eq!(leftovers::is_alive(all[1]), share == "all", "{share}");
+        evict(&chats[2]);
+        assert!(!leftovers::is_alive(all[2]), "{share}: nobody lives there any more");
+        assert_eq!(daemon.ask(&chats[0], AGENT.name(), "count"), "prompts=2");
+    }
+}
