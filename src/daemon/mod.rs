@@ -25,7 +25,7 @@ use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths, PathsError};
 use crate::pending::Pending;
-use crate::retire::Retire;
+use crate::retire::{Retire, RetireError};
 use crate::store::{OpenError, Store, StoreError};
 use crate::worktree::Worktrees;
 
@@ -123,7 +123,12 @@ fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
 /// Whether that is what a failure comes from: no room on a disk.
 fn is_full(cause: &(dyn std::error::Error + 'static)) -> bool {
     let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-    let store = cause.downcast_ref::<StoreError>();
+    // One that is passed on as it is does not stand in the chain by itself.
+    let passed_on = cause.downcast_ref::<RetireError>().and_then(|error| match error {
+        RetireError::Store(error) => Some(error),
+        _ => None,
+    });
+    let store = cause.downcast_ref::<StoreError>().or(passed_on);
     matches!(io, Some(libc::ENOSPC | libc::EDQUOT)) || matches!(store, Some(StoreError::Full(_)))
 }
 
@@ -362,5 +367,23 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
         // A database that failed cannot be closed well, and that is not the news.
         Some(failure) => Err(failure.into()),
         None => closed.context("cannot close the database"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_however_the_error_was_passed_on() {
+        let full = || StoreError::Full("less than 1 byte is free".to_owned());
+        let errors = [
+            anyhow::Error::from(full()).context("cannot settle"),
+            anyhow::Error::from(RetireError::Store(full())).context("cannot finish"),
+        ];
+        for error in errors {
+            assert_eq!(judge(&error), (FAILED, Some("df -h".to_owned())), "{error:#}");
+        }
+        assert_eq!(judge(&anyhow::Error::from(RetireError::Conflict("other".to_owned()))), (FAILED, None));
     }
 }
