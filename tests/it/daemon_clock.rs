@@ -91,13 +91,13 @@ fn what_is_loaded_into_the_daemon_is_not_passed_on_to_its_agents() {
     let chat = daemon.lone_chat();
     daemon.ask(&chat, DEMO, &say("here"));
     let pid = daemon.agent_pid(&chat, DEMO);
-    let library = machine.library().to_str().unwrap();
+    let preload = machine.preload().to_str().unwrap();
     let of = |pid: u32, file: &str| {
         String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).into_owned()
     };
-    assert!(of(daemon.pid(), "maps").contains(library), "the daemon has it");
+    assert!(of(daemon.pid(), "maps").contains(preload), "the daemon has it");
     assert!(!of(pid, "environ").contains("LD_PRELOAD"));
-    assert!(!of(pid, "maps").contains(library));
+    assert!(!of(pid, "maps").contains(preload));
     let asked: Value = json!(daemon.ask(&chat, DEMO, "shell: env"));
     assert!(!asked.to_string().contains("LD_"), "{asked}");
 }

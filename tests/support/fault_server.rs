@@ -4,14 +4,14 @@
 //! is what hob adds. Modes: `status CODE` answers everything with that status, `html` with a page,
 //! `version V` says that it is of that version, `cut BYTES TIMES PROGRAM…` starts the real program
 //! behind itself and cuts the connection of an event stream after so many bytes, so many times, in
-//! the middle of whatever it is saying.
+//! the middle of whatever it is saying; `refuse WORD TIMES CODE PROGRAM…` answers requests with that
+//! word in their first line itself, so many times, with that status and a page.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, which starts the real one")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -33,11 +33,13 @@ fn main() -> ExitCode {
             answer_all(&listener, "200", "application/json", &health)
         }
         ["cut", bytes, times, program, ..] => {
-            let cut = Cut {
-                bytes: bytes.parse().expect("bytes"),
-                left: AtomicI64::new(times.parse().expect("times")),
-            };
-            proxy(&listener, program, cut)
+            let spoil =
+                Spoil { word: STREAM, how: How::Cut(bytes.parse().expect("bytes")), left: left(times) };
+            proxy(&listener, program, spoil)
+        }
+        ["refuse", word, times, code, program, ..] => {
+            let spoil = Spoil { word, how: How::Refuse(code), left: left(times) };
+            proxy(&listener, program, spoil)
         }
         other => panic!("no such mode: {other:?}"),
     }
@@ -55,22 +57,38 @@ fn head(stream: &TcpStream) -> Vec<u8> {
 fn answer_all(listener: &TcpListener, status: &str, kind: &str, body: &str) {
     for stream in listener.incoming().flatten() {
         head(&stream);
-        let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 {status} Said\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-        );
-        // Whoever asked may have gone.
-        let _ = (&stream).write_all(answer.as_bytes());
+        answer(&stream, status, kind, body);
     }
 }
 
-/// When a stream is cut.
-struct Cut {
-    bytes: usize,
+fn answer(mut stream: &TcpStream, status: &str, kind: &str, body: &str) {
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {status} Said\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+    // Whoever asked may have gone.
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+fn left(times: &str) -> AtomicI64 {
+    AtomicI64::new(times.parse().expect("times"))
+}
+
+/// Which requests are spoilt, and how.
+struct Spoil<'a> {
+    word: &'a str,
+    how: How<'a>,
     left: AtomicI64,
 }
 
-fn proxy(listener: &TcpListener, program: &str, cut: Cut) {
+enum How<'a> {
+    /// After so many bytes of the answer the connection is cut.
+    Cut(usize),
+    /// It is answered with this status.
+    Refuse(&'a str),
+}
+
+fn proxy(listener: &TcpListener, program: &str, spoil: Spoil<'_>) {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
     let mut child = Command::new(program)
         .args(["serve", "--hostname", "127.0.0.1", "--port", &port.to_string()])
@@ -82,11 +100,12 @@ fn proxy(listener: &TcpListener, program: &str, cut: Cut) {
         eprintln!("fault-server: the real program ended: {status:?}");
         std::process::exit(1);
     });
-    let cut = Arc::new(cut);
-    for client in listener.incoming().flatten() {
-        let cut = cut.clone();
-        std::thread::spawn(move || pass(client, port, &cut));
-    }
+    std::thread::scope(|scope| {
+        for client in listener.incoming().flatten() {
+            let spoil = &spoil;
+            scope.spawn(move || pass(client, port, spoil));
+        }
+    });
 }
 
 fn connect(port: u16) -> Option<TcpStream> {
@@ -99,18 +118,38 @@ fn connect(port: u16) -> Option<TcpStream> {
     None
 }
 
-/// Passes everything on in both directions, up to a cut.
-fn pass(client: TcpStream, port: u16, cut: &Cut) {
+/// How long the body of a request is.
+fn body_bytes(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    length.unwrap_or(0)
+}
+
+/// Passes one request on, and its answer, unless it is to be spoilt.
+fn pass(client: TcpStream, port: u16, spoil: &Spoil<'_>) {
+    let mut head = head(&client);
+    let first_line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+    let is_spoilt = first_line.contains(spoil.word) && spoil.left.fetch_sub(1, Ordering::AcqRel) > 0;
+    let limit = match spoil.how {
+        How::Refuse(status) if is_spoilt => {
+            // A connection that is closed with something unread in it is torn, and the answer lost.
+            let _ = (&client).read_exact(&mut vec![0; body_bytes(&head)]);
+            answer(&client, status, "text/html", "<!doctype html><title>told to fail</title>");
+            return;
+        }
+        How::Cut(bytes) if is_spoilt => Some(bytes),
+        How::Refuse(_) | How::Cut(_) => None,
+    };
     let Some(server) = connect(port) else { return };
-    let head = head(&client);
-    let is_stream = head.starts_with(STREAM.as_bytes());
-    let cut_after = (is_stream && cut.left.fetch_sub(1, Ordering::AcqRel) > 0).then_some(cut.bytes);
+    // The next request must come on a connection of its own, or nobody would look at it.
+    head.truncate(head.len().saturating_sub(2));
+    head.extend_from_slice(b"connection: close\r\n\r\n");
     if (&server).write_all(&head).is_err() {
         return;
     }
     let (up_from, up_to) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
     std::thread::spawn(move || copy(&up_from, &up_to, None));
-    copy(&server, &client, cut_after);
+    copy(&server, &client, limit);
     let _ = client.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);
 }

@@ -16,7 +16,7 @@ const BYTES: usize = 16;
 
 /// The machine as the daemon of a home sees it.
 pub struct Machine {
-    library: PathBuf,
+    preload: PathBuf,
     wishes: File,
     wishes_path: PathBuf,
 }
@@ -24,11 +24,11 @@ pub struct Machine {
 impl Machine {
     /// One that does nothing special yet.
     pub fn calm(home: &Home) -> Self {
-        let library = home.root().join("machine.so");
+        let preload = home.root().join("machine.so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/machine.c");
         let cc = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .args([&library, &source])
+            .args([&preload, &source])
             .args(["-ldl", "-lpthread"])
             .output()
             .expect("these tests need a C compiler");
@@ -36,18 +36,18 @@ impl Machine {
         let wishes_path = home.root().join("machine");
         let wishes = File::options().write(true).create_new(true).open(&wishes_path).unwrap();
         wishes.write_all_at(&[0; BYTES], 0).unwrap();
-        Self { library, wishes, wishes_path }
+        Self { preload, wishes, wishes_path }
     }
 
     /// What puts it below a command.
     pub fn below(&self) -> impl Fn(&mut Command) + 'static {
-        let (library, wishes) = (self.library.clone(), self.wishes_path.clone());
-        move |command| _ = command.env("LD_PRELOAD", &library).env("TEST_MACHINE", &wishes)
+        let (preload, wishes) = (self.preload.clone(), self.wishes_path.clone());
+        move |command| _ = command.env("LD_PRELOAD", &preload).env("TEST_MACHINE", &wishes)
     }
 
     /// The file that is loaded.
-    pub fn library(&self) -> &Path {
-        &self.library
+    pub fn preload(&self) -> &Path {
+        &self.preload
     }
 
     /// Sets the wall clock so many seconds ahead of the true time, or behind it.

@@ -77,9 +77,9 @@ impl Entry {
     }
 
     /// The process that it shares: what it lives in, else what it would move into.
-    pub(super) fn host(&self, configured: Option<HostId>) -> Option<HostId> {
+    pub(super) fn host(&self, configured: impl FnOnce() -> Option<HostId>) -> Option<HostId> {
         let view = self.view.as_ref().filter(|view| view.pid.is_some());
-        view.map_or(configured, |view| view.host.clone())
+        view.map_or_else(configured, |view| view.host.clone())
     }
 
     /// What stands in its place. `pinned`: a connection holds a pin on it.

@@ -22,7 +22,7 @@ impl Kept {
         let audience = &self.ports.audience;
         let residents = self.entries.iter().map(|(key, entry)| Resident {
             key,
-            host: entry.host(self.host_of(key)),
+            host: entry.host(|| self.host_of(key)),
             standing: entry.standing(audience.pinned(key), now),
             used: entry.used,
             idle: now.duration_since(entry.used_at),

@@ -289,9 +289,7 @@ impl Conversation {
 
     /// With nothing running it would hit the next prompt, and one at a time is enough.
     fn cancel(&mut self) {
-        let Some(turn) = &mut self.turn else { return };
-        turn.cancelled = true;
-        if std::mem::replace(&mut self.aborting, true) {
+        if self.turn.is_none() || std::mem::replace(&mut self.aborting, true) {
             return;
         }
         let aborting = self.abort();

@@ -32,8 +32,6 @@ pub(super) struct Turn {
     pub(super) number: u64,
     /// The id of our message, by which the server knows the prompt.
     pub(super) prompt: String,
-    /// We asked for its end.
-    pub(super) cancelled: bool,
     idle: bool,
     failed: Option<String>,
     /// The messages that answer the prompt, the last of which decides.
@@ -92,7 +90,6 @@ impl Turn {
         Self {
             number,
             prompt,
-            cancelled: false,
             idle: false,
             failed: None,
             answers: BTreeSet::new(),

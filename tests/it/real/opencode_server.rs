@@ -74,8 +74,8 @@ fn all_busy(daemon: &TestDaemon, chats: &[String]) -> Vec<String> {
 fn ten_chats_in_three_worktrees_live_in_one_process_and_share_no_context() {
     // One place is enough for all of them.
     let daemon = start("[pool]\nmax_live = 1");
-    let mut chats = chats(&daemon, 3, 3);
-    chats.extend([daemon.lone_chat()]);
+    let sessions: Vec<_> = (0..3).map(|n| daemon.session(&daemon.repo(&format!("shared-{n}")))).collect();
+    let chats: Vec<_> = (0..10).map(|n| daemon.chat(&sessions[n % 3])).collect();
     for chat in &chats {
         assert_eq!(daemon.ask(chat, AGENT.name(), &format!("say: {chat} alone")), format!("{chat} alone"));
     }
@@ -239,6 +239,30 @@ fn a_server_that_is_none_or_too_old_is_told_with_what_is_needed() {
             assert_eq!(row["status"], "circuit_open", "{mode:?}: {row:#}");
         }
     }
+}
+
+#[test]
+fn a_prompt_that_the_server_answers_with_an_error_fails_and_costs_nothing_else() {
+    let daemon = Setup::new()
+        .real(AGENT, Consent::Assumes)
+        .fault_server(AGENT, &["refuse", "prompt_async", "2", "500", "{}"])
+        .start();
+    let chat = daemon.lone_chat();
+    // Under the same ids it is sent again, and run once.
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1");
+    let pid = daemon.agent_pid(&chat, AGENT.name());
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
+    assert_eq!(daemon.agent_pid(&chat, AGENT.name()), pid);
+
+    let daemon = Setup::new()
+        .real(AGENT, Consent::Assumes)
+        .fault_server(AGENT, &["refuse", "prompt_async", "4", "500", "{}"])
+        .start();
+    let chat = daemon.lone_chat();
+    let task = daemon.run(&chat, AGENT.name(), "say: lost");
+    let error = task["outcome"]["error"].as_str().unwrap_or_default();
+    assert!(task["state"] == "failed" && error.contains("answered 500"), "{task:#}");
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1");
 }
 
 #[test]
