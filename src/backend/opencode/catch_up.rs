@@ -19,6 +19,7 @@ impl Conversation {
     pub(super) fn read_record(&mut self) {
         let Some(turn) = self.turn.as_ref().filter(|_| !self.reading) else {
             self.gap &= self.turn.is_some();
+            self.outdated |= self.reading;
             return;
         };
         self.reading = true;
@@ -42,8 +43,13 @@ impl Conversation {
             Done::Sent(..) => {}
             Done::Read(number, read) => {
                 self.reading = false;
+                let outdated = std::mem::take(&mut self.outdated);
                 if self.is_turn(number) {
                     self.caught_up(read);
+                    self.gap |= outdated;
+                    if outdated && self.connected {
+                        self.read_record();
+                    }
                 }
             }
             Done::Offered(Ok(offers)) => {

@@ -86,6 +86,10 @@ pub(super) struct Conversation {
     pub(super) reading: bool,
     /// Something was missed that was not read yet.
     pub(super) gap: bool,
+    /// The stream is there.
+    pub(super) connected: bool,
+    /// The stream had a gap while the record was being read.
+    pub(super) outdated: bool,
     pub(super) aborting: bool,
 }
 
@@ -111,6 +115,8 @@ impl Conversation {
             look: None,
             reading: false,
             gap: false,
+            connected: true,
+            outdated: false,
             aborting: false,
         }
     }
@@ -172,13 +178,19 @@ impl Conversation {
         match told {
             Told::Heard { heard, child, permit } => self.heard(heard, child, permit),
             Told::Gap => {
-                self.gap = true;
+                (self.gap, self.connected) = (true, false);
+                // What is being read may be older than what is missed from here on.
+                self.outdated |= self.reading;
                 if let Some(turn) = &mut self.turn {
                     turn.missed_something();
                 }
             }
-            Told::Back if self.gap => self.read_record(),
-            Told::Back => {}
+            Told::Back => {
+                self.connected = true;
+                if self.gap {
+                    self.read_record();
+                }
+            }
             Told::Ended(exit) => {
                 self.tell(News::Exited(exit));
                 return true;
