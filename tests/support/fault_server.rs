@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// The requests whose answers are cut.
 const STREAM: &str = "GET /global/event";
+/// A connection is closed so long after its answer, without a word: whoever asks the next thing on it
+/// asks nobody.
+const CLOSES_AFTER: Duration = Duration::from_millis(20);
 /// How long the real program may take to listen.
 const LISTEN_TRIES: usize = 600;
 
@@ -166,5 +169,6 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, limit: Option<usize>) {
             return;
         }
     }
+    std::thread::sleep(CLOSES_AFTER);
     let _ = to.shutdown(Shutdown::Write);
 }

@@ -79,8 +79,11 @@ pub(super) struct Client {
 impl Client {
     /// A client of the server on that port of this machine.
     pub(super) fn new(port: u16, password: &str) -> Result<Self, HttpError> {
-        // A proxy of the environment is for the world outside.
-        let builder = || reqwest::Client::builder().no_proxy();
+        // A proxy of the environment is for the world outside. And every request has a connection of
+        // its own: one that rests may be closed by the server at the moment it is used, and whether
+        // what was asked on it was done would then be unknown. On this machine one costs next to
+        // nothing.
+        let builder = || reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
         let made = |built: reqwest::Result<_>| built.map_err(|error| failed(&error, Duration::ZERO));
         Ok(Self {
             http: made(builder().build())?,
