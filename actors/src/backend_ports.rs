@@ -12,6 +12,36 @@ use crate::id::{AgentKey, AgentName, BackendSessionId, Generation, HostId};
 use crate::ports::{PermissionAsk, Permit};
 use crate::probe::ProbeFailed;
 
+/// What a person chose for one agent session; what is `None` is as it is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The mode to work in, by the id that the agent gave it.
+    pub mode: Option<String>,
+    /// The model, likewise.
+    pub model: Option<String>,
+}
+
+impl Choice {
+    /// What holds where this was chosen over what is configured.
+    pub fn over(&self, configured: &Self) -> Self {
+        let or = |chosen: &Option<String>, configured: &Option<String>| {
+            chosen.clone().or_else(|| configured.clone())
+        };
+        Self { mode: or(&self.mode, &configured.mode), model: or(&self.model, &configured.model) }
+    }
+}
+
+/// Why a running backend does not work as was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotChosen {
+    /// Another start is needed for that.
+    NeedsStart,
+    /// The agent said no, in these words.
+    Refused(String),
+    /// The agent said no to a part of it, in these words.
+    InPart(String),
+}
+
 /// What the agent session wants started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
@@ -27,6 +57,8 @@ pub struct Launch {
     pub has_history: bool,
     /// Which kind of backend is wanted.
     pub route: Route,
+    /// The mode and model that a person chose.
+    pub choice: Choice,
 }
 
 /// A backend that is ready for a prompt.
@@ -105,7 +137,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Result<Launched, StartFailed>> + Send>>;
 
     /// SHA-256, in hex, of the configuration that a start would use now. Cheap.
-    fn config_hash(&self, agent: &AgentName, cwd: &std::path::Path) -> String;
+    fn config_hash(&self, agent: &AgentName, cwd: &std::path::Path, choice: &Choice) -> String;
 }
 
 /// One running backend of one agent session. Calls never block and may be made in any state.
@@ -128,6 +160,12 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Answers a question: with the id of one of its options, or `None` for "cancelled".
     fn answer(&self, question: u64, option: Option<String>);
+
+    /// Works in the mode and with the model that are asked for from now on; what is `None` stays as it
+    /// is. Not bounded in time.
+    fn choose(&self, _asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
+        Box::pin(std::future::ready(Err(NotChosen::NeedsStart)))
+    }
 
     /// Asks for a sign of life, which costs a live agent nothing, busy or not. Not bounded in
     /// time; the future holds nothing that keeps the process alive.

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use crate::backend_ports::{Agent, Backend, Launch, Launched, News, NewsSink, Settled, StartFailed};
+pub use crate::backend_ports::{
+    Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Settled, StartFailed,
+};
 pub use crate::dispatch::route::Route;
 use crate::event::{AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage};
 use crate::id::{AgentKey, BackendSessionId, ChatId, Generation, PermissionId, SessionId, TaskId, TurnId};
@@ -113,6 +115,8 @@ pub struct AgentRecord {
     pub status: Option<AgentStatus>,
     /// SHA-256, in hex, of the configuration that the last backend was started with.
     pub config_hash: Option<String>,
+    /// The mode and model that a person chose.
+    pub choice: Choice,
 }
 
 /// An agent session moves: the row and its `agent_state` event, in one transaction.
@@ -226,6 +230,9 @@ pub trait Store: Send + Sync + 'static {
     /// Records an opened backend, moves the agent session to `idle` and emits `context_reset` if
     /// the context was lost.
     fn backend_opened(&self, opened: BackendOpened) -> Answer<()>;
+
+    /// Remembers which mode and model a person chose, and tells of them in `mode` and `models` events.
+    fn choose(&self, key: AgentKey, choice: Choice) -> Answer<()>;
 
     /// Forgets the agent's id of the conversation: it is definitely gone.
     fn forget_backend_session(&self, key: AgentKey) -> Answer<()>;

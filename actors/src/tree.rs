@@ -21,6 +21,7 @@ use crate::ports::{PortError, Ports, TaskCard};
 use crate::reaper::messages::ReaperMsg;
 use crate::root::{Root, RootArgs, RootMsg};
 use crate::session::actor::{EvictRequest, SessionMsg};
+use crate::session::choice::CHOOSE_TIME_MAX;
 
 pub use crate::health::messages::{EndCause, HealthView, LastEnd, LastFailure};
 pub use crate::links::TreeError;
@@ -28,6 +29,7 @@ pub use crate::pool::actor::LiveView;
 pub use crate::pool::policy::Refusal;
 pub use crate::reaper::messages::{Action, ByHand, Reaped};
 pub use crate::session::actor::{Answered, PermissionReply, Remember, Unwilling};
+pub use crate::session::choice::{Chosen, Unchanged};
 
 /// How long every agent session together may take to be let go.
 const LET_GO_TIMEOUT: Duration = Duration::from_secs(90);
@@ -180,6 +182,18 @@ impl Handle {
         let restart = |reply| SessionMsg::Restart(force, reply);
         let restarted = ask_actor("session", &actor, restart, limit).await?;
         Ok(restarted.map_err(NotRestarted::Unwilling))
+    }
+
+    /// Another mode or model for an agent session: in place where it runs and can. `None` if nobody
+    /// drives it, so that it need only be remembered.
+    pub async fn choose(
+        &self,
+        key: AgentKey,
+        choice: Chosen,
+    ) -> Result<Option<Result<(), Unchanged>>, TreeError> {
+        let Some(actor) = self.find(key).await? else { return Ok(None) };
+        let choose = |reply| SessionMsg::Choose(choice, reply);
+        ask_actor("session", &actor, choose, CHOOSE_TIME_MAX + CALL_TIMEOUT).await.map(Some)
     }
 
     /// The configuration has changed: what waited under the old one is tried again.

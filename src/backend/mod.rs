@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use hob_actors::dispatch::route::{Facts, Oneshot, Warm, route};
 use hob_actors::id::AgentName;
-use hob_actors::ports::{Backend, Launch, Launched, NewsSink, StartFailed};
+use hob_actors::ports::{Backend, Choice, Launch, Launched, NewsSink, StartFailed};
 
 use crate::config::{AgentConfig, BackendKind, SharedConfig, find_program, find_program_of};
 use crate::control::wire::AgentRow;
@@ -116,7 +116,7 @@ impl Agents {
             BackendKind::Oneshot => Warm::None,
             BackendKind::Acp | BackendKind::Opencode => {
                 let program = self.program(agent).map(|_| ());
-                let fit = program.and_then(|()| self.unfit.check(agent, &self.hash(agent, Path::new(""))));
+                let fit = program.and_then(|()| self.unfit.check(agent, &self.hash_anywhere(agent)));
                 fit.map_or_else(Warm::Never, |()| Warm::Ready)
             }
         };
@@ -170,11 +170,22 @@ impl Agents {
         environment
     }
 
-    fn hash(&self, agent: &AgentConfig, cwd: &Path) -> String {
+    /// The fingerprint of an agent wherever it works, and with whatever is chosen there.
+    fn hash_anywhere(&self, agent: &AgentConfig) -> String {
+        self.hash(agent, Path::new(""), &Choice::default())
+    }
+
+    fn hash(&self, agent: &AgentConfig, cwd: &Path, choice: &Choice) -> String {
         let words = [agent.command.as_slice(), &["--".to_owned()], &agent.oneshot].concat();
-        let choices = [&agent.model, &agent.mode];
+        let choice = over(choice, agent);
+        let choices = [&choice.model, &choice.mode];
         fingerprint::config_hash(&words, &self.environment(agent), cwd, choices, self.mcp_server(agent))
     }
+}
+
+/// The mode and model of an agent, where these were chosen over those that are configured.
+fn over(choice: &Choice, agent: &AgentConfig) -> Choice {
+    choice.over(&Choice { mode: agent.mode.clone(), model: agent.model.clone() })
 }
 
 impl Backend for Agents {
@@ -186,8 +197,9 @@ impl Backend for Agents {
         Box::pin(self.clone().start(launch, sink))
     }
 
-    fn config_hash(&self, agent: &AgentName, cwd: &Path) -> String {
+    fn config_hash(&self, agent: &AgentName, cwd: &Path, choice: &Choice) -> String {
         // Of an agent that was taken out of the configuration nothing is left to compare with.
-        self.config.current().agent(agent.as_str()).map(|agent| self.hash(agent, cwd)).unwrap_or_default()
+        let config = self.config.current();
+        config.agent(agent.as_str()).map(|agent| self.hash(agent, cwd, choice)).unwrap_or_default()
     }
 }

@@ -22,7 +22,7 @@ use super::mcp_server::OwnServer;
 use super::oneshot::{self, Beside, Gate, OneshotAgent};
 use super::opencode;
 use super::process::SpawnRequest;
-use super::{Agents, DEMO_COMMAND};
+use super::{Agents, DEMO_COMMAND, over};
 use crate::config::{AgentConfig, BackendKind, Share};
 use crate::sync::lock;
 
@@ -172,7 +172,7 @@ impl Agents {
             kept: has_kept.then(|| self.kept_spec(agent, launch, config.pool.idle_ttl)),
             oneshot: (!agent.oneshot.is_empty()).then(|| self.oneshot_spec(agent, launch)),
             falls_back: agent.oneshot_configured,
-            hash: self.hash(agent, "".as_ref()),
+            hash: self.hash_anywhere(agent),
         })
     }
 
@@ -198,13 +198,12 @@ impl Agents {
         acp::Spec {
             request: SpawnRequest { program, arg0, args, ..self.request(agent, launch) },
             command,
-            model: agent.model.clone(),
-            mode: agent.mode.clone(),
+            choice: over(&launch.choice, agent),
             mcp_servers: self.mcp_server(agent).map(OwnServer::for_acp).into_iter().collect(),
             start_timeout: agent.process.start_timeout,
             max_frame: bytes(agent.process.max_frame),
             stderr_tail: bytes(agent.process.stderr_tail),
-            config_hash: self.hash(agent, &launch.cwd),
+            config_hash: self.hash(agent, &launch.cwd, &launch.choice),
         }
     }
 
@@ -238,12 +237,11 @@ impl Agents {
         opencode::Spec {
             request,
             command: agent.command.join(" "),
-            model: agent.model.clone(),
-            mode: agent.mode.clone(),
+            choice: over(&launch.choice, agent),
             start_timeout: agent.process.start_timeout,
             max_frame: bytes(agent.process.max_frame),
             stderr_tail: bytes(agent.process.stderr_tail),
-            config_hash: self.hash(agent, &launch.cwd),
+            config_hash: self.hash(agent, &launch.cwd, &launch.choice),
             key: opencode::ServerKey { host: host.clone().unwrap_or_else(own), launch_hash: of_process },
             host: host.map(HostId::from),
             instance_idle: instance_idle(idle_ttl),
@@ -258,10 +256,10 @@ impl Agents {
             request,
             words: agent.oneshot.iter().skip(1).cloned().collect(),
             command: agent.oneshot.first().cloned().unwrap_or_default(),
-            model: agent.model.clone(),
+            model: over(&launch.choice, agent).model,
             max_frame: bytes(agent.process.max_frame),
             stderr_tail: bytes(agent.process.stderr_tail),
-            config_hash: self.hash(agent, &launch.cwd),
+            config_hash: self.hash(agent, &launch.cwd, &launch.choice),
         })
     }
 

@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
-    Call, agents, arena, changes, chats, daemon, events, health, permissions, pool, sessions, submit, tasks,
+    Call, agents, arena, changes, chats, daemon, events, health, offers, permissions, pool, sessions, submit, tasks,
     worktrees,
 };
 use super::params::read;
@@ -61,6 +61,8 @@ methods! {
     "chat/list" => chats::list,
     "chat/show" => chats::show,
     "chat/close" => chats::close,
+    "chat/offers" => offers::offers,
+    "chat/choose" => offers::choose,
     "task/submit" => submit::submit,
     "task/list" => tasks::list,
     "task/show" => tasks::show,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use hob_actors::event::Wait;
 use hob_actors::ports::{PortError, chain};
-use hob_actors::tree::{NotRestarted, Refusal, TreeError, Unwilling};
+use hob_actors::tree::{NotRestarted, Refusal, TreeError, Unchanged, Unwilling};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -298,6 +298,12 @@ impl From<Unwilling> for RpcFailure {
             Unwilling::Leaving => Self::conflict(message),
             Unwilling::Failed(_) => Self::unavailable(message).hint("hob health"),
         }
+    }
+}
+
+impl From<Unchanged> for RpcFailure {
+    fn from(unchanged: Unchanged) -> Self {
+        Self::unavailable(unchanged.to_string())
     }
 }
 

@@ -127,9 +127,11 @@ pub struct FindId {
 
 mod arena;
 mod changes;
+mod offers;
 
 pub use arena::*;
 pub use changes::*;
+pub use offers::*;
 
 params! {
     /// Of methods that take none.

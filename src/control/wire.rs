@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 mod arena;
 mod changes;
 mod health;
+mod offers;
 mod reply;
 
 pub use arena::{ArenaEntryRow, ArenaRow, CheckRow};
@@ -17,6 +18,7 @@ pub use changes::{
     RiskRow, StashReply, UndoReply, UnstashReply,
 };
 pub use health::{FailureRow, HealthRow};
+pub use offers::{OfferRow, OffersRow, ValueRow, offered_values};
 pub use reply::{
     Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, StatusReply,
     SubscribeReply,

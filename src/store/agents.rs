@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hob_actors::event::{AgentStatus, Context, Event, Scope};
 use hob_actors::id::{AgentKey, BackendSessionId, Generation, SessionId};
-use hob_actors::ports::{AgentMove, AgentRecord, BackendOpened};
+use hob_actors::ports::{AgentMove, AgentRecord, BackendOpened, Choice};
 use rusqlite::{Connection, Row, params};
 
 use super::command::Tx;
@@ -47,7 +47,7 @@ fn known(conn: &Connection, key: &AgentKey) -> Result<Known> {
     find(conn, key)?.ok_or_else(|| StoreError::NotFound { what: "agent session", id: key.to_string() })
 }
 
-fn scope(key: &AgentKey, session: &SessionId, generation: Generation) -> Scope {
+pub(super) fn scope(key: &AgentKey, session: &SessionId, generation: Generation) -> Scope {
     Scope {
         session: Some(session.clone()),
         chat: Some(key.chat.clone()),
@@ -73,11 +73,12 @@ fn ensure(tx: &mut Tx<'_>, key: &AgentKey) -> Result<()> {
 pub(super) fn record(tx: &mut Tx<'_>, key: &AgentKey) -> Result<AgentRecord> {
     ensure(tx, key)?;
     let sql = "SELECT c.session_id, a.generation, a.backend_session, a.has_history, a.status, a.config_hash, c.subdir,
+                      a.mode, a.model,
                       (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
                        ORDER BY w.created_at DESC, w.id LIMIT 1)
                FROM agent_sessions AS a JOIN chats AS c ON c.id = a.chat_id WHERE a.chat_id = ?1 AND a.agent = ?2";
     let found = sql::one(tx.conn, sql, [key.chat.as_str(), key.agent.as_str()], |row| {
-        let path: Option<String> = row.get(7)?;
+        let path: Option<String> = row.get(9)?;
         let record = AgentRecord {
             session: row.get::<_, String>(0)?.into(),
             generation: Generation(natural(row.get(1)?)),
@@ -86,6 +87,7 @@ pub(super) fn record(tx: &mut Tx<'_>, key: &AgentKey) -> Result<AgentRecord> {
             cwd: PathBuf::new(),
             status: status(row, 4)?,
             config_hash: row.get(5)?,
+            choice: Choice { mode: row.get(7)?, model: row.get(8)? },
         };
         let cwd = tasks::working_directory(path, &row.get::<_, String>(6)?);
         Ok(AgentRecord { cwd, ..record })

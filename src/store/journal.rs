@@ -12,7 +12,7 @@ use super::command::Tx;
 use super::payload::{self, Common};
 use super::reader::Reply;
 use super::sql::{self, Result};
-use super::{Store, StoreError};
+use super::{Store, StoreError, offers};
 use crate::control::wire::Moment;
 
 /// Numbers that are reserved at once.
@@ -134,7 +134,9 @@ impl Tx<'_> {
                 payload::kind(event),
                 text,
             ])?;
-        Ok(text.len())
+        let n_bytes = text.len();
+        offers::note(self, scope, event)?;
+        Ok(n_bytes)
     }
 }
 

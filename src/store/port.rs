@@ -3,14 +3,14 @@
 use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
-    self, AgentMove, AgentRecord, Answer, BackendOpened, PermissionAsk, Permit, PortError, Route, TaskCard,
+    self, AgentMove, AgentRecord, Answer, BackendOpened, Choice, PermissionAsk, Permit, PortError, Route, TaskCard,
     TurnEnd, TurnRef,
 };
 
 use super::command::{Command, Weight};
 use super::permissions::{self, Question};
 use super::reader::Reply;
-use super::{Store, agents, chats, tasks, turns};
+use super::{Store, agents, chats, offers, tasks, turns};
 
 impl Store {
     /// The answer of a command that is in line already.
@@ -54,6 +54,10 @@ impl ports::Store for Store {
 
     fn backend_opened(&self, opened: BackendOpened) -> Answer<()> {
         self.change("record the opened backend", move |tx| agents::opened(tx, &opened))
+    }
+
+    fn choose(&self, key: AgentKey, choice: Choice) -> Answer<()> {
+        self.change("remember the chosen mode and model", move |tx| offers::choose(tx, &key, &choice))
     }
 
     fn forget_backend_session(&self, key: AgentKey) -> Answer<()> {

@@ -8,10 +8,13 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
-use super::model::{MODEL_NAME, Model};
+use super::model::{MODEL_NAME, Model, OTHER_MODEL_NAME};
 
 /// The oldest major version of Node.js that runs them.
 const NODE_MAJOR_MIN: u32 = 20;
+
+/// A mode of opencode's in which it writes no file.
+pub const CAREFUL_MODE: &str = "careful";
 
 /// A real agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,13 +123,16 @@ fn opencode(modules: &Path, home: &Path, model: &Model, consent: Consent) -> Rec
     let program = modules.join(format!("opencode-linux-{}/bin/opencode", node_architecture()));
     let action = if consent == Consent::Asks { "ask" } else { "allow" };
     let limits = json!({"context": 128_000, "output": 8192});
-    let about = json!({"name": MODEL_NAME, "tool_call": true, "reasoning": true, "cost": {"input": 1, "output": 2}, "limit": limits});
+    let about = |name: &str| json!({"name": name, "tool_call": true, "reasoning": true, "cost": {"input": 1, "output": 2}, "limit": limits});
+    let models = json!({MODEL_NAME: about(MODEL_NAME), OTHER_MODEL_NAME: about(OTHER_MODEL_NAME)});
     let options = json!({"baseURL": format!("{}/v1", model.url()), "apiKey": "none"});
-    let provider = json!({"npm": "@ai-sdk/openai-compatible", "name": "Scripted", "options": options, "models": {MODEL_NAME: about}});
+    let provider = json!({"npm": "@ai-sdk/openai-compatible", "name": "Scripted", "options": options, "models": models});
     let name = format!("scripted/{MODEL_NAME}");
     let config = json!({
         "provider": {"scripted": provider}, "enabled_providers": ["scripted"], "model": name, "small_model": name,
         "autoupdate": false, "share": "disabled",
+        // Its own plan mode asks for what is allowed here, and is told yes.
+        "agent": {CAREFUL_MODE: {"mode": "primary", "permission": {"edit": "deny"}}},
         "permission": {"edit": action, "bash": action, "webfetch": "deny", "external_directory": action},
     });
     // Without these two it installs a plugin of 63 MB from the registry at its first start.

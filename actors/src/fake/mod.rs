@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Limits, Machine, News, NewsSink,
-    PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard, TurnEnd, TurnRef,
+    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Choice, Limits, Machine, News,
+    NewsSink, PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard, TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -55,6 +55,8 @@ pub struct Remembered {
     pub prompts: Vec<(AgentKey, String)>,
     /// Cancels that reached an agent.
     pub cancels: usize,
+    /// What running agents were asked to work with.
+    pub chosen: Vec<Choice>,
     /// Answers that reached an agent.
     pub answers: Vec<(u64, Option<String>)>,
     /// Looks at the files around turns, in order.
@@ -196,8 +198,17 @@ impl Store for World {
                 cwd: "/nowhere".into(),
                 status: None,
                 config_hash: None,
+                choice: Choice::default(),
             });
             record.clone()
+        })
+    }
+
+    fn choose(&self, key: AgentKey, choice: Choice) -> Answer<()> {
+        self.write(move |memory| {
+            if let Some(record) = memory.agents.get_mut(&key) {
+                record.choice = choice;
+            }
         })
     }
 

@@ -10,7 +10,7 @@ use crate::backoff::Cause;
 use crate::event::{Context, Event, Exit};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation};
 use crate::ports::{
-    Agent, Backend, Launch, Launched, News, NewsSink, Permit, ProbeFailed, Settled, StartFailed,
+    Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled, StartFailed,
 };
 
 impl Backend for World {
@@ -43,14 +43,18 @@ impl Backend for World {
                 backend_session: Some(BackendSessionId::from("b-1")),
                 context: if launch.resume.is_some() { Context::Loaded } else { Context::Fresh },
                 reset: None,
-                config_hash: script.config_hash,
+                config_hash: hash(&script.config_hash, &launch.choice),
             })
         })
     }
 
-    fn config_hash(&self, _: &AgentName, _: &Path) -> String {
-        self.script().config_hash.clone()
+    fn config_hash(&self, _: &AgentName, _: &Path, choice: &Choice) -> String {
+        hash(&self.script().config_hash, choice)
     }
+}
+
+fn hash(configured: &str, choice: &Choice) -> String {
+    format!("{configured} {:?} {:?}", choice.mode, choice.model)
 }
 
 /// One fake agent process; dropping it ends it.
@@ -113,6 +117,14 @@ impl Agent for Puppet {
 
     fn answer(&self, question: u64, option: Option<String>) {
         self.world.memory().answers.push((question, option));
+    }
+
+    fn choose(&self, asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
+        self.world.memory().chosen.push(asked.clone());
+        match self.world.script().chooses.clone() {
+            Some(result) => Box::pin(std::future::ready(result)),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {

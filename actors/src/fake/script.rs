@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::id::AgentKey;
 use crate::ports::{
-    AgentSettings, Candidate, HealthRules, Limits, PermissionAsk, PermissionPolicy, PermissionRules,
+    AgentSettings, Candidate, HealthRules, Limits, NotChosen, PermissionAsk, PermissionPolicy, PermissionRules,
     Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, WatchdogRules,
 };
 
@@ -57,6 +57,8 @@ pub struct Script {
     pub preflight_takes: Duration,
     /// How long a look at the files around a turn takes.
     pub look_takes: Duration,
+    /// How agents answer when they are told to work in another mode; `None`: not at all.
+    pub chooses: Option<Result<(), NotChosen>>,
     /// How agents answer a probe; `None`: not at all.
     pub ping: Option<Result<(), ProbeFailed>>,
     /// So many of the next probes panic.
@@ -93,6 +95,7 @@ impl Default for Script {
             survey_fails: None,
             preflight_takes: Duration::ZERO,
             look_takes: Duration::ZERO,
+            chooses: Some(Ok(())),
             ping: Some(Ok(())),
             pings_panic: 0,
         }

@@ -24,7 +24,7 @@ use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
 use crate::id::{Generation, HostId, TaskId};
-use crate::ports::{Agent, AgentRecord, Launched, Route, StartFailed, TaskCard};
+use crate::ports::{Agent, AgentRecord, Choice, Launched, Route, StartFailed, TaskCard};
 
 /// Drives one agent session.
 pub struct SessionActor;
@@ -41,6 +41,8 @@ pub struct Memory {
     pub(super) pid: Option<u32>,
     pub(super) host: Option<HostId>,
     pub(super) config_hash: String,
+    /// The mode and model that were chosen last since this actor lives, if any were.
+    pub(super) choice: Option<Choice>,
     pub(super) context: Option<Context>,
     pub(super) turn: Option<Turn>,
     pub(super) prompts: u64,
@@ -122,6 +124,8 @@ impl Actor for SessionActor {
                 memory.ill(&me, why, interrupt);
             }
             SessionMsg::Ill { .. } => {}
+            SessionMsg::Choose(choice, reply) => memory.choose(&me, choice, reply),
+            SessionMsg::Chosen(choice, how) => memory.chosen(choice, how),
             SessionMsg::Present => memory.present(&me),
             SessionMsg::Configured => memory.configured(&me),
             SessionMsg::Rested => memory.rested(&me),
@@ -176,6 +180,7 @@ impl Memory {
             pid: None,
             host: None,
             config_hash: String::new(),
+            choice: None,
             context: None,
             turn: None,
             prompts: 0,
@@ -238,7 +243,7 @@ impl Memory {
         if card.route == Route::Warm && !keeps {
             return true;
         }
-        self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd) != self.config_hash
+        self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd, &self.wanted()) != self.config_hash
     }
 
     pub(super) fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {

@@ -77,9 +77,9 @@ impl Memory {
         waits(self.failures.gate(Self::now()))
     }
 
-    fn present_hash(&self) -> Option<String> {
+    pub(super) fn present_hash(&self) -> Option<String> {
         let cwd = &self.record.as_ref()?.cwd;
-        Some(self.args.ports.backend.config_hash(&self.args.key.agent, cwd))
+        Some(self.args.ports.backend.config_hash(&self.args.key.agent, cwd, &self.wanted()))
     }
 
     /// Records that the next start waits, and comes back when it may be made.

@@ -35,8 +35,9 @@ pub(super) async fn start(
         resume: record.backend_session.clone(),
         has_history: record.has_history,
         route,
+        choice: record.choice.clone(),
     };
-    let hash = args.ports.backend.config_hash(&key.agent, &record.cwd);
+    let hash = args.ports.backend.config_hash(&key.agent, &record.cwd, &record.choice);
     to.cast(SessionMsg::Begun(generation, Box::new(record), hash)).ok();
     let result = launch_in_time(args, launch, news_sink(to, generation)).await;
     record_start(args, generation, &result).await?;

@@ -6,6 +6,7 @@ use ractor::RpcReplyPort;
 use tokio::time::Instant;
 
 use super::busy::Busy;
+use super::choice::{Came, Chosen, Unchanged};
 use super::comeback::{EvictRequest, Unwilling};
 use super::permission::{Answered, PermissionReply};
 use super::state::{Denied, Leave, Observation};
@@ -13,7 +14,7 @@ use super::turn::Question;
 use crate::event::{AgentStatus, Context, Exit};
 use crate::id::{AgentKey, Generation, HostId, PermissionId, TaskId, TurnId};
 use crate::links::Links;
-use crate::ports::{AgentRecord, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
+use crate::ports::{AgentRecord, Choice, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
 
 /// What a session actor is started with.
 #[derive(Clone)]
@@ -75,6 +76,10 @@ pub enum SessionMsg {
     Helpers(Generation, BTreeSet<u32>),
     /// A person wants the backend started again, busy or not; answered when it is up.
     Restart(bool, RpcReplyPort<Result<(), Unwilling>>),
+    /// A person wants another mode or model.
+    Choose(Chosen, RpcReplyPort<Result<(), Unchanged>>),
+    /// That was recorded, and came to this.
+    Chosen(Choice, Came),
     /// The health actor wants the backend of a generation started again.
     Ill {
         /// Which one.

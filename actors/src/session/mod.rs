@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod busy;
+pub mod choice;
 pub mod comeback;
 pub mod effects;
 mod launch;

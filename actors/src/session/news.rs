@@ -75,7 +75,14 @@ impl Memory {
             }
             None => Arc::new(self.scope(self.generation)),
         };
+        let mode = match &event {
+            Event::Mode { current, .. } => current.clone(),
+            _ => None,
+        };
         self.args.ports.store.append(NewEvent { scope, event }, permit);
+        if let Some(mode) = mode {
+            self.follow(me, mode);
+        }
         if is_watched_anew {
             self.watch(me);
         }

@@ -1,6 +1,7 @@
 //! The whole tree over fake ports and a paused clock: order, limits, cancels, deaths.
 
 mod bugs;
+mod choices;
 mod comeback;
 mod day;
 mod generations;

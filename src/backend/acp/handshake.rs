@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use hob_actors::event::{Context, Event, Level};
-use hob_actors::ports::News;
+use hob_actors::ports::{Choice, News};
 
+use super::choose::{self, What};
 use super::errors::{self, AUTH_REQUIRED};
 use super::ladder::{self, Facts, Seen, Step};
 use super::offers::{Offer, Offers, Setting, setting};
@@ -33,8 +34,6 @@ const LIST_PAGES_MAX: usize = 32;
 const AUTHENTICATE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Words in a log-in method's id that say that somebody has to sit in front of it.
 const INTERACTIVE_WORDS: [&str; 5] = ["oauth", "login", "browser", "device", "terminal"];
-/// The older way to set a model, which the schema does not know any more.
-const SET_MODEL: &str = "session/set_model";
 
 /// Why there is no conversation.
 #[derive(Debug)]
@@ -55,8 +54,7 @@ pub(super) struct Wanted {
     /// The saved conversation.
     pub(super) resume: Option<String>,
     pub(super) has_history: bool,
-    pub(super) model: Option<String>,
-    pub(super) mode: Option<String>,
+    pub(super) choice: Choice,
     pub(super) mcp_servers: Vec<McpServer>,
 }
 
@@ -68,6 +66,7 @@ pub(super) struct Opened {
     pub(super) reset: Option<String>,
     /// `session/close` is offered.
     pub(super) close: bool,
+    pub(super) offers: Offers,
 }
 
 /// The parts of a connection while it is set up.
@@ -92,20 +91,6 @@ struct Hello {
     sessions: SessionCapabilities,
     load: bool,
     methods: Vec<Method>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Set<'a> {
-    session_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mode_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    config_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -136,8 +121,8 @@ impl Handshake {
             list: hello.sessions.list.is_some(),
         };
         let (session, offers, (context, reset)) = self.climb(wanted, facts, &hello).await?;
-        self.choose(&session, offers, wanted).await?;
-        Ok(Opened { session, context, reset, close: hello.sessions.close.is_some() })
+        self.choose(&session, &offers, wanted).await?;
+        Ok(Opened { session, context, reset, close: hello.sessions.close.is_some(), offers })
     }
 
     /// Calls, and hears everything that comes before the answer.
@@ -309,16 +294,16 @@ impl Handshake {
     }
 
     /// Sets model and mode as far as the agent lets them be set; what it does not is told.
-    async fn choose(&mut self, session: &str, offers: Offers, wanted: &Wanted) -> Result<(), Failure> {
-        let (model, mode) = (offers.model.clone(), offers.mode.clone());
-        for event in offers.events() {
+    async fn choose(&mut self, session: &str, offers: &Offers, wanted: &Wanted) -> Result<(), Failure> {
+        for event in offers.clone().events() {
             self.router.tell(News::Said(event));
         }
-        if let Some(value) = &wanted.model {
-            self.set(session, ("model", value), model.as_ref()).await?;
+        let Choice { model, mode } = &wanted.choice;
+        if let Some(value) = model {
+            self.set(session, (What::Model, value), offers.model.as_ref()).await?;
         }
-        if let Some(value) = &wanted.mode {
-            self.set(session, ("mode", value), mode.as_ref()).await?;
+        if let Some(value) = mode {
+            self.set(session, (What::Mode, value), offers.mode.as_ref()).await?;
         }
         Ok(())
     }
@@ -326,34 +311,20 @@ impl Handshake {
     async fn set(
         &mut self,
         session: &str,
-        (what, value): (&str, &str),
+        (what, value): (What, &str),
         offer: Option<&Offer>,
     ) -> Result<(), Failure> {
-        let plain = Set { session_id: session, mode_id: None, model_id: None, config_id: None, value: None };
-        let answer = match setting(offer, value) {
-            Setting::Already => return Ok(()),
-            Setting::NotOffered(values) => {
-                let text = format!(
-                    "the {what} `{value}` is not offered by the agent, which has: {}",
-                    values.join(", ")
-                );
-                self.warn(text);
-                return Ok(());
-            }
-            Setting::Option(option, value) => {
-                let set = Set { config_id: Some(&option), value: Some(&value), ..plain };
-                self.call(AGENT_METHOD_NAMES.session_set_config_option, &set).await
-            }
-            Setting::Own(value) if what == "mode" => {
-                let set = Set { mode_id: Some(&value), ..plain };
-                self.call(AGENT_METHOD_NAMES.session_set_mode, &set).await
-            }
-            Setting::Own(value) => self.call(SET_MODEL, &Set { model_id: Some(&value), ..plain }).await,
-        };
-        match answer {
+        let setting = setting(offer, value);
+        let word = what.word();
+        if let Setting::NotOffered(values) = &setting {
+            let offered = values.join(", ");
+            self.warn(format!("the {word} `{value}` is not offered by the agent, which has: {offered}"));
+        }
+        let Some((method, params)) = choose::call(session, what, &setting) else { return Ok(()) };
+        match self.call(method, &params).await {
             Ok(_) => {}
             Err(Failure::Refused(error)) => {
-                self.warn(format!("the {what} could not be set to `{value}`: {}", errors::describe(&error)));
+                self.warn(format!("the {word} could not be set to `{value}`: {}", errors::describe(&error)));
             }
             Err(failure) => return Err(failure),
         }

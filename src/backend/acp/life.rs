@@ -24,8 +24,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, FailureClass, News, NewsSink, Permit, ProbeFailed, Settled};
+use hob_actors::ports::{Agent, Choice, FailureClass, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled};
 
+use super::choose::Settable;
 use super::in_flight::InFlight;
 use super::router::{self, Router};
 use super::stderr::Tail;
@@ -63,6 +64,7 @@ pub struct AcpAgent {
     peer: Peer,
     sink: NewsSink,
     in_flight: Arc<InFlight>,
+    settable: Arc<Settable>,
     session: String,
     /// `session/close` is offered.
     close: bool,
@@ -75,14 +77,15 @@ pub struct AcpAgent {
 
 impl AcpAgent {
     /// Begins to hear the agent.
-    pub(super) fn begin(life: Life, in_flight: Arc<InFlight>, session: String, close: bool) -> Self {
+    pub(super) fn begin(life: Life, in_flight: Arc<InFlight>, settable: Settable, close: bool) -> Self {
         let (exited, exit) = watch::channel(None);
         let stopping = Arc::new(AtomicBool::new(false));
         Self {
             peer: life.peer.clone(),
             sink: life.sink.clone(),
             in_flight,
-            session,
+            session: settable.session.clone(),
+            settable: Arc::new(settable),
             close,
             handle: life.handle.clone(),
             stopping: stopping.clone(),
@@ -128,6 +131,12 @@ impl Agent for AcpAgent {
             router::answer(&self.peer, &id, option);
             crash_point!("answer.given");
         }
+    }
+
+    fn choose(&self, asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
+        let (settable, peer, sink) = (self.settable.clone(), self.peer.clone(), self.sink.clone());
+        let asked = asked.clone();
+        Box::pin(async move { settable.choose(&peer, &sink, &asked).await })
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {

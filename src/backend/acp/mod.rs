@@ -12,6 +12,7 @@
 //! **Invariant:** capabilities are hints, and nothing that an agent writes ends more than its own
 //! line. Nothing here starts a process or knows a store.
 
+mod choose;
 mod errors;
 mod handshake;
 mod in_flight;

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use hob_actors::event::{Event, Json};
 
 use super::wire::lenient;
+use crate::control::wire::offered_values;
 
 /// One thing that can be set, with its values.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,30 +88,10 @@ struct ConfigOption {
     options: Option<Box<RawValue>>,
 }
 
-/// A mode, a model or a value of an option: each agent names the id its own way. A group of them
-/// has `options` instead.
-#[derive(Deserialize)]
-struct Value {
-    #[serde(alias = "modelId", alias = "value", default)]
-    id: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    options: Vec<Value>,
-}
-
+/// Ids and names.
 fn values(raw: Option<&RawValue>) -> Vec<(String, String)> {
-    fn collect(value: Value, into: &mut Vec<(String, String)>) {
-        if let Some(id) = value.id {
-            let name = value.name.unwrap_or_else(|| id.clone());
-            into.push((id, name));
-        }
-        value.options.into_iter().for_each(|inner| collect(inner, into));
-    }
-    let listed: Vec<Value> = raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    let mut flat = Vec::new();
-    listed.into_iter().for_each(|value| collect(value, &mut flat));
-    flat
+    let values = raw.map(|raw| offered_values(raw.get())).unwrap_or_default();
+    values.into_iter().map(|value| (value.id, value.name)).collect()
 }
 
 fn offer(option: Option<String>, current: Option<String>, raw: Option<&RawValue>) -> Offer {

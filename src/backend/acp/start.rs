@@ -10,10 +10,11 @@ use agent_client_protocol_schema::v1::McpServer;
 use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
 use hob_actors::id::BackendSessionId;
-use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed, chain};
+use hob_actors::ports::{Choice, Launch, Launched, NewsSink, StartFailed, chain};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::choose::Settable;
 use super::errors;
 use super::handshake::{Failure, Handshake, Opened, Wanted};
 use super::in_flight::InFlight;
@@ -46,10 +47,8 @@ pub struct Spec {
     pub request: SpawnRequest,
     /// The command line, for a person.
     pub command: String,
-    /// The model to set, if any.
-    pub model: Option<String>,
-    /// The mode to set, if any.
-    pub mode: Option<String>,
+    /// The model and mode to set, if any.
+    pub choice: Choice,
     /// The MCP servers that its conversations get.
     pub mcp_servers: Vec<McpServer>,
     /// Spawn, handshake and conversation, together.
@@ -97,8 +96,7 @@ pub async fn start(
         cwd: launch.cwd,
         resume: launch.resume.map(|id| id.as_str().to_owned()),
         has_history: launch.has_history,
-        model: spec.model.clone(),
-        mode: spec.mode.clone(),
+        choice: spec.choice.clone(),
         mcp_servers: spec.mcp_servers.clone(),
     };
     let opened = match tokio::time::timeout_at(until, handshake.open(&wanted)).await {
@@ -107,9 +105,10 @@ pub async fn start(
         Err(_) => return Err(failed(&spec, None, handshake, (handle, tail, drain)).await),
     };
     let Handshake { inbox, router, .. } = handshake;
-    let Opened { session, context, reset, close } = opened;
+    let Opened { session, context, reset, close, offers } = opened;
+    let settable = Settable::new(session.clone(), offers);
     let life = Life { router, inbox, peer, handle, tail, drain, sink };
-    let agent = AcpAgent::begin(life, in_flight, session.clone(), close);
+    let agent = AcpAgent::begin(life, in_flight, settable, close);
     Ok(Launched {
         backend: BackendKind::Acp.as_str(),
         agent: Arc::new(agent),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, News, NewsSink, Permit, ProbeFailed, Route, Settled};
+use hob_actors::ports::{Agent, Choice, News, NewsSink, NotChosen, Permit, ProbeFailed, Route, Settled};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,7 +19,7 @@ use crate::sync::lock;
 
 /// An agent that is run anew for each prompt. Dropping it ends what runs.
 pub struct OneshotAgent {
-    spec: Arc<Spec>,
+    spec: Mutex<Arc<Spec>>,
     spawner: Spawner,
     sink: NewsSink,
     current: Mutex<Option<Current>>,
@@ -38,12 +38,21 @@ impl OneshotAgent {
     /// Runs nothing yet.
     pub fn new(spec: Spec, spawner: Spawner, sink: NewsSink) -> Self {
         Self {
-            spec: Arc::new(spec),
+            spec: Mutex::new(Arc::new(spec)),
             spawner,
             sink,
             current: Mutex::default(),
             stopped: watch::Sender::new(false),
             last: Arc::default(),
+        }
+    }
+
+    /// Runs with that model from the next prompt on, if there is one.
+    pub(super) fn use_model(&self, model: Option<&str>) {
+        if let Some(model) = model {
+            let mut spec = lock(&self.spec);
+            let model = Some(model.to_owned());
+            *spec = Arc::new(Spec { model, ..(**spec).clone() });
         }
     }
 
@@ -65,7 +74,7 @@ impl OneshotAgent {
     fn begin(&self, order: Order) -> Current {
         let (wish, wished) = watch::channel(Wish::None);
         let (ending, ended) = watch::channel(false);
-        let (spec, spawner, sink) = (self.spec.clone(), self.spawner.clone(), self.sink.clone());
+        let (spec, spawner, sink) = (lock(&self.spec).clone(), self.spawner.clone(), self.sink.clone());
         let last = self.last.clone();
         let task = tokio::spawn(async move {
             let (settled, exit) = run::run(&spec, &spawner, order, wished, sink.clone()).await;
@@ -109,6 +118,12 @@ impl Agent for OneshotAgent {
 
     fn answer(&self, _question: u64, _option: Option<String>) {
         // A run without a person to ask asks nothing.
+    }
+
+    fn choose(&self, asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
+        // A mode has no place in a command line.
+        self.use_model(asked.model.as_deref());
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, Launched, News, NewsSink, Permit, ProbeFailed};
+use hob_actors::ports::{Agent, Choice, Launched, News, NewsSink, NotChosen, Permit, ProbeFailed};
 
 use super::OneshotAgent;
 use crate::sync::lock;
@@ -67,7 +67,7 @@ impl Gate {
 /// A kept agent with one-shot runs beside it.
 pub struct Beside {
     kept: Arc<dyn Agent>,
-    oneshot: OneshotAgent,
+    oneshot: Arc<OneshotAgent>,
     gate: Gate,
     /// Other agent sessions live in the process of the kept one.
     is_shared: bool,
@@ -76,7 +76,7 @@ pub struct Beside {
 impl Beside {
     /// Both say their news through `gate`.
     pub fn new(launched: &Launched, oneshot: OneshotAgent, gate: Gate) -> Self {
-        Self { kept: launched.agent.clone(), oneshot, gate, is_shared: launched.host.is_some() }
+        Self { kept: launched.agent.clone(), oneshot: Arc::new(oneshot), gate, is_shared: launched.host.is_some() }
     }
 }
 
@@ -100,6 +100,15 @@ impl Agent for Beside {
 
     fn answer(&self, question: u64, option: Option<String>) {
         self.kept.answer(question, option);
+    }
+
+    fn choose(&self, asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
+        let (kept, runs, model) = (self.kept.choose(asked), self.oneshot.clone(), asked.model.clone());
+        Box::pin(async move {
+            kept.await?;
+            runs.use_model(model.as_deref());
+            Ok(())
+        })
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {

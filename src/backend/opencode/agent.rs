@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, FailureClass, NewsSink, ProbeFailed};
+use hob_actors::ports::{self, Agent, FailureClass, NewsSink, NotChosen, ProbeFailed};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -109,6 +109,13 @@ impl Agent for OpencodeAgent {
                 Err(error) => failed(FailureClass::TimedOut, error.to_string()),
             }
         })
+    }
+
+    fn choose(&self, asked: &ports::Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        self.order(Order::Choose(asked.clone(), done));
+        // One that ended unasked works that way when it is started again.
+        Box::pin(async move { is_done.await.unwrap_or(Err(NotChosen::NeedsStart)) })
     }
 
     fn condemn(&self) {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_actors::ports::{News, NewsSink, Permit, Settled};
+use hob_actors::ports::{self, News, NewsSink, NotChosen, Permit, Settled};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -51,6 +51,8 @@ pub(super) enum Order {
     Cancel,
     /// Answer the request of that number; `None` is "cancelled".
     Answer(u64, Option<String>),
+    /// Ask for these with every prompt from now on; said when that holds.
+    Choose(ports::Choice, oneshot::Sender<Result<(), NotChosen>>),
     /// Stop what runs and end; said when that is done.
     Stop(oneshot::Sender<()>),
 }
@@ -259,6 +261,11 @@ impl Conversation {
                 let next = self.questions.answer(number, option.as_deref());
                 self.follow(next);
                 crash_point!("answer.given");
+            }
+            Order::Choose(asked, done) => {
+                let chosen = self.choice.choose(&asked).map_err(NotChosen::Refused);
+                // Whoever asked may have gone.
+                done.send(chosen).ok();
             }
             // Obeyed by whoever took it.
             Order::Stop(_) => {}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use hob_actors::event::{Event, Json};
+use hob_actors::ports;
 
 use super::http::{Client, HttpError};
 use crate::backend::acp::lenient;
@@ -69,12 +70,39 @@ pub(super) struct Choice {
     pub(super) mode: Option<String>,
 }
 
+impl Choice {
+    /// Changes what is asked for.
+    ///
+    /// # Errors
+    /// A model does not name its provider.
+    pub(super) fn choose(&mut self, asked: &ports::Choice) -> Result<(), String> {
+        if let Some(model) = &asked.model {
+            let parts = model.split_once('/');
+            let (provider, id) =
+                parts.ok_or_else(|| format!("the model `{model}` is not of the form provider/model"))?;
+            self.model = Some((provider.to_owned(), id.to_owned()));
+        }
+        if asked.mode.is_some() {
+            self.mode.clone_from(&asked.mode);
+        }
+        Ok(())
+    }
+}
+
+/// The answer of `GET /config`.
+#[derive(Default, Deserialize)]
+struct Configured {
+    #[serde(default, deserialize_with = "lenient")]
+    model: Option<String>,
+}
+
 /// What is offered for a directory.
 #[derive(Default)]
 pub(super) struct Offers {
     providers: Providers,
     modes: Vec<Mode>,
     commands: Vec<Command>,
+    configured: Configured,
 }
 
 /// What was configured, once it is known that the server has it; why not, where it has not.
@@ -98,6 +126,7 @@ impl Offers {
             providers: client.get("/config/providers", &query).await?,
             modes: client.get("/agent", &query).await?,
             commands: client.get("/command", &query).await?,
+            configured: client.get("/config", &query).await?,
         })
     }
 
@@ -138,7 +167,10 @@ impl Offers {
 
     /// As the journal has it.
     pub(super) fn events(&self, choice: &Choice) -> Vec<Event> {
-        let model = choice.model.as_ref().map(|(provider, id)| format!("{provider}/{id}"));
+        let chosen = choice.model.as_ref().map(|(provider, id)| format!("{provider}/{id}"));
+        let model = chosen.or_else(|| self.configured.model.clone());
+        // The server names its default first.
+        let current = choice.mode.clone().or_else(|| self.modes().next().map(|mode| mode.name.clone()));
         let models: Vec<Value> =
             self.models().map(|(id, name, _)| json!({"modelId": id, "name": name})).collect();
         let mode = |mode: &Mode| json!({"id": mode.name, "name": mode.name, "description": mode.description});
@@ -147,7 +179,7 @@ impl Offers {
         let commands: Vec<Value> = self.commands.iter().map(command).collect();
         vec![
             Event::Models { current: model, available: Some(list(models)) },
-            Event::Mode { current: choice.mode.clone(), available: Some(list(modes)) },
+            Event::Mode { current, available: Some(list(modes)) },
             Event::Commands { commands: list(commands) },
         ]
     }
@@ -169,6 +201,7 @@ mod tests {
             providers: serde_json::from_str(providers).unwrap(),
             modes: serde_json::from_str(modes).unwrap(),
             commands: Vec::new(),
+            configured: Configured { model: Some("p/m2".into()) },
         }
     }
 
@@ -183,6 +216,26 @@ mod tests {
         for mode in ["explore", "title", "none"] {
             assert!(offers.choice(None, Some(mode)).unwrap_err().ends_with("these are: build"));
         }
+    }
+
+    #[test]
+    fn what_is_in_use_is_what_was_chosen_or_what_the_server_uses_by_itself() {
+        let current = |choice: &Choice| -> Vec<Option<String>> {
+            let events = offers().events(choice).into_iter();
+            let current = events.filter_map(|event| match event {
+                Event::Models { current, .. } | Event::Mode { current, .. } => Some(current),
+                _ => None,
+            });
+            current.collect()
+        };
+        assert_eq!(current(&Choice::default()), [Some("p/m2".into()), Some("build".into())]);
+        let mut choice = Choice::default();
+        let asked = ports::Choice { model: Some("p/m/1".into()), mode: None };
+        choice.choose(&asked).unwrap();
+        choice.choose(&ports::Choice { model: None, mode: Some("plan".into()) }).unwrap();
+        assert_eq!(current(&choice), [Some("p/m/1".into()), Some("plan".into())]);
+        let nameless = ports::Choice { model: Some("m".into()), mode: None };
+        assert!(choice.choose(&nameless).unwrap_err().contains("`m`"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hob_actors::backoff::Cause;
 use hob_actors::event::Context;
 use hob_actors::id::{BackendSessionId, HostId};
-use hob_actors::ports::{Launch, Launched, NewsSink, StartFailed};
+use hob_actors::ports::{self, Launch, Launched, NewsSink, StartFailed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,10 +27,8 @@ pub struct Spec {
     pub request: SpawnRequest,
     /// The program, for a person.
     pub command: String,
-    /// The model to use, as `provider/model`.
-    pub model: Option<String>,
-    /// The mode to work in: an agent of opencode's.
-    pub mode: Option<String>,
+    /// The model to use, as `provider/model`, and the mode to work in: an agent of opencode's.
+    pub choice: ports::Choice,
     /// Process and session, each.
     pub start_timeout: Duration,
     /// The longest event that is read, in bytes.
@@ -108,7 +106,7 @@ async fn open(spec: &Spec, lease: &Lease, launch: &Launch) -> Result<Opened, Tro
     let client = &lease.server.client;
     let directory = lease.directory().to_str().map(str::to_owned);
     let directory = directory.ok_or_else(|| Trouble::Permanent("its directory is no UTF-8".to_owned()))?;
-    let choice = offers::choose(client, &directory, (spec.model.as_deref(), spec.mode.as_deref())).await?;
+    let choice = offers::choose(client, &directory, (spec.choice.model.as_deref(), spec.choice.mode.as_deref())).await?;
     let choice = choice.map_err(Trouble::Permanent)?;
     let saved = launch.resume.as_ref().map(BackendSessionId::as_str);
     if let Some(id) = saved {

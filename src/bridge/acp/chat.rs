@@ -14,8 +14,10 @@ use std::sync::Arc;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::choose::Wish;
 use super::door::Door;
 use super::editor::Editor;
 use super::error::{from_hob, unknown_session};
@@ -28,7 +30,7 @@ use super::questions::Questions;
 use super::{note, relay, update};
 use crate::cli::error::CliError;
 use crate::control::params::LIMIT_MAX;
-use crate::control::wire::TaskRow;
+use crate::control::wire::{OffersRow, TaskRow};
 use crate::jsonrpc::{RequestId, RpcError};
 use crate::store::fresh_id;
 
@@ -38,6 +40,8 @@ pub(super) enum Command {
     Open(RequestId, Opened),
     /// `session/prompt`
     Prompt(RequestId, String),
+    /// What is to be used from now on.
+    Choose(RequestId, Wish),
     /// `session/cancel`
     Cancel,
     /// `$/cancel_request`: of a prompt, if it is one of this chat.
@@ -72,8 +76,10 @@ pub(super) struct Chat {
     pub(super) feed: Feed,
     pub(super) offers: Offers,
     pub(super) questions: Questions,
-    /// The agent that is prompted; the daemon's choice until the first task is there.
-    agent: Option<String>,
+    /// The agent that is prompted.
+    pub(super) agent: String,
+    /// What is being chosen.
+    pub(super) choosing: JoinSet<()>,
     prompts: Vec<Prompt>,
     /// When the client is asked what it was not asked yet.
     pub(super) ask_at: Option<Instant>,
@@ -89,25 +95,30 @@ impl Chat {
         door: Arc<Door>,
         id: &str,
         agent: Option<String>,
-    ) -> Result<Self, CliError> {
-        let feed = Feed::open(door.clone(), id).await?;
+    ) -> Result<Self, RpcError> {
+        let unknown_or = |error: CliError| match error.is_not_found() {
+            true => unknown_session(id),
+            false => from_hob(&error),
+        };
+        let feed = Feed::open(door.clone(), id).await.map_err(unknown_or)?;
+        let offers = door.call("chat/offers", json!({"chat": id, "agent": agent})).await;
+        // The chat is there: what may be missing is the agent.
+        let row: OffersRow = offers.map_err(|error| from_hob(&error))?;
         let mut chat = Self {
             id: id.to_owned(),
             editor,
             door,
             feed,
-            offers: Offers::default(),
+            offers: Offers::from(&row),
             questions: Questions::default(),
-            agent,
+            agent: row.agent,
+            choosing: JoinSet::new(),
             prompts: Vec::new(),
             ask_at: None,
             is_open: false,
             ending: None,
         };
-        chat.learn().await?;
-        if chat.agent.is_none() {
-            chat.agent = chat.newest_tasks(1).await?.into_iter().next().map(|task| task.agent);
-        }
+        chat.learn().await.map_err(unknown_or)?;
         Ok(chat)
     }
 
@@ -138,7 +149,7 @@ impl Chat {
                 // Nothing is told of a session before the client knows it.
                 event = self.feed.next(needed), if self.is_open => match event {
                     Ok(event) => self.happened(&event).await,
-                    Err(error) if error.is_not_found() => return self.vanish(),
+                    Err(error) if error.is_not_found() => return self.vanish().await,
                     Err(error) => self.fail_prompts(&from_hob(&error)),
                 },
             }
@@ -149,6 +160,7 @@ impl Chat {
         match command {
             Command::Open(request, opened) => self.open(&request, opened).await,
             Command::Prompt(request, text) => self.prompt(request, text).await,
+            Command::Choose(request, wish) => self.choose(request, wish),
             Command::Cancel => self.cancel().await,
             Command::CancelRequest(request) => {
                 let task = self.prompts.iter().find(|prompt| prompt.request == request);
@@ -171,20 +183,16 @@ impl Chat {
     // ---- prompts
 
     async fn prompt(&mut self, request: RequestId, text: String) {
+        // What was chosen before holds for it.
+        self.chosen().await;
         // Somebody must be there to answer before the agent may ask.
         if let Err(error) = self.feed.ready().await {
             return self.editor.refuse(&request, from_hob(&error));
         }
-        let mut params =
-            json!({"chat": self.id, "prompt": text, "source": "chat", "request_id": fresh_id("acp-")});
-        if let Some(agent) = &self.agent {
-            params["agent"] = json!(agent);
-        }
+        let params = json!({"chat": self.id, "agent": self.agent, "prompt": text, "source": "chat",
+            "request_id": fresh_id("acp-")});
         match self.door.call::<TaskRow>("task/submit", params).await {
-            Ok(task) => {
-                self.agent.get_or_insert(task.agent);
-                self.prompts.push(Prompt { request, task: task.id });
-            }
+            Ok(task) => self.prompts.push(Prompt { request, task: task.id }),
             Err(error) => self.editor.refuse(&request, from_hob(&error)),
         }
     }
@@ -265,6 +273,9 @@ impl Chat {
     /// Tells the client of an event that is part of the conversation.
     pub(super) async fn tell(&mut self, event: &Event<'_>) {
         if matches!(event.kind().as_str(), "mode" | "models") {
+            if event.text("agent") != self.agent {
+                return;
+            }
             for update in self.offers.take(event) {
                 if let Some(update) = update::raw(&update) {
                     self.editor.update(&self.id, &update).await;
@@ -298,7 +309,8 @@ impl Chat {
 
     // ---- the end
 
-    fn vanish(mut self) {
+    async fn vanish(mut self) {
+        self.chosen().await;
         let error = unknown_session(&self.id);
         self.fail_prompts(&error);
         if let Some(Ending::Closed(request)) = self.ending.take() {
@@ -307,7 +319,8 @@ impl Chat {
         self.leave();
     }
 
-    async fn end(self, ending: Ending) {
+    async fn end(mut self, ending: Ending) {
+        self.chosen().await;
         if let Ending::Closed(request) = ending {
             self.free().await;
             self.editor.answer(&request, Ok(&json!({})));
@@ -317,7 +330,7 @@ impl Chat {
 
     /// Lets the chat's agents go. One that is busy for somebody else stays.
     async fn free(&self) {
-        let Some(agent) = &self.agent else { return };
+        let agent = &self.agent;
         let params = json!({"chat": self.id, "agent": agent});
         if let Err(error) = self.door.call::<serde_json::Value>("pool/evict", params).await {
             note(format_args!("{} ({agent}) is not let go: {error}", self.id));

@@ -1,4 +1,4 @@
-//! The methods that need no daemon: who we are, and what we cannot do.
+//! The methods that need no daemon: who we are, and that nobody need log in.
 
 use agent_client_protocol_schema::ProtocolVersion;
 use agent_client_protocol_schema::v1::{
@@ -10,7 +10,6 @@ use super::editor::Editor;
 use super::error::bad_param;
 use super::params;
 use crate::jsonrpc::RpcError;
-use crate::jsonrpc::message::METHOD_NOT_FOUND;
 use serde_json::value::RawValue;
 
 /// Answers a method that needs no daemon.
@@ -31,9 +30,6 @@ pub(super) fn answer(
         "authenticate" => {
             Err(bad_param("methodId", "none is offered: whoever may use the socket may use hob"))
         }
-        "session/set_mode" => Err(by_configuration("mode")),
-        "session/set_model" => Err(by_configuration("model")),
-        "session/set_config_option" => Err(by_configuration("mode` and `agents.NAME.model")),
         _ => Err(RpcError::method_not_found(method)),
     }
 }
@@ -51,10 +47,4 @@ fn hello() -> InitializeResponse {
     InitializeResponse::new(ProtocolVersion::V1)
         .agent_capabilities(capabilities)
         .agent_info(Implementation::new("hob", env!("CARGO_PKG_VERSION")).title("hob".to_owned()))
-}
-
-fn by_configuration(key: &str) -> RpcError {
-    let message =
-        format!("hob does not change a running agent: set `agents.NAME.{key}` in its configuration");
-    RpcError::new(METHOD_NOT_FOUND, message)
 }

@@ -34,6 +34,7 @@ use editor::Editor;
 use open::Opened;
 
 mod chat;
+mod choose;
 mod content;
 mod door;
 mod editor;
@@ -166,6 +167,11 @@ impl Bridge {
             "session/close" => self.spawn(me.close_session(id, params)),
             "session/prompt" => {
                 if let Err(error) = self.prompt(&id, params.as_deref()) {
+                    self.editor.refuse(&id, error);
+                }
+            }
+            _ if choose::METHODS.contains(&method) => {
+                if let Err(error) = self.choose(&id, method, params.as_deref()) {
                     self.editor.refuse(&id, error);
                 }
             }

@@ -1,31 +1,19 @@
 //! The modes and models that an agent offers, as the journal tells of them, in the shapes that
 //! clients know. Pure.
-//!
-//! Agents send the values in several shapes (modes, models, values of an option, groups of them);
-//! the journal keeps what they sent.
 
 use agent_client_protocol_schema::v1::{
     ConfigOptionUpdate, CurrentModeUpdate, SessionConfigOption, SessionConfigOptionCategory,
     SessionConfigSelectOption, SessionMode, SessionModeState, SessionUpdate,
 };
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::event::Event;
+use crate::control::wire::{OfferRow, OffersRow, ValueRow, offered_values};
 
 /// What can be chosen, and what is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Offer {
     current: Option<String>,
-    values: Vec<Value>,
-}
-
-/// One value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Value {
-    id: String,
-    name: String,
-    description: Option<String>,
+    values: Vec<ValueRow>,
 }
 
 /// What an agent offers, as far as it is known.
@@ -35,32 +23,16 @@ pub(super) struct Offers {
     model: Offer,
 }
 
-/// A value, or a group of them, however the agent names its members.
-#[derive(Deserialize)]
-struct Item {
-    #[serde(alias = "modelId", alias = "value", default)]
-    id: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    options: Vec<Item>,
-}
-
-fn values(raw: &RawValue) -> Vec<Value> {
-    let listed: Vec<Item> = serde_json::from_str(raw.get()).unwrap_or_default();
-    let mut flat = Vec::new();
-    listed.into_iter().for_each(|item| collect(item, &mut flat));
-    flat
-}
-
-fn collect(item: Item, into: &mut Vec<Value>) {
-    if let Some(id) = item.id {
-        let name = item.name.unwrap_or_else(|| id.clone());
-        into.push(Value { id, name, description: item.description });
+impl From<&OfferRow> for Offer {
+    fn from(row: &OfferRow) -> Self {
+        Self { current: row.current.clone(), values: row.available.clone().unwrap_or_default() }
     }
-    item.options.into_iter().for_each(|inner| collect(inner, into));
+}
+
+impl From<&OffersRow> for Offers {
+    fn from(row: &OffersRow) -> Self {
+        Self { mode: Offer::from(&row.mode), model: Offer::from(&row.model) }
+    }
 }
 
 impl Offer {
@@ -70,7 +42,7 @@ impl Offer {
             self.current = Some(current);
         }
         if let Some(available) = event.raw("available") {
-            self.values = values(available);
+            self.values = offered_values(available.get());
         }
     }
 
@@ -81,7 +53,7 @@ impl Offer {
         category: SessionConfigOptionCategory,
     ) -> Option<SessionConfigOption> {
         let current = self.current.clone().filter(|_| !self.values.is_empty())?;
-        let option = |value: &Value| {
+        let option = |value: &ValueRow| {
             SessionConfigSelectOption::new(value.id.clone(), value.name.clone())
                 .description(value.description.clone())
         };
@@ -111,7 +83,7 @@ impl Offers {
     /// The modes, for the answer that opens a session.
     pub(super) fn modes(&self) -> Option<SessionModeState> {
         let current = self.mode.current.clone().filter(|_| !self.mode.values.is_empty())?;
-        let mode = |value: &Value| {
+        let mode = |value: &ValueRow| {
             SessionMode::new(value.id.clone(), value.name.clone()).description(value.description.clone())
         };
         Some(SessionModeState::new(current, self.mode.values.iter().map(mode).collect()))
@@ -130,6 +102,7 @@ impl Offers {
 mod tests {
     use super::*;
     use serde_json::json;
+    use serde_json::value::RawValue;
 
     fn take(offers: &mut Offers, event: serde_json::Value) -> serde_json::Value {
         let text = RawValue::from_string(event.to_string()).unwrap();
@@ -162,18 +135,21 @@ mod tests {
     }
 
     #[test]
-    fn models_come_in_every_shape() {
-        let shapes = [
-            json!([{"modelId": "m", "name": "M"}]),
-            json!([{"value": "m", "name": "M"}]),
-            json!([{"group": "g", "name": "G", "options": [{"value": "m", "name": "M"}]}]),
-        ];
-        for available in shapes {
-            let mut offers = Offers::default();
-            let told = take(&mut offers, json!({"type": "models", "current": "m", "available": available}));
-            assert_eq!(told[0]["configOptions"][0]["options"], json!([{"value": "m", "name": "M"}]));
-            assert!(offers.modes().is_none());
-        }
+    fn what_is_known_before_the_agent_was_started_is_offered() {
+        let value = |id: &str| ValueRow { id: id.to_owned(), name: id.to_owned(), description: None };
+        let available = Some(vec![value("ask"), value("auto")]);
+        let mode = OfferRow { current: Some("ask".to_owned()), chosen: None, available };
+        let row = OffersRow {
+            chat: "c-1".to_owned(),
+            agent: "goose".to_owned(),
+            mode,
+            model: OfferRow { available: Some(vec![value("m")]), ..OfferRow::default() },
+        };
+        let offers = Offers::from(&row);
+        let modes = serde_json::to_value(offers.modes()).unwrap();
+        assert_eq!((&modes["currentModeId"], &modes["availableModes"][1]["id"]), (&json!("ask"), &json!("auto")));
+        // A selector shows what is in use: without that, there is none.
+        assert_eq!(offers.options().unwrap().len(), 1);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::jsonrpc::RequestId;
 /// Events that are read from the journal at once.
 const PAGE_EVENTS: usize = 500;
 
-/// The types that say what holds now, rather than what was said.
-const STATE_TYPES: [&str; 4] = ["mode", "models", "permission_requested", "permission_resolved"];
+/// The types that tell which questions wait.
+const QUESTION_TYPES: [&str; 2] = ["permission_requested", "permission_resolved"];
 
 /// How a session was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,11 @@ struct Page {
 }
 
 impl Chat {
-    /// Takes up what holds now: what the agent offers, and which questions wait.
+    /// Takes up which questions wait.
     pub(super) async fn learn(&mut self) -> Result<(), CliError> {
         let mut after = Some(0);
         while let Some(from) = after {
-            let page = self.page(from, Some(&STATE_TYPES)).await?;
+            let page = self.page(from, Some(&QUESTION_TYPES)).await?;
             after = page.next;
             for text in &page.events {
                 self.learn_from(text);
@@ -64,9 +64,7 @@ impl Chat {
             "permission_resolved" => {
                 self.questions.resolved(&event.text("permission"));
             }
-            _ => {
-                self.offers.take(&event);
-            }
+            _ => {}
         }
     }
 

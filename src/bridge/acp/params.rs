@@ -80,6 +80,31 @@ pub(super) struct Prompt {
     pub(super) prompt: Vec<Box<RawValue>>,
 }
 
+/// `session/set_mode`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SetMode {
+    pub(super) session_id: String,
+    pub(super) mode_id: String,
+}
+
+/// `session/set_model`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SetModel {
+    pub(super) session_id: String,
+    pub(super) model_id: String,
+}
+
+/// `session/set_config_option`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SetOption {
+    pub(super) session_id: String,
+    pub(super) config_id: String,
+    pub(super) value: String,
+}
+
 /// Methods that name a session and are not asked for more.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

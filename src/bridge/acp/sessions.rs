@@ -92,11 +92,7 @@ impl Bridge {
             return Ok(commands);
         }
         let attached =
-            Chat::attach(self.editor.clone(), self.door.clone(), chat, self.options.agent.clone()).await;
-        let attached = attached.map_err(|error| match error.is_not_found() {
-            true => unknown_session(chat),
-            false => from_hob(&error),
-        })?;
+            Chat::attach(self.editor.clone(), self.door.clone(), chat, self.options.agent.clone()).await?;
         let (commands, obeyed) = mpsc::unbounded_channel();
         self.insert(chat, commands.clone());
         self.spawn(attached.run(obeyed));

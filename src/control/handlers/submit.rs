@@ -112,13 +112,16 @@ fn check(params: &TaskSubmit) -> Done<()> {
 async fn choose_agent(call: &Call, named: Option<&str>, asked: bool) -> Done<(String, Route)> {
     let name = match named {
         Some(name) => name.to_owned(),
-        None => {
-            let configured = call.services().config.current().default_agent.clone();
-            route::default_agent(configured.as_deref(), &agents::all(call).await?)
-        }
+        None => default_agent(call).await?,
     };
     let route = find_route(call, &name, asked).await?;
     Ok((name, route))
+}
+
+/// The agent that a prompt goes to which names none.
+pub(super) async fn default_agent(call: &Call) -> Done<String> {
+    let configured = call.services().config.current().default_agent.clone();
+    Ok(route::default_agent(configured.as_deref(), &agents::all(call).await?))
 }
 
 /// Which backend is to run a task of an agent; a one-shot run may be asked for. Looks for programs

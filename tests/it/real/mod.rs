@@ -3,6 +3,7 @@
 
 mod arena;
 mod changes;
+mod choose;
 mod delegate;
 mod goose;
 mod lifecycle;

@@ -24,6 +24,8 @@ use super::wait::PATIENCE;
 
 /// The only model that it knows.
 pub const MODEL_NAME: &str = "scripted";
+/// Another one, which answers in the same way.
+pub const OTHER_MODEL_NAME: &str = "other";
 
 /// Large enough for the longest conversation of a test.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -33,6 +35,8 @@ const REQUEST_BYTES_MAX: usize = 64 << 20;
 pub struct Exchange {
     /// The directive line that was obeyed.
     pub directive: Option<String>,
+    /// The model that was asked for.
+    pub model: String,
     /// The agent's own request: no tools were offered.
     pub aux: bool,
     /// `None` while it goes on.
@@ -157,11 +161,17 @@ impl Drop for Open {
 }
 
 async fn models() -> axum::Json<Value> {
-    axum::Json(json!({"object": "list", "data": [{"id": MODEL_NAME, "object": "model", "owned_by": "hob"}]}))
+    let models = [MODEL_NAME, OTHER_MODEL_NAME].map(|id| json!({"id": id, "object": "model", "owned_by": "hob"}));
+    axum::Json(json!({"object": "list", "data": models}))
 }
 
 async fn completions(State(log): State<Log>, axum::Json(body): axum::Json<Value>) -> Response {
     let plan = reading::Plan::of(&body);
-    let open = log.open(Exchange { directive: plan.directive.clone(), aux: plan.aux, end: None });
+    let open = log.open(Exchange {
+        directive: plan.directive.clone(),
+        model: plan.model.clone(),
+        aux: plan.aux,
+        end: None,
+    });
     answer::answer(&body, plan, open).await.into_response()
 }

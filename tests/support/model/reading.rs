@@ -8,6 +8,8 @@ use super::script::{self, Step};
 pub struct Plan {
     /// The line that is obeyed.
     pub directive: Option<String>,
+    /// The model that is asked for.
+    pub model: String,
     /// Whether the agent asked on its own behalf.
     pub aux: bool,
     /// How many tool calls of this prompt were answered before.
@@ -47,6 +49,7 @@ impl Plan {
             steps: steps_of_round(all, round),
             round,
             directive,
+            model: body["model"].as_str().unwrap_or_default().to_owned(),
             history: prompts.into_iter().flat_map(|(_, lines)| lines).collect(),
             result: after.iter().rfind(|m| m["role"] == "tool").map(|m| text_of(&m["content"])),
             cwd: messages.iter().find_map(|m| working_directory(&text_of(&m["content"]))),

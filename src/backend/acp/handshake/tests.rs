@@ -44,8 +44,7 @@ fn wanted() -> Wanted {
         cwd: "/w".into(),
         resume: None,
         has_history: false,
-        model: None,
-        mode: None,
+        choice: Choice::default(),
         mcp_servers: vec![],
     }
 }
@@ -201,7 +200,8 @@ async fn a_log_in_that_needs_somebody_is_permanent_and_names_the_ways() {
 
 #[tokio::test]
 async fn model_and_mode_are_set_as_far_as_they_are_offered() {
-    let choice = Wanted { model: Some("m2".into()), mode: Some("warp".into()), ..wanted() };
+    let choice = Choice { model: Some("m2".into()), mode: Some("warp".into()) };
+    let choice = Wanted { choice, ..wanted() };
     let outcome = shake(choice, |method, _, _| match method {
         "initialize" => (vec![], Ok(hello(json!({})))),
         "session/new" => {
