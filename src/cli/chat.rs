@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Outcome;
+use super::choose::{self, ChooseArgs};
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::find::{self, Kind, with_id};
@@ -23,6 +24,8 @@ pub enum ChatCommand {
     Ls(LsArgs),
     /// Show a chat with its agents
     Show(OneArgs),
+    /// Choose the mode and the model of an agent in a chat, or show what there is
+    Choose(ChooseArgs),
     /// Close a chat: what runs in it is cancelled, its agents end
     Close(OneArgs),
 }
@@ -63,6 +66,7 @@ pub async fn run(ctx: &mut Ctx, command: &ChatCommand) -> Outcome {
         ChatCommand::New(args) => new(ctx, args).await,
         ChatCommand::Ls(args) => ls(ctx, args).await,
         ChatCommand::Show(args) => on_one(ctx, "chat/show", &args.chat).await,
+        ChatCommand::Choose(args) => choose::run(ctx, args).await,
         ChatCommand::Close(args) => on_one(ctx, "chat/close", &args.chat).await,
     }
 }

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod apply;
 pub mod arena;
 pub mod chat;
+pub mod choose;
 pub mod completions;
 pub mod config;
 pub mod context;

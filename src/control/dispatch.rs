@@ -5,8 +5,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
-    Call, agents, arena, changes, chats, daemon, events, health, offers, permissions, pool, sessions, submit, tasks,
-    worktrees,
+    Call, agents, arena, changes, chats, daemon, events, health, offers, permissions, pool, sessions, submit,
+    tasks, worktrees,
 };
 use super::params::read;
 use super::peer_check::Standing;

@@ -3,8 +3,8 @@
 use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
-    self, AgentMove, AgentRecord, Answer, BackendOpened, Choice, PermissionAsk, Permit, PortError, Route, TaskCard,
-    TurnEnd, TurnRef,
+    self, AgentMove, AgentRecord, Answer, BackendOpened, Choice, PermissionAsk, Permit, PortError, Route,
+    TaskCard, TurnEnd, TurnRef,
 };
 
 use super::command::{Command, Weight};

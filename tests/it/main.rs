@@ -15,6 +15,7 @@ mod bad_input;
 mod bridge_acp;
 mod bridge_mcp;
 mod changes;
+mod choose;
 mod cli;
 mod daemon_clients;
 mod daemon_clock;

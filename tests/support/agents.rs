@@ -126,7 +126,8 @@ fn opencode(modules: &Path, home: &Path, model: &Model, consent: Consent) -> Rec
     let about = |name: &str| json!({"name": name, "tool_call": true, "reasoning": true, "cost": {"input": 1, "output": 2}, "limit": limits});
     let models = json!({MODEL_NAME: about(MODEL_NAME), OTHER_MODEL_NAME: about(OTHER_MODEL_NAME)});
     let options = json!({"baseURL": format!("{}/v1", model.url()), "apiKey": "none"});
-    let provider = json!({"npm": "@ai-sdk/openai-compatible", "name": "Scripted", "options": options, "models": models});
+    let provider =
+        json!({"npm": "@ai-sdk/openai-compatible", "name": "Scripted", "options": options, "models": models});
     let name = format!("scripted/{MODEL_NAME}");
     let config = json!({
         "provider": {"scripted": provider}, "enabled_providers": ["scripted"], "model": name, "small_model": name,

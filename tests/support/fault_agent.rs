@@ -4,7 +4,7 @@
 //! `fault-agent MODE [ARGUMENT]…`; a prompt with the words `fault: MODE` overrides the mode for that
 //! turn. Modes of the start: `exit-at-once [CODE]`, `exit-first N` (so many starts fail), `hang-initialize`,
 //! `exit-in-initialize [CODE]`, `wrong-version [N]`, `auth-required`, `ignore-term`, `daemonise`,
-//! `memory WORDS` (see `conversation`). Modes of the whole life: `deaf-ping` answers no probe,
+//! `memory WORDS` (see `conversation`), `choices WORD` (see `choices`). Modes of the whole life: `deaf-ping` answers no probe,
 //! `close-stdin` closes its input with the first prompt. Modes of a turn: see `turns`.
 //! With `FAULT_LEDGER` set every prompt is appended to that file, which is in the home directory
 //! unless its path is absolute. A line that begins with `!` tells of a mistake of the client's, one
@@ -21,6 +21,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+#[path = "fault_agent/choices.rs"]
+mod choices;
 #[path = "fault_agent/conversation.rs"]
 mod conversation;
 #[path = "fault_agent/noise.rs"]
@@ -133,9 +135,14 @@ fn listen(mode: &str, argument: Option<&str>, say: &Sender<Said>) -> ExitCode {
             Some("session/new") => {
                 let name = format!("fault-{}", std::process::id());
                 open_session(&name);
-                answer(&id, &format!("{{\"sessionId\":\"{name}\"}}"));
+                let modes = if mode == "choices" { choices::offered() } else { String::new() };
+                answer(&id, &format!("{{\"sessionId\":\"{name}\"{modes}}}"));
             }
+            Some("session/set_mode") if mode == "choices" => choices::set(argument, &id, &line),
             Some("session/prompt") => {
+                if mode == "choices" {
+                    choices::prompted(argument);
+                }
                 prompted(id, &line, say);
                 if mode == "close-stdin" {
                     close_stdin();

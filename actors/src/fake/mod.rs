@@ -16,7 +16,8 @@ use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
     AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Choice, Limits, Machine, News,
-    NewsSink, PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard, TurnEnd, TurnRef,
+    NewsSink, PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard,
+    TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

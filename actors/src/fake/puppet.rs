@@ -10,7 +10,8 @@ use crate::backoff::Cause;
 use crate::event::{Context, Event, Exit};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation};
 use crate::ports::{
-    Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled, StartFailed,
+    Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled,
+    StartFailed,
 };
 
 impl Backend for World {

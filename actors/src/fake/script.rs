@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::id::AgentKey;
 use crate::ports::{
-    AgentSettings, Candidate, HealthRules, Limits, NotChosen, PermissionAsk, PermissionPolicy, PermissionRules,
-    Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, WatchdogRules,
+    AgentSettings, Candidate, HealthRules, Limits, NotChosen, PermissionAsk, PermissionPolicy,
+    PermissionRules, Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, WatchdogRules,
 };
 
 /// What the fake agents do.

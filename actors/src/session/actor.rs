@@ -243,7 +243,8 @@ impl Memory {
         if card.route == Route::Warm && !keeps {
             return true;
         }
-        self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd, &self.wanted()) != self.config_hash
+        self.args.ports.backend.config_hash(&self.args.key.agent, &card.cwd, &self.wanted())
+            != self.config_hash
     }
 
     pub(super) fn ask(&mut self, me: &ActorRef<SessionMsg>, request: Request) {

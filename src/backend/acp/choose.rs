@@ -93,16 +93,9 @@ impl Settable {
     }
 
     /// Sets what is asked for.
-    pub(super) async fn choose(
-        &self,
-        peer: &Peer,
-        sink: &NewsSink,
-        asked: &Choice,
-    ) -> Result<(), NotChosen> {
-        let steps = [
-            (What::Model, &asked.model, &self.offers.model),
-            (What::Mode, &asked.mode, &self.offers.mode),
-        ];
+    pub(super) async fn choose(&self, peer: &Peer, sink: &NewsSink, asked: &Choice) -> Result<(), NotChosen> {
+        let steps =
+            [(What::Model, &asked.model, &self.offers.model), (What::Mode, &asked.mode, &self.offers.mode)];
         let mut is_begun = false;
         for (what, value, offer) in steps {
             let Some(value) = value else { continue };
@@ -148,8 +141,16 @@ mod tests {
         let option = Setting::Option("o".into(), "v".into());
         let own = Setting::Own("v".into());
         let cases = [
-            (What::Mode, &option, Some(("session/set_config_option", json!({"configId": "o", "value": "v"})))),
-            (What::Model, &option, Some(("session/set_config_option", json!({"configId": "o", "value": "v"})))),
+            (
+                What::Mode,
+                &option,
+                Some(("session/set_config_option", json!({"configId": "o", "value": "v"}))),
+            ),
+            (
+                What::Model,
+                &option,
+                Some(("session/set_config_option", json!({"configId": "o", "value": "v"}))),
+            ),
             (What::Mode, &own, Some(("session/set_mode", json!({"modeId": "v"})))),
             (What::Model, &own, Some(("session/set_model", json!({"modelId": "v"})))),
             (What::Mode, &Setting::Already, None),

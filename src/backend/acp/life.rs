@@ -24,7 +24,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use hob_actors::event::Exit;
-use hob_actors::ports::{Agent, Choice, FailureClass, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled};
+use hob_actors::ports::{
+    Agent, Choice, FailureClass, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled,
+};
 
 use super::choose::Settable;
 use super::in_flight::InFlight;

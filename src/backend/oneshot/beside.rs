@@ -76,7 +76,12 @@ pub struct Beside {
 impl Beside {
     /// Both say their news through `gate`.
     pub fn new(launched: &Launched, oneshot: OneshotAgent, gate: Gate) -> Self {
-        Self { kept: launched.agent.clone(), oneshot: Arc::new(oneshot), gate, is_shared: launched.host.is_some() }
+        Self {
+            kept: launched.agent.clone(),
+            oneshot: Arc::new(oneshot),
+            gate,
+            is_shared: launched.host.is_some(),
+        }
     }
 }
 

@@ -106,7 +106,9 @@ async fn open(spec: &Spec, lease: &Lease, launch: &Launch) -> Result<Opened, Tro
     let client = &lease.server.client;
     let directory = lease.directory().to_str().map(str::to_owned);
     let directory = directory.ok_or_else(|| Trouble::Permanent("its directory is no UTF-8".to_owned()))?;
-    let choice = offers::choose(client, &directory, (spec.choice.model.as_deref(), spec.choice.mode.as_deref())).await?;
+    let choice =
+        offers::choose(client, &directory, (spec.choice.model.as_deref(), spec.choice.mode.as_deref()))
+            .await?;
     let choice = choice.map_err(Trouble::Permanent)?;
     let saved = launch.resume.as_ref().map(BackendSessionId::as_str);
     if let Some(id) = saved {

@@ -13,8 +13,7 @@ use crate::control::wire::OffersRow;
 use crate::jsonrpc::{RequestId, RpcError};
 
 /// The methods that are answered here.
-pub(super) const METHODS: [&str; 3] =
-    ["session/set_mode", "session/set_model", "session/set_config_option"];
+pub(super) const METHODS: [&str; 3] = ["session/set_mode", "session/set_model", "session/set_config_option"];
 
 /// What a client wants to be used from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +105,16 @@ mod tests {
         let wish = |what, lists_options| Wish { what, value: "v".to_owned(), lists_options };
         let session = || "s".to_owned();
         let cases = [
-            ("session/set_mode", json!({"sessionId": "s", "modeId": "v"}), Ok((session(), wish("mode", false)))),
-            ("session/set_model", json!({"sessionId": "s", "modelId": "v"}), Ok((session(), wish("model", false)))),
+            (
+                "session/set_mode",
+                json!({"sessionId": "s", "modeId": "v"}),
+                Ok((session(), wish("mode", false))),
+            ),
+            (
+                "session/set_model",
+                json!({"sessionId": "s", "modelId": "v"}),
+                Ok((session(), wish("model", false))),
+            ),
             (
                 "session/set_config_option",
                 json!({"sessionId": "s", "configId": "model", "value": "v"}),

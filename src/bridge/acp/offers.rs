@@ -147,7 +147,10 @@ mod tests {
         };
         let offers = Offers::from(&row);
         let modes = serde_json::to_value(offers.modes()).unwrap();
-        assert_eq!((&modes["currentModeId"], &modes["availableModes"][1]["id"]), (&json!("ask"), &json!("auto")));
+        assert_eq!(
+            (&modes["currentModeId"], &modes["availableModes"][1]["id"]),
+            (&json!("ask"), &json!("auto"))
+        );
         // A selector shows what is in use: without that, there is none.
         assert_eq!(offers.options().unwrap().len(), 1);
     }

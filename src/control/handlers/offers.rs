@@ -116,7 +116,8 @@ async fn show(call: &Call, key: &AgentKey) -> Done<OffersRow> {
         services.store.offered(key.chat.as_str(), key.agent.as_str()).await?;
     let config = services.config.current();
     let agent = config.agent(key.agent.as_str());
-    let configured = |of: fn(&crate::config::AgentConfig) -> &Option<String>| agent.and_then(|it| of(it).clone());
+    let configured =
+        |of: fn(&crate::config::AgentConfig) -> &Option<String>| agent.and_then(|it| of(it).clone());
     Ok(OffersRow {
         chat: key.chat.to_string(),
         agent: key.agent.to_string(),
@@ -155,16 +156,22 @@ mod tests {
         for (mode, model, choice, asked) in cases {
             let choice = Choice { mode: choice.0, model: choice.1 };
             let asked = asked.map(|(mode, model)| Choice { mode, model });
-            assert_eq!(chosen(&before, mode.clone(), model.clone()), Chosen { choice, asked }, "{mode:?} {model:?}");
+            assert_eq!(
+                chosen(&before, mode.clone(), model.clone()),
+                Chosen { choice, asked },
+                "{mode:?} {model:?}"
+            );
         }
     }
 
     #[test]
     fn a_value_is_meant_by_its_id_or_its_name_and_others_are_refused_with_those_there_are() {
-        let available = some(r#"[{"id":"plan","name":"Plan first"},{"id":"Plan first","name":"x"},{"id":"b"}]"#);
+        let available =
+            some(r#"[{"id":"plan","name":"Plan first"},{"id":"Plan first","name":"x"},{"id":"b"}]"#);
         let offer = Offer { available, ..Offer::default() };
         let key = AgentKey::new("c-1", "goose");
-        let wished = |value: &str| wish("mode", Some(some(value)), &offer, &key).map_err(|error| error.message);
+        let wished =
+            |value: &str| wish("mode", Some(some(value)), &offer, &key).map_err(|error| error.message);
         assert_eq!(wished("plan"), Ok(Some(some("plan"))));
         assert_eq!(wished("Plan first"), Ok(Some(some("Plan first"))), "an id comes before a name");
         assert_eq!(wished("x"), Ok(Some(some("Plan first"))));

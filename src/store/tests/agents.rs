@@ -1,8 +1,8 @@
 //! Agent sessions and the table of processes.
 
 use super::*;
-use hob_actors::event::{AgentStatus, Exit};
-use hob_actors::ports::{AgentMove, BackendOpened};
+use hob_actors::event::{AgentStatus, Exit, Json};
+use hob_actors::ports::{AgentMove, BackendOpened, Choice};
 
 fn step(generation: u64, to: AgentStatus) -> AgentMove {
     AgentMove { key: key(), generation: Generation(generation), to, reason: None, pid: None, exit: None }
@@ -26,6 +26,62 @@ impl Stage {
         let journal = self.journal().await;
         journal.iter().filter(|event| event["agent"] == "demo").map(sketch).collect()
     }
+}
+
+#[tokio::test]
+async fn what_an_agent_offers_is_known_in_its_chat_and_what_it_begins_with_everywhere() {
+    let stage = Stage::set().await;
+    let elsewhere = async || stage.store.offered("c-elsewhere", "demo").await.unwrap().mode;
+    let here = async || stage.store.offered(key().chat.as_str(), "demo").await.unwrap();
+    let say = async |generation: u64, current: &str, available: Option<&str>| {
+        let scope = Scope {
+            chat: Some(key().chat),
+            agent: Some(key().agent),
+            generation: Some(Generation(generation)),
+            ..Scope::default()
+        };
+        let available = available.map(Json::from_valid);
+        let event = Event::Mode { current: Some(current.to_owned()), available };
+        stage.store.append(NewEvent { scope: Arc::new(scope), event }, Permit::free());
+        stage.store.agent_record(key()).await.unwrap();
+    };
+    assert_eq!(elsewhere().await, Offer::default());
+    stage.store.begin_generation(key()).await.unwrap();
+    say(1, "ask", Some("[1]")).await;
+    say(1, "auto", Some("[2]")).await;
+    say(1, "plan", None).await;
+    assert_eq!(here().await.mode.current.as_deref(), Some("plan"));
+    let known = |initial: &str, available: &str| Offer {
+        current: None,
+        initial: Some(initial.to_owned()),
+        available: Some(available.to_owned()),
+    };
+    assert_eq!(elsewhere().await, known("ask", "[2]"), "the first word of the first backend");
+    // A later backend may begin with what was chosen.
+    say(2, "auto", Some("[3]")).await;
+    assert_eq!(elsewhere().await, known("ask", "[3]"));
+    assert_eq!(here().await.mode.available.as_deref(), Some("[3]"));
+}
+
+#[tokio::test]
+async fn a_choice_is_remembered_and_told_unless_the_agent_told_it() {
+    let stage = Stage::set().await;
+    let choice = |mode: Option<&str>| Choice { mode: mode.map(str::to_owned), model: Some("m".to_owned()) };
+    let told = async || {
+        let journal = stage.journal().await;
+        let told = journal.iter().filter(|event| matches!(event["type"].as_str(), Some("mode" | "models")));
+        told.map(|event| event["current"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for mode in [Some("auto"), Some("auto"), None] {
+        stage.store.choose(key(), choice(mode)).await.unwrap();
+        assert_eq!(stage.store.agent_record(key()).await.unwrap().choice, choice(mode));
+        assert_eq!(told().await, ["auto", "m"], "{mode:?}");
+    }
+    // "auto" is what was told last.
+    stage.store.choose(key(), choice(Some("auto"))).await.unwrap();
+    assert_eq!(told().await, ["auto", "m"]);
+    stage.store.choose(key(), choice(Some("ask"))).await.unwrap();
+    assert_eq!(told().await, ["auto", "m", "ask"]);
 }
 
 #[tokio::test]

@@ -88,6 +88,11 @@ fn acpx_drives_goose_through_the_bridge_over_every_death() {
     let asked = stage.daemon.rpc("permission/list", json!({"chat": chat, "state": "answered"}));
     assert_eq!(asked.as_array().unwrap().len(), 2, "{asked:#}");
 
+    // In this mode it asks nobody.
+    stage.acpx(&["set-mode", "auto"]);
+    stage.acpx(&["--deny-all", "prompt", "write: auto.txt: unasked"]);
+    assert!(worktree.join("auto.txt").exists());
+
     let running = stage.command(&["prompt", LONG]).spawn().unwrap();
     let task = until("the turn to run", || {
         let task = stage.newest_task();
@@ -105,7 +110,12 @@ fn acpx_drives_goose_through_the_bridge_over_every_death() {
     stage.daemon.sigkill();
     stage.daemon.start_again();
     let said = stage.acpx(&["prompt", "count"]);
-    assert_eq!(said.stdout.trim(), "prompts=5", "{said:?}");
+    assert_eq!(said.stdout.trim(), "prompts=6", "{said:?}");
     assert_eq!(stage.chat(), chat, "it went on in the same chat");
+    stage.acpx(&["--deny-all", "prompt", "write: again.txt: unasked"]);
+    assert!(worktree.join("again.txt").exists(), "and in the same mode");
+    stage.acpx(&["set", "mode", "approve"]);
+    let refused = stage.command(&["--deny-all", "prompt", "write: asked.txt: asked for"]).output().unwrap();
+    assert!(!worktree.join("asked.txt").exists(), "{refused:?}");
     stage.kill_acpx();
 }

@@ -43,9 +43,16 @@ fn every_bad_request_is_answered_with_what_is_wrong() {
         ("session/prompt", block(json!({"type": "text"})), -32602, "prompt[0]: missing field `text`"),
         ("session/list", json!({"cursor": "x"}), -32602, "cursor"),
         ("session/list", json!({"cwd": "x"}), -32602, "not absolute"),
-        ("session/set_mode", json!({"sessionId": session, "modeId": "x"}), -32601, "agents.NAME.mode"),
-        ("session/set_model", json!({"sessionId": session, "modelId": "x"}), -32601, "agents.NAME.model"),
-        ("session/set_config_option", json!({"sessionId": session}), -32601, "agents.NAME.m"),
+        ("session/set_mode", json!({"sessionId": session}), -32602, "modeId: missing field"),
+        ("session/set_mode", json!({"sessionId": "c-nosuch", "modeId": "x"}), -32002, "c-nosuch"),
+        ("session/set_model", json!({"sessionId": session, "modelId": 7}), -32602, "modelId: invalid type"),
+        ("session/set_config_option", json!({"sessionId": session}), -32602, "configId: missing field"),
+        (
+            "session/set_config_option",
+            json!({"sessionId": session, "configId": "effort", "value": "x"}),
+            -32602,
+            "there are `mode` and `model`",
+        ),
     ];
     for (method, params, code, word) in cases {
         let refused = editor.call(method, params.clone()).expect_err(method);

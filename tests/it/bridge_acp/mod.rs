@@ -3,6 +3,7 @@
 mod acpx;
 mod attached;
 mod bad;
+mod choose;
 mod lost;
 mod real;
 mod sdk;

@@ -83,7 +83,8 @@ fn a_mode(agent: RealAgent) {
     stage.choose(json!({"mode": bold}));
     assert!(stage.writes("bold.txt"));
     assert_eq!(stage.pid(), pid);
-    let refused = stage.daemon.try_rpc("chat/choose", json!({"chat": stage.chat, "mode": "warp"})).unwrap_err();
+    let refused =
+        stage.daemon.try_rpc("chat/choose", json!({"chat": stage.chat, "mode": "warp"})).unwrap_err();
     assert_eq!(refused.code, -32602, "{refused:?}");
     assert!(refused.message.contains("`warp`") && refused.message.contains(careful), "{refused:?}");
     assert_eq!(stage.offers()["mode"]["chosen"], bold);

@@ -161,7 +161,8 @@ impl Drop for Open {
 }
 
 async fn models() -> axum::Json<Value> {
-    let models = [MODEL_NAME, OTHER_MODEL_NAME].map(|id| json!({"id": id, "object": "model", "owned_by": "hob"}));
+    let models =
+        [MODEL_NAME, OTHER_MODEL_NAME].map(|id| json!({"id": id, "object": "model", "owned_by": "hob"}));
     axum::Json(json!({"object": "list", "data": models}))
 }
 
