@@ -78,7 +78,7 @@ pub(super) struct Chat {
     pub(super) questions: Questions,
     /// The agent that is prompted.
     pub(super) agent: String,
-    /// What is being chosen.
+    /// The choice that is under way, behind those before it.
     pub(super) choosing: JoinSet<()>,
     prompts: Vec<Prompt>,
     /// When the client is asked what it was not asked yet.

@@ -70,11 +70,13 @@ impl Bridge {
 impl Chat {
     /// Chooses, and answers when that holds. Beside everything else: a running agent may take its time.
     pub(super) fn choose(&mut self, request: RequestId, wish: Wish) {
-        while self.choosing.try_join_next().is_some() {}
-        let (editor, door) = (self.editor.clone(), self.door.clone());
+        let (editor, door, mut before) =
+            (self.editor.clone(), self.door.clone(), std::mem::take(&mut self.choosing));
         let mut params = json!({"chat": self.id, "agent": self.agent});
         params[wish.what] = json!(wish.value);
         self.choosing.spawn(async move {
+            // Of two choices the later one holds.
+            while before.join_next().await.is_some() {}
             match door.call::<OffersRow>("chat/choose", params).await {
                 Err(error) => editor.refuse(&request, from_hob(&error)),
                 Ok(row) if wish.lists_options => {

@@ -50,6 +50,7 @@ fn what_goose_offers_is_chosen_by_one_client_and_told_to_all() {
     let refused = editor.call("session/set_mode", warp).unwrap_err();
     assert!(refused.code == -32602 && refused.message.contains("it has:"), "{refused:?}");
     // A prompt that is sent behind a choice, without waiting for its answer, runs as was chosen.
+    editor.request("session/set_mode", json!({"sessionId": session, "modeId": "approve"}));
     let choice = editor.request("session/set_mode", json!({"sessionId": session, "modeId": "chat"}));
     let prompt = editor.submit(&session, "write: a.txt: unwanted");
     assert_eq!(editor.wait(choice).unwrap(), json!({}));

@@ -1,4 +1,4 @@
-//! An arena of goose, qwen and opencode at once.
+//! An arena of goose, qwen and the server of opencode at once.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::home::{Ran, Setup};
 use crate::support::repo::Repo;
 use crate::support::wait::until;
 
-const AGENTS: [RealAgent; 3] = [RealAgent::Goose, RealAgent::Qwen, RealAgent::Opencode];
+const AGENTS: [RealAgent; 3] = [RealAgent::Goose, RealAgent::Qwen, RealAgent::OpencodeServer];
 
 /// A daemon with all three, and a checkout with a change of the user's.
 fn ring() -> (TestDaemon, Repo) {
@@ -43,7 +43,7 @@ fn is_retired(daemon: &TestDaemon, repo: &Repo, loser: &Value) {
     assert_eq!(closed["state"], "closed");
     let worktree = Path::new(closed["worktree"]["path"].as_str().unwrap());
     let reap = || daemon.rpc("worktree/reap", json!({"worktree": loser["worktree"]}))[0].clone();
-    if loser["agent"] == "opencode" {
+    if loser["agent"] == RealAgent::OpencodeServer.name() {
         // What is in nobody's checkout is kept until somebody gives it up, and then a ref has it.
         fs::write(worktree.join("notes.txt"), "its own").unwrap();
         assert_eq!(reap()["action"], "kept", "{loser:#}");
@@ -88,7 +88,7 @@ fn three_agents_compete_one_is_adopted_and_nothing_of_the_others_is_lost() {
     assert_eq!(fs::read_to_string(repo.path.join("notes.txt")).unwrap().trim_end(), "from the arena");
     assert_eq!(fs::read_to_string(repo.path.join("README.md")).unwrap(), "changed by hand\n");
     is_retired(&daemon, &repo, entry(&arena, RealAgent::Goose));
-    is_retired(&daemon, &repo, entry(&arena, RealAgent::Opencode));
+    is_retired(&daemon, &repo, entry(&arena, RealAgent::OpencodeServer));
 }
 
 #[test]
