@@ -1,36 +1,38 @@
 //! `acpx`, a client of somebody else, drives a real agent through the bridge.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::NO_START;
-use crate::support::agents::{Consent, RealAgent, acpx};
+use crate::support::agents::{CAREFUL_MODE, Consent, RealAgent, acpx};
 use crate::support::daemon::{TestDaemon, kill};
 use crate::support::home::{Ran, Setup};
 use crate::support::leftovers::is_alive;
-use crate::support::model::End;
+use crate::support::model::{End, OTHER_MODEL_NAME};
 use crate::support::repo::Repo;
 use crate::support::wait::until;
 
 /// A turn that is still under way when a test looks.
 const LONG: &str = "slow: 2000 25";
 
-/// A daemon with goose, and a repository that `acpx` stands in.
+/// A daemon with an agent, and a repository that `acpx` stands in.
 struct Stage {
     daemon: TestDaemon,
+    agent: RealAgent,
     repo: Repo,
 }
 
 impl Stage {
-    fn new() -> Self {
-        let daemon = Setup::new().real(RealAgent::Goose, Consent::Asks).start();
+    fn new(agent: RealAgent, consent: Consent) -> Self {
+        let daemon = Setup::new().real(agent, consent).start();
         let repo = daemon.repo("repo");
-        Self { daemon, repo }
+        Self { daemon, agent, repo }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let bridge = format!("{} acp -a goose {NO_START}", env!("CARGO_BIN_EXE_hob"));
+        let bridge = format!("{} acp -a {} {NO_START}", env!("CARGO_BIN_EXE_hob"), self.agent.name());
         let mut command = self.daemon.command(acpx());
         command.args(["--agent", &bridge, "--cwd", self.repo.str(), "--format", "quiet", "--ttl", "60"]);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -47,6 +49,12 @@ impl Stage {
         let chats = self.daemon.rpc("chat/list", json!({}));
         assert_eq!(chats.as_array().unwrap().len(), 1, "{chats:#}");
         chats[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    fn worktree(&self) -> PathBuf {
+        let of = self.daemon.rpc("chat/show", json!({"chat": self.chat()}))["session"].clone();
+        let session = self.daemon.rpc("session/show", json!({"session": of}));
+        PathBuf::from(session["worktree"]["path"].as_str().unwrap())
     }
 
     fn newest_task(&self) -> Value {
@@ -68,14 +76,11 @@ impl Stage {
 
 #[test]
 fn acpx_drives_goose_through_the_bridge_over_every_death() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(RealAgent::Goose, Consent::Asks);
     stage.acpx(&["sessions", "new"]);
     let said = stage.acpx(&["prompt", "say: hello there"]);
     assert_eq!(said.stdout.trim(), "hello there", "{said:?}");
-    let chat = stage.chat();
-    let of = stage.daemon.rpc("chat/show", json!({"chat": chat}))["session"].clone();
-    let session = stage.daemon.rpc("session/show", json!({"session": of}));
-    let worktree = std::path::PathBuf::from(session["worktree"]["path"].as_str().unwrap());
+    let (chat, worktree) = (stage.chat(), stage.worktree());
 
     for (flag, name, exists) in [("--approve-all", "yes.txt", true), ("--deny-all", "no.txt", false)] {
         // It says with its exit code whether a question was answered with no.
@@ -117,5 +122,21 @@ fn acpx_drives_goose_through_the_bridge_over_every_death() {
     stage.acpx(&["set", "mode", "approve"]);
     let refused = stage.command(&["--deny-all", "prompt", "write: asked.txt: asked for"]).output().unwrap();
     assert!(!worktree.join("asked.txt").exists(), "{refused:?}");
+    stage.kill_acpx();
+}
+
+#[test]
+fn acpx_chooses_the_mode_and_the_model_of_the_server_of_opencode() {
+    let stage = Stage::new(RealAgent::OpencodeServer, Consent::Assumes);
+    stage.acpx(&["sessions", "new"]);
+    assert_eq!(stage.acpx(&["prompt", "say: hello there"]).stdout.trim(), "hello there");
+    stage.acpx(&["set", "model", &format!("scripted/{OTHER_MODEL_NAME}")]);
+    stage.acpx(&["set-mode", CAREFUL_MODE]);
+    stage.command(&["prompt", "write: a.txt: too bold"]).output().unwrap();
+    assert!(!stage.worktree().join("a.txt").exists());
+    stage.acpx(&["set", "mode", "build"]);
+    stage.acpx(&["prompt", "write: b.txt: as asked"]);
+    assert!(stage.worktree().join("b.txt").exists());
+    assert_eq!(stage.daemon.model().wait_for("write: b.txt: as asked", |_| true).model, OTHER_MODEL_NAME);
     stage.kill_acpx();
 }
