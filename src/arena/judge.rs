@@ -1,7 +1,7 @@
 //! What holds of arenas: who may take part, whether all start from the same, when a check is due,
 //! whether an entry may be adopted. Pure.
 
-use crate::control::wire::TaskRow;
+use crate::control::wire::{TaskRow, is_terminal};
 use crate::store::{StoredArena, StoredCheck, StoredEntry};
 
 /// Entries of one arena: each is a worktree and an agent's process.
@@ -117,11 +117,6 @@ pub fn may_adopt<'a>(arena: &'a StoredArena, agent: &str) -> Result<&'a StoredEn
         return Err(Unadopted::Gone(agent.to_owned()));
     }
     Ok(entry)
-}
-
-/// Nothing will change a task in this state any more.
-pub fn is_terminal(state: &str) -> bool {
-    matches!(state, "completed" | "failed" | "cancelled" | "interrupted")
 }
 
 #[cfg(test)]

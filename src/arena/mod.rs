@@ -20,13 +20,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::backend::process::Leader;
-use crate::control::wire::Moment;
-use crate::retire::{CheckAsk, CheckEnd, Checked, Hooks};
-use crate::store::{Store, StoreError, StoredArena, StoredCheck, StoredEntry};
+use crate::control::wire::{Moment, is_terminal};
+use crate::retire::{ARENA, CheckAsk, CheckEnd, Checked, Hooks};
+use crate::store::{Reply, Store, StoreError, StoredArena, StoredCheck, StoredEntry};
 use crate::sync::lock;
 
 /// Checks that run at once, of all arenas.
 const CHECKS_MAX: usize = 4;
+/// Between two tries to write down what a check came to.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
 /// A waiting check looks at its task at most once in this time, however fast the journal grows.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -54,11 +56,12 @@ impl Arenas {
     /// # Errors
     /// The arenas cannot be read.
     pub async fn resume(&self) -> Result<(), StoreError> {
-        for arena in self.0.store.arenas().await? {
+        for arena in self.0.store.arenas_to_check().await? {
             for entry in arena.entries.iter().filter(|entry| entry.check.is_none()) {
                 let leader = entry.check_leader.as_deref().and_then(|leader| leader.parse::<Leader>().ok());
                 // It outlived the daemon, and the next one is not to run beside it.
-                if leader.is_some_and(|leader| leader.end_group()) {
+                let mark = format!("{ARENA}={}", arena.id);
+                if leader.is_some_and(|leader| leader.end_group(&mark)) {
                     tracing::info!(arena = arena.id, agent = entry.agent, "a check that was left is ended");
                 }
             }
@@ -99,7 +102,7 @@ impl Arenas {
             Some(ask) => match self.0.hooks.start_check(&ask) {
                 Ok(running) => {
                     let leader = running.leader().map(|leader| leader.to_string());
-                    self.0.store.check_begins(arena, agent, leader).await?;
+                    insist(|| self.0.store.check_begins(arena, agent, leader.clone())).await?;
                     running.finish().await
                 }
                 Err(error) => failed(format!("the check could not be started: {error}")),
@@ -117,27 +120,38 @@ impl Arenas {
             output: checked.output,
             ended_at: Moment::now(),
         };
-        self.0.store.check_ended(arena, agent, check).await
+        insist(|| self.0.store.check_ended(arena, agent, check.clone())).await
     }
 
     /// The entry once nothing will change its task any more; `None` if there is nothing to check then.
     async fn ended(&self, arena: &str, agent: &str) -> Result<Option<StoredEntry>, StoreError> {
+        let Some(task) = self.entry(arena, agent).await?.and_then(|entry| entry.task) else {
+            return Ok(None);
+        };
         let mut head = self.0.store.head();
         loop {
             head.borrow_and_update();
-            let arena = self.0.store.arena(arena).await?.filter(|arena| arena.state == "open");
-            let entry = arena.and_then(|arena| arena.entries.into_iter().find(|entry| entry.agent == agent));
-            let Some(entry) = entry else { return Ok(None) };
-            match judge::check(entry.task.as_ref(), None) {
-                judge::Check::Due => return Ok(Some(entry)),
-                judge::Check::Waiting => {}
-                judge::Check::Skipped | judge::Check::Recorded => return Ok(None),
+            // One that was deleted will not change either.
+            let row = self.0.store.task_row(&task.id).await?;
+            if row.is_none_or(|row| is_terminal(&row.state)) {
+                break;
             }
             if head.changed().await.is_err() {
                 return Ok(None);
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
+        let entry = self.entry(arena, agent).await?;
+        let is_due = |entry: &StoredEntry| {
+            judge::check(entry.task.as_ref(), entry.check.as_ref()) == judge::Check::Due
+        };
+        Ok(entry.filter(is_due))
+    }
+
+    /// The entry, as long as its arena is not decided.
+    async fn entry(&self, arena: &str, agent: &str) -> Result<Option<StoredEntry>, StoreError> {
+        let arena = self.0.store.arena(arena).await?.filter(|arena| arena.state == "open");
+        Ok(arena.and_then(|arena| arena.entries.into_iter().find(|entry| entry.agent == agent)))
     }
 
     /// What is to be run, and where; `None` if its worktree is gone.
@@ -160,5 +174,19 @@ impl Arenas {
             agent: entry.agent.clone(),
             session: session.clone(),
         }))
+    }
+}
+
+/// Writes it. What cannot be written for a reason that passes, as on a full disk, is tried again: a
+/// check without an outcome would stand in the way of every decision.
+async fn insist(write: impl Fn() -> Reply<()>) -> Result<(), StoreError> {
+    loop {
+        match write().await {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(error = %chain(&error), "a check could not be recorded, trying again");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+            done => return done,
+        }
     }
 }

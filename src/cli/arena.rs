@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::apply::{self, Act};
-use super::context::{Ctx, text_or_stdin};
+use super::context::{Ctx, directory, text_or_stdin};
 use super::error::{CliError, Exit};
 use super::find::{Kind, id, with_id};
 use super::render::{
     BAD, DIM, GOOD, NOTHING, ago, duration, facts, harmless, one_line, or_nothing, paint, table, usage,
 };
 use super::target::Target;
-use crate::control::wire::{ArenaEntryRow, ArenaRow, CheckRow, Moment};
+use crate::control::wire::{ArenaEntryRow, ArenaRow, CheckRow, Moment, is_terminal};
 
 /// The widest prompt in a table, in characters.
 const PROMPT_WIDTH_MAX: usize = 60;
@@ -137,11 +137,7 @@ fn params(args: &RunArgs, prompt: &str) -> Result<Value, CliError> {
         }
     }
     if args.session.is_none() {
-        let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
-        let there = std::fs::canonicalize(&dir);
-        let there =
-            there.map_err(|error| CliError::usage(format!("cannot go to {}: {error}", dir.display())));
-        params["repo"] = json!(there?);
+        params["repo"] = json!(directory(args.dir.as_deref())?);
     }
     Ok(params)
 }
@@ -274,7 +270,7 @@ fn trouble(entry: &ArenaEntryRow) -> String {
 
 /// One line of progress: who, and where it stands now.
 fn progress(entry: &ArenaEntryRow) -> String {
-    let done = matches!(entry.state.as_str(), "completed" | "failed" | "cancelled" | "interrupted" | "gone");
+    let done = is_terminal(&entry.state) || entry.state == "gone";
     let check = entry.check.as_ref().filter(|check| done && check.state != "skipped");
     let judged = check.map(|check| format!(", check {}", verdict(check))).unwrap_or_default();
     let style = match (entry.state.as_str(), check.map(|check| check.state.as_str())) {

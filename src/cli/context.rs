@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -139,6 +139,16 @@ pub fn resolve_paths(globals: &Globals, env: &BTreeMap<String, String>) -> Resul
 /// The environment of this process, without what is not UTF-8.
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+/// The directory that `-C` names, or the working directory, without links.
+///
+/// # Errors
+/// One cannot go there.
+pub fn directory(dir: Option<&Path>) -> Result<PathBuf, CliError> {
+    let dir = dir.unwrap_or_else(|| Path::new("."));
+    std::fs::canonicalize(dir)
+        .map_err(|error| CliError::usage(format!("cannot go to {}: {error}", dir.display())))
 }
 
 /// The words of a command line as one text; a single `-` stands for stdin.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::render::{self, duration, one_line};
-use crate::control::wire::UsageRow;
+use crate::control::wire::{UsageRow, is_terminal};
 
 /// The longest piece of somebody else's text in a line, in characters.
 const WORDS_WIDTH_MAX: usize = 200;
@@ -79,7 +79,7 @@ impl EventRow {
 
     /// How the task ended, if this is the event that says so.
     pub fn task_end(&self) -> Option<&str> {
-        (self.kind == "task_state" && super::task::is_terminal(self.text("to"))).then(|| self.text("to"))
+        (self.kind == "task_state" && is_terminal(self.text("to"))).then(|| self.text("to"))
     }
 
     fn cut(&self, name: &str) -> String {

@@ -14,11 +14,29 @@ use super::event::EventRow;
 use super::link::Link;
 
 /// How long a restart of the daemon may take before a command that needs an end gives up.
-const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
+pub const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The pauses between attempts to reach it again: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A pause between attempts to reach the daemon, which grows each time.
+#[derive(Debug)]
+pub struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(PAUSE_MIN)
+    }
+}
+
+impl Pause {
+    /// Waits.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(PAUSE_MAX);
+    }
+}
 
 /// How long a daemon that went away is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +142,7 @@ impl Follower {
 
     async fn reach_again(&self, ctx: &mut Ctx) -> Result<Link, CliError> {
         let since = Instant::now();
-        let (mut pause, mut told) = (PAUSE_MIN, false);
+        let (mut pause, mut told) = (Pause::default(), false);
         loop {
             let error = match ctx.link_if_running().await {
                 Ok(link) => return Ok(link),
@@ -137,8 +155,7 @@ impl Follower {
                 ctx.say("the daemon is away; waiting for it to return");
                 told = true;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause.wait().await;
         }
     }
 }

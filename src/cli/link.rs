@@ -12,15 +12,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::{CliError, Exit};
+use crate::control::PROTOCOL;
 use crate::control::client::Client;
 use crate::control::wire::Moment;
 use crate::paths::Paths;
 
 /// How long a daemon may take to answer the greeting.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The version of the protocol that the CLI speaks.
-const PROTOCOL: u32 = 1;
 
 /// Who answered.
 #[derive(Debug, Clone, Deserialize)]

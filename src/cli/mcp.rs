@@ -9,6 +9,7 @@ use super::Outcome;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use crate::bridge::mcp::{Door, Opened, Opening, Trouble, serve};
+use crate::control::error::Kind;
 
 /// Arguments of `hob mcp`.
 #[derive(Debug, Args)]
@@ -31,7 +32,8 @@ impl Door for CommandDoor {
 }
 
 fn trouble(error: CliError) -> Trouble {
-    Trouble::new(error.message, error.hint)
+    let kind = error.is_no_daemon().then_some(Kind::NoDaemon);
+    Trouble { kind, ..Trouble::new(error.message, error.hint) }
 }
 
 /// Serves until the client goes away.

@@ -12,7 +12,7 @@ use super::error::{CliError, Exit};
 use super::find::{self, Kind, with_id};
 use super::link::Link;
 use super::render::{ago, duration, facts, harmless, one_line, or_nothing, table, usage};
-use crate::control::wire::{Moment, TaskRow, TurnRow};
+use crate::control::wire::{Moment, TaskRow, TurnRow, is_terminal};
 
 /// The widest prompt in the table, in characters.
 const PROMPT_WIDTH_MAX: usize = 60;
@@ -130,11 +130,6 @@ async fn wait_once(link: &Link, task: &str, left: Duration) -> Result<(Box<RawVa
     let answer = link.raw("task/wait", json!({"task": task, "timeout_ms": timeout_ms})).await?;
     let row = serde_json::from_str(answer.get())?;
     Ok((answer, row))
-}
-
-/// Whether nothing will change a task in this state any more.
-pub fn is_terminal(state: &str) -> bool {
-    matches!(state, "completed" | "failed" | "cancelled" | "interrupted")
 }
 
 /// The state, with what a waiting task waits for.

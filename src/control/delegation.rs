@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use tokio::sync::OwnedMutexGuard;
 
 use super::error::RpcFailure;
-use super::handlers::{Call, Done, tasks};
+use super::handlers::{Call, Done};
 use super::params::{Policy, Source, TaskSubmit};
 use super::peer_check::Standing;
-use super::wire::{IdOr, TaskRow};
+use super::wire::{IdOr, TaskRow, is_terminal};
 use crate::backend::process::mark::Mark;
 use crate::config::Dispatch;
 use crate::store::{Store, TaskFilter};
@@ -174,7 +174,7 @@ pub(super) async fn check_limits_for(
     let alone = services.flights.request(&format!("family of {root}")).await;
     let depth = 1 + depth(&caller.task, &above);
     let family = family(&services.store, &root).await?;
-    let alive = family.iter().filter(|task| !tasks::is_terminal(task)).count();
+    let alive = family.iter().filter(|task| !is_terminal(&task.state)).count();
     // The last of them must still be allowed.
     let before_last = n_new.saturating_sub(1);
     let counts = Counts { depth, alive: alive + before_last, total: family.len() + before_last };

@@ -50,7 +50,7 @@ pub fn read<T: DeserializeOwned>(params: Option<&RawValue>) -> Result<T, RpcFail
 }
 
 /// serde_json's text without its position: a client knows its fields, not our lines and columns.
-fn plain(message: &str) -> String {
+pub(crate) fn plain(message: &str) -> String {
     let end = message.rfind(" at line ").unwrap_or(message.len());
     let message = &message[..end];
     let cut = message.char_indices().nth(MESSAGE_CHARS_MAX).map_or(message.len(), |(cut, _)| cut);

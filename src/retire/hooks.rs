@@ -29,6 +29,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What a check begins with: where the daemon ends before it says "go", the line is never run.
 const GATE: &str = r#"read -r go && exec sh -c "$0" </dev/null"#;
 
+/// Names the arena in the environment of a check, and of everything below it.
+pub const ARENA: &str = "HOB_ARENA";
+
 /// What a hook is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookEvent {
@@ -105,7 +108,7 @@ impl Hooks {
         let timeout = self.config.current().hooks.timeout;
         let mut command = self.command("sh", "check", &ask.known);
         command.current_dir(&ask.cwd);
-        command.env("HOB_ARENA", &ask.arena).env("HOB_AGENT", &ask.agent).env("HOB_SESSION", &ask.session);
+        command.env(ARENA, &ask.arena).env("HOB_AGENT", &ask.agent).env("HOB_SESSION", &ask.session);
         RunningCheck::start(command, &ask.line, timeout)
     }
 

@@ -24,7 +24,7 @@ use hob_actors::ports::{Permit, Store as _};
 use hob_actors::tree::{Handle, TreeError};
 use hob_actors::worktree::{Consents, Preflight, Reason, ReasonKind};
 
-pub use hooks::{CheckAsk, CheckEnd, Checked, HookEvent, Hooks, RunningCheck};
+pub use hooks::{ARENA, CheckAsk, CheckEnd, Checked, HookEvent, Hooks, RunningCheck};
 
 use crate::config::SharedConfig;
 use crate::store::{SessionWorktree, Store, StoreError, TombstoneKind};

@@ -239,8 +239,9 @@ fn find(conn: &Connection, id: &str) -> Result<Option<StoredArena>> {
     found.map(|arena| with_entries(conn, arena)).transpose()
 }
 
-fn list(conn: &Connection) -> Result<Vec<StoredArena>> {
-    let all = sql::all(conn, "SELECT * FROM arenas ORDER BY created_at, rowid", [], arena_row)?;
+fn list(conn: &Connection, condition: &str) -> Result<Vec<StoredArena>> {
+    let sql = format!("SELECT * FROM arenas AS a WHERE {condition} ORDER BY created_at, rowid");
+    let all = sql::all(conn, &sql, [], arena_row)?;
     all.into_iter().map(|arena| with_entries(conn, arena)).collect()
 }
 
@@ -332,7 +333,16 @@ impl Store {
 
     /// All arenas, oldest first.
     pub fn arenas(&self) -> Reply<Vec<StoredArena>> {
-        self.read("list the arenas", list)
+        self.read("list the arenas", |conn| list(conn, "TRUE"))
+    }
+
+    /// Those whose checks are not all recorded.
+    pub fn arenas_to_check(&self) -> Reply<Vec<StoredArena>> {
+        self.read("list the arenas to be checked", |conn| {
+            let condition = "a.state = 'open' AND a.check_command IS NOT NULL AND EXISTS
+                (SELECT 1 FROM arena_entries AS e WHERE e.arena_id = a.id AND e.check_ended_at IS NULL)";
+            list(conn, condition)
+        })
     }
 
     /// The check of an entry begins, again where an earlier one was cut off.

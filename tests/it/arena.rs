@@ -15,7 +15,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::support::daemon::TestDaemon;
+use crate::support::demo::{DEMO, say};
 use crate::support::home::{Ran, Setup};
+use crate::support::leftovers;
 use crate::support::repo::Repo;
 use crate::support::wait::{PATIENCE, until};
 
@@ -164,6 +166,20 @@ fn both_start_from_the_same_are_judged_and_the_better_one_is_adopted() {
     );
     ring.hob(&["arena", "adopt", id, "right"]).exit(6).says(&["decided", "`left` was adopted"]);
     assert_eq!(ring.checkout("who.txt"), "left\n");
+}
+
+#[test]
+fn of_those_who_are_not_adopted_nothing_runs_on_in_a_chat_that_somebody_made_there() {
+    let ring = Ring::set("");
+    let arena = ring.run(SIGN, json!({}));
+    let (_, right) = both(&arena);
+    let chat = ring.daemon.rpc("chat/create", json!({"session": right["session"]}));
+    let chat = chat["id"].as_str().unwrap();
+    assert_eq!(ring.daemon.ask(chat, DEMO, &say("well")), "well");
+    let pid = ring.daemon.agent_pid(chat, DEMO);
+    ring.hob(&["arena", "adopt", arena["id"].as_str().unwrap(), "left"]).ok();
+    until("its process to be gone", || (!leftovers::is_alive(pid)).then_some(()));
+    assert_eq!(ring.daemon.agent_session(chat, DEMO)["status"], "closed");
 }
 
 #[test]

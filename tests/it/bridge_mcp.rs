@@ -115,10 +115,12 @@ fn a_request_that_is_cancelled_cancels_its_task_and_a_wait_that_is_only_ends() {
     client.cancel(calling);
     assert_eq!(daemon.wait_task(&task)["state"], "cancelled");
 
-    let asked = json!({"agent": DEMO, "prompt": slow(100, 20), "wait": false});
+    let prompt = format!("plan: one, two ;; {}", slow(100, 20));
+    let asked = json!({"agent": DEMO, "prompt": prompt, "wait": false});
     let (_, second) = client.ok("new_task", asked);
     let waiting = client.begin("task_result", json!({"task": second["task"]}));
-    client.wait_told("running");
+    // Nobody was told of a plan before.
+    client.wait_told("a plan of 2 steps");
     client.cancel(waiting);
     // The next answer comes behind the cancel.
     client.ok("list_agents", json!({}));

@@ -21,7 +21,7 @@ use super::choose::Wish;
 use super::door::Door;
 use super::editor::Editor;
 use super::error::{from_hob, unknown_session};
-use super::event::{Event, is_end};
+use super::event::Event;
 use super::feed::Feed;
 use super::offers::Offers;
 use super::open::Opened;
@@ -30,7 +30,7 @@ use super::questions::Questions;
 use super::{note, relay, update};
 use crate::cli::error::CliError;
 use crate::control::params::LIMIT_MAX;
-use crate::control::wire::{OffersRow, TaskRow};
+use crate::control::wire::{OffersRow, TaskRow, is_terminal};
 use crate::jsonrpc::{RequestId, RpcError};
 use crate::store::fresh_id;
 
@@ -54,6 +54,19 @@ pub(super) enum Command {
     End,
 }
 
+impl Command {
+    /// The request that has to be answered.
+    fn request(&self) -> Option<&RequestId> {
+        match self {
+            Self::Open(request, _)
+            | Self::Prompt(request, _)
+            | Self::Choose(request, _)
+            | Self::Close(request) => Some(request),
+            Self::Cancel | Self::CancelRequest(_) | Self::Answered(..) | Self::End => None,
+        }
+    }
+}
+
 /// A prompt of the client that is not answered.
 struct Prompt {
     request: RequestId,
@@ -61,7 +74,7 @@ struct Prompt {
 }
 
 /// How a chat ends.
-enum Ending {
+pub(super) enum Ending {
     /// The client is gone.
     Gone,
     /// This request wants it closed.
@@ -85,7 +98,7 @@ pub(super) struct Chat {
     pub(super) ask_at: Option<Instant>,
     /// Whether the request that opened it is answered, so that more may be said.
     pub(super) is_open: bool,
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
 }
 
 impl Chat {
@@ -122,12 +135,20 @@ impl Chat {
         Ok(chat)
     }
 
-    async fn newest_tasks(&self, limit: usize) -> Result<Vec<TaskRow>, CliError> {
-        self.door.call("task/list", json!({"chat": self.id, "limit": limit})).await
+    /// Serves the client until it is gone, closes the chat, or the chat is no more.
+    pub(super) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let (editor, id) = (self.editor.clone(), self.id.clone());
+        self.serve(&mut commands).await;
+        // What came while it ended.
+        commands.close();
+        while let Ok(late) = commands.try_recv() {
+            if let Some(request) = late.request() {
+                editor.refuse(request, unknown_session(&id));
+            }
+        }
     }
 
-    /// Serves the client until it is gone, closes the chat, or the chat is no more.
-    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    async fn serve(mut self, commands: &mut mpsc::UnboundedReceiver<Command>) {
         let mut is_heard = true;
         loop {
             if self.prompts.is_empty()
@@ -203,13 +224,17 @@ impl Chat {
         if !self.prompts.is_empty() {
             return self.cancel_own().await;
         }
-        match self.newest_tasks(LIMIT_MAX).await {
-            Ok(tasks) => {
-                for task in tasks.iter().filter(|task| !is_end(&task.state)) {
-                    self.cancel_task(&task.id).await;
+        // In the order in which a task goes through them, so that none slips by.
+        for state in ["queued", "held", "dispatched", "running"] {
+            let wanted = json!({"chat": self.id, "state": state, "limit": LIMIT_MAX});
+            match self.door.call::<Vec<TaskRow>>("task/list", wanted).await {
+                Ok(tasks) => {
+                    for task in &tasks {
+                        self.cancel_task(&task.id).await;
+                    }
                 }
+                Err(error) => return note(format_args!("{}: not cancelled: {error}", self.id)),
             }
-            Err(error) => note(format_args!("{}: not cancelled: {error}", self.id)),
         }
     }
 
@@ -228,8 +253,14 @@ impl Chat {
 
     /// Answers the prompt of a task that has come to its end.
     async fn settle(&mut self, task: &str) {
+        if self.prompts.iter().any(|prompt| prompt.task == task) {
+            let row = self.door.call("task/show", json!({"task": task})).await;
+            self.answer_prompt(task, row);
+        }
+    }
+
+    fn answer_prompt(&mut self, task: &str, row: Result<TaskRow, CliError>) {
         let Some(at) = self.prompts.iter().position(|prompt| prompt.task == task) else { return };
-        let row = self.door.call::<TaskRow>("task/show", json!({"task": task})).await;
         let answer = row.map_err(|error| from_hob(&error)).and_then(|row| outcome::answer(&row));
         let prompt = self.prompts.swap_remove(at);
         self.editor.answer(&prompt.request, answer.as_ref().map_err(Clone::clone));
@@ -239,9 +270,9 @@ impl Chat {
     async fn settle_all(&mut self) {
         let tasks: Vec<String> = self.prompts.iter().map(|prompt| prompt.task.clone()).collect();
         for task in tasks {
-            let row = self.door.call::<TaskRow>("task/show", json!({"task": task})).await;
-            if row.is_ok_and(|row| is_end(&row.state)) {
-                self.settle(&task).await;
+            match self.door.call::<TaskRow>("task/show", json!({"task": task})).await {
+                Ok(row) if !is_terminal(&row.state) => {}
+                row => self.answer_prompt(&task, row),
             }
         }
     }
@@ -258,7 +289,7 @@ impl Chat {
         let Ok(event) = Event::read(text) else {
             return note(format_args!("{}: not an event: {text}", self.id));
         };
-        match event.kind().as_str() {
+        match event.kind() {
             "permission_requested" => self.question(&event),
             "permission_resolved" => self.resolved(&event),
             "turn_started" => self.prompted(&event).await,
@@ -272,7 +303,7 @@ impl Chat {
 
     /// Tells the client of an event that is part of the conversation.
     pub(super) async fn tell(&mut self, event: &Event<'_>) {
-        if matches!(event.kind().as_str(), "mode" | "models") {
+        if matches!(event.kind(), "mode" | "models") {
             if event.text("agent") != self.agent {
                 return;
             }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::bad_param;
+use crate::control::params::plain;
 use crate::jsonrpc::RpcError;
 
 /// A block, as far as its type says which members there are.
@@ -34,7 +35,7 @@ pub(super) fn text(blocks: &[Box<RawValue>]) -> Result<String, RpcError> {
     for (at, raw) in blocks.iter().enumerate() {
         let path = format!("prompt[{at}]");
         let block: Block =
-            serde_json::from_str(raw.get()).map_err(|error| bad_param(&path, &plain(&error)))?;
+            serde_json::from_str(raw.get()).map_err(|error| bad_param(&path, &plain(&error.to_string())))?;
         let (text, own_line) = block_text(block).map_err(|why| bad_param(&path, &why))?;
         let begins_line = said.is_empty() || said.ends_with('\n');
         if own_line && !begins_line {
@@ -78,13 +79,6 @@ fn embedded(resource: &Resource) -> String {
         (None, Some(kind)) => format!("[@{uri}]({uri}) ({kind}, not text)"),
         (None, None) => format!("[@{uri}]({uri}) (not text)"),
     }
-}
-
-/// serde_json's text without its position in a block that the client never saw as a line.
-fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    text[..end].to_owned()
 }
 
 #[cfg(test)]

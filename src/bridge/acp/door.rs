@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -10,37 +10,12 @@ use tokio::sync::Mutex;
 
 use crate::cli::context::Ctx;
 use crate::cli::error::CliError;
+use crate::cli::follow::{Pause, RETURN_TIMEOUT};
 use crate::cli::link::Link;
-
-/// How long a daemon that went away is waited for before what needs it fails.
-pub(super) const RETURN_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The pauses between attempts to reach it again: the first, and the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+use crate::control::PROTOCOL;
 
 /// Who we are to the daemon.
 const NAME: &str = "hob acp";
-/// The version of the control socket's protocol.
-const PROTOCOL: u32 = 1;
-
-/// A pause that grows each time.
-#[derive(Debug)]
-pub(super) struct Pause(Duration);
-
-impl Pause {
-    /// The shortest.
-    pub(super) fn new() -> Self {
-        Self(PAUSE_MIN)
-    }
-
-    /// Waits.
-    pub(super) async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(PAUSE_MAX);
-    }
-}
-
 /// Leads to the daemon.
 pub(super) struct Door {
     /// One at a time: of several that find no daemon, one starts it.
@@ -88,7 +63,7 @@ impl Door {
     /// Calls a method. A call whose connection broke is made again, so it must be one that may be
     /// made twice.
     pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, CliError> {
-        let (since, mut pause) = (Instant::now(), Pause::new());
+        let (since, mut pause) = (Instant::now(), Pause::default());
         loop {
             let error = match self.try_call(method, &params).await {
                 Err(error) if error.is_no_daemon() && self.was_there.load(Ordering::Relaxed) => error,

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use crate::control::wire::is_terminal;
+
 /// One event.
 #[derive(Deserialize)]
 #[serde(transparent)]
@@ -43,20 +45,16 @@ impl<'a> Event<'a> {
     }
 
     /// Its type.
-    pub(super) fn kind(&self) -> String {
-        self.text("type")
+    pub(super) fn kind(&self) -> &'a str {
+        // Our own words need no unescaping.
+        self.raw("type").and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     }
 
     /// The task that it says has come to an end.
     pub(super) fn ended_task(&self) -> Option<String> {
         let to: String = self.get("to").filter(|_| self.kind() == "task_state")?;
-        is_end(&to).then(|| self.text("task"))
+        is_terminal(&to).then(|| self.text("task"))
     }
-}
-
-/// Whether a task in this state will not change any more.
-pub(super) fn is_end(state: &str) -> bool {
-    matches!(state, "completed" | "failed" | "cancelled" | "interrupted")
 }
 
 #[cfg(test)]
@@ -70,7 +68,7 @@ mod tests {
         )
         .unwrap();
         let event = Event::read(&text).unwrap();
-        assert_eq!((event.seq(), event.kind().as_str()), (7, "task_state"));
+        assert_eq!((event.seq(), event.kind()), (7, "task_state"));
         assert_eq!(event.ended_task().as_deref(), Some("t-1"));
         assert_eq!(event.raw("next").unwrap().get(), "[1.0]");
         assert!(event.raw("from").is_none() && event.get::<u64>("to").is_none());

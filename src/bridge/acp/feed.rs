@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::door::{Door, Pause, RETURN_TIMEOUT};
+use super::door::Door;
 use crate::cli::error::CliError;
+use crate::cli::follow::{Pause, RETURN_TIMEOUT};
 use crate::cli::link::Link;
 
 /// A subscription that outlives its connection.
@@ -102,7 +103,7 @@ impl Feed {
 
     async fn reach(&mut self, needed: bool) -> Result<(), CliError> {
         let since = *self.lost.get_or_insert_with(Instant::now);
-        let mut pause = Pause::new();
+        let mut pause = Pause::default();
         loop {
             let error = match self.subscribe(needed).await {
                 Ok(link) => {

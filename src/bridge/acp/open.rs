@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::chat::Chat;
+use super::chat::{Chat, Ending};
 use super::error::from_hob;
 use super::event::Event;
 use super::note;
@@ -55,7 +55,7 @@ impl Chat {
         if event.seq() > self.feed.seen() {
             return;
         }
-        match event.kind().as_str() {
+        match event.kind() {
             "permission_requested" => {
                 if let Err(error) = self.questions.requested(&self.id, &event) {
                     note(format_args!("{}: not a question: {error}", self.id));
@@ -73,7 +73,12 @@ impl Chat {
         if opened == Opened::Load
             && let Err(error) = self.replay().await
         {
-            return self.editor.refuse(request, from_hob(&error));
+            self.editor.refuse(request, from_hob(&error));
+            if !self.is_open {
+                // Nobody knows of it: it holds no seat, and the next load attaches anew.
+                self.ending.get_or_insert(Ending::Gone);
+            }
+            return;
         }
         let (modes, options) = (self.offers.modes(), self.offers.options());
         match opened {
@@ -105,7 +110,7 @@ impl Chat {
                 if event.seq() > until {
                     return Ok(());
                 }
-                match event.kind().as_str() {
+                match event.kind() {
                     "turn_started" => self.tell_prompt(&event).await,
                     // The answer says what is offered now.
                     "mode" | "models" => {}

@@ -44,7 +44,7 @@ enum Passed<'a> {
 /// The update that an event is to a client; `notices` is whether it takes those. `None` for what
 /// is no part of a conversation, and for what [`super::offers`] tells.
 pub(super) fn of(event: &Event<'_>, notices: bool) -> Option<Box<RawValue>> {
-    match event.kind().as_str() {
+    match event.kind() {
         "text" => raw(&SessionUpdate::AgentMessageChunk(chunk(event))),
         "reasoning" => raw(&SessionUpdate::AgentThoughtChunk(chunk(event))),
         "tool_call" => raw(&tool(event, "tool_call")),

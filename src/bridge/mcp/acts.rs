@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::tools::{Arena, Call, NewTask, TaskResult};
 use super::wait::{Cancels, Wait};
 use super::{Opened, Server, Trouble};
-use crate::control::wire::TaskRow;
+use crate::control::wire::{TaskRow, is_terminal};
 
 /// Who makes the tasks, in the words of the contract.
 const SOURCE: &str = "mcp";
@@ -70,7 +70,7 @@ impl Server {
 
     async fn task_result(&self, asked: TaskResult, context: &RequestContext<RoleServer>) -> Done {
         let task: TaskRow = self.call("task/show", json!({"task": asked.task})).await?;
-        if answer::is_terminal(&task.state) {
+        if is_terminal(&task.state) {
             return Ok(answer::result(&task));
         }
         if !asked.wait.unwrap_or(true) {

@@ -7,12 +7,7 @@ use serde_json::{Value, json};
 use super::Trouble;
 use super::tools::invalid;
 use crate::control::error::Kind;
-use crate::control::wire::TaskRow;
-
-/// Whether nothing will change a state any more.
-pub(super) fn is_terminal(state: &str) -> bool {
-    matches!(state, "completed" | "failed" | "cancelled" | "interrupted")
-}
+use crate::control::wire::{TaskRow, is_terminal};
 
 /// How a task stands, in fields.
 fn fields(task: &TaskRow) -> Value {

@@ -11,7 +11,7 @@ use super::progress::{Progress, TYPES};
 use super::{Server, Trouble};
 use crate::control::client::{Client, ClientError};
 use crate::control::error::Kind;
-use crate::control::wire::TaskRow;
+use crate::control::wire::{TaskRow, is_terminal};
 
 /// A client hears at least so often that its task lives: some give up after a minute of silence.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -90,8 +90,11 @@ impl<'a> Wait<'a> {
     }
 
     async fn attempt(&mut self) -> Result<Ended, Trouble> {
-        let opened = self.server.door.open().await?;
-        let mut events = self.subscribe().await?;
+        let there = async { Ok((self.server.door.open().await?, self.subscribe().await?)) };
+        let (opened, mut events) = match there.await {
+            Err(Trouble { kind: Some(kind), .. }) if is_away(kind) => return Ok(Ended::Lost),
+            there => there?,
+        };
         let params = json!({"task": self.task});
         let waited = opened.client.call::<TaskRow>("task/wait", &params);
         tokio::pin!(waited);
@@ -179,15 +182,20 @@ impl<'a> Wait<'a> {
 fn ended(answer: Result<TaskRow, ClientError>) -> Result<Ended, Trouble> {
     match answer {
         Ok(task) => Ok(Ended::Task(Box::new(task))),
-        Err(error) if matches!(error.kind, Kind::Disconnected | Kind::ShuttingDown) => Ok(Ended::Lost),
+        Err(error) if is_away(error.kind) => Ok(Ended::Lost),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether there is no daemon just now.
+fn is_away(kind: Kind) -> bool {
+    matches!(kind, Kind::NoDaemon | Kind::Disconnected | Kind::ShuttingDown)
 }
 
 /// Whether nothing comes behind it.
 fn is_end(event: &Value) -> bool {
     let to = event["to"].as_str().unwrap_or_default();
-    event["type"] == "task_state" && matches!(to, "completed" | "failed" | "cancelled" | "interrupted")
+    event["type"] == "task_state" && is_terminal(to)
 }
 
 /// The next event; without a subscription there is none, ever.

@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress;
-use crate::arena::judge::is_terminal;
 use crate::cli::context::Ctx;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::follow::{Follower, Patience};
 use crate::cli::link::Link;
-use crate::control::wire::ArenaRow;
+use crate::control::wire::{ArenaRow, is_terminal};
 
 /// Waits for the end of every entry. The arena as it is then, and the exit code that says so.
 pub(super) async fn to_the_end(

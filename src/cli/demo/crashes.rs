@@ -9,8 +9,7 @@ use super::processes;
 use super::steps::{check, counted, is_text, millis, prompts};
 use crate::cli::error::CliError;
 use crate::cli::render::one_line;
-use crate::cli::task;
-use crate::control::wire::{AgentSessionRow, TaskRow};
+use crate::control::wire::{AgentSessionRow, TaskRow, is_terminal};
 
 /// How soon nothing of an agent's may be left when the daemon is killed.
 const ORPHANS_GONE: Duration = Duration::from_secs(1);
@@ -98,11 +97,7 @@ pub(super) async fn account(demo: &mut Demo<'_>) -> Result<String, CliError> {
     let mut submitted = demo.cast.tasks.clone();
     submitted.sort_unstable();
     check(listed == submitted, "every submitted task once", format_args!("{listed:?}"))?;
-    check(
-        tasks.iter().all(|task| task::is_terminal(&task.state)),
-        "every task to have ended",
-        "one that has not",
-    )?;
+    check(tasks.iter().all(|task| is_terminal(&task.state)), "every task to have ended", "one that has not")?;
     let answer = one_line(queued.text.as_deref().unwrap_or_default(), 60);
     Ok(format!(
         "the two at work are interrupted, not run again; the one queued was run: “{answer}”\n{} tasks, each accounted for once",

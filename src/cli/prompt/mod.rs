@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::ask::Asker;
 use self::transcript::{Piece, Transcript};
 use super::Outcome;
-use super::context::{Ctx, text_or_stdin};
+use super::context::{Ctx, directory, text_or_stdin};
 use super::error::{CliError, Exit};
 use super::event::EventRow;
 use super::find::{Kind, with_id};
@@ -112,11 +112,7 @@ fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
         }
     }
     if args.chat.is_none() && args.session.is_none() {
-        let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
-        params["repo"] = json!(
-            std::fs::canonicalize(&dir)
-                .map_err(|error| { CliError::usage(format!("cannot go to {}: {error}", dir.display())) })?
-        );
+        params["repo"] = json!(directory(args.dir.as_deref())?);
     }
     Ok(params)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hob_actors::ports::{Store as _, TaskCard};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Call, Done, pool, tasks};
+use super::{Call, Done, pool};
 use crate::arena::judge::{self, Unadopted};
 use crate::control::error::RpcFailure;
 use crate::control::params::{ArenaAdopt, ArenaShow, Nothing};
@@ -13,7 +14,7 @@ use crate::control::wire::{
 };
 use crate::control::{delegation, make};
 use crate::pending::{PendingError, Shown};
-use crate::store::{Figures, StoredArena, StoredEntry, TaskFilter};
+use crate::store::{Figures, StoredArena, StoredEntry, words};
 use crate::worktree::Selection;
 
 pub(in crate::control) mod start;
@@ -57,20 +58,31 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
     check_nobody_works(call, &arena).await?;
     check_checkout(call, &arena).await?;
     let figures = figures(call, &arena).await?;
+    let losers = open_chats_of_others(call, &arena, &params.agent).await?;
     let session = winner.session.clone().unwrap_or_default();
     let selection = Selection { paths: params.paths, hunks: None };
     let applied = services.pending.apply(&session, selection, false).await?;
     if applied.conflicts.is_empty() {
-        for entry in arena.entries.iter().filter(|entry| entry.agent != params.agent) {
-            if let Some(task) = &entry.task {
-                make::clear_chat(services, &task.chat).await?;
-            }
+        for chat in &losers {
+            make::clear_chat(services, chat).await?;
         }
         let figures = figures.into_iter().collect();
         services.store.adopt_entry(&arena.id, &params.agent, figures).await?;
     }
     let conflicts = applied.conflicts.into_iter().map(|(path, why)| ConflictRow { path, why }).collect();
     Ok(ApplyReply { applied: applied.paths, conflicts, rescue_ref: None })
+}
+
+/// The chats that will be closed with the sessions of those who are not adopted: also those that
+/// somebody made there since.
+async fn open_chats_of_others(call: &Call, arena: &StoredArena, winner: &str) -> Done<Vec<String>> {
+    let mut chats = Vec::new();
+    for entry in arena.entries.iter().filter(|entry| entry.agent != winner) {
+        let Some(session) = &entry.session else { continue };
+        chats
+            .extend(call.services().store.chats(Some(session), false).await?.into_iter().map(|chat| chat.id));
+    }
+    Ok(chats)
 }
 
 /// The arena of that id, which an agent must have made itself.
@@ -115,13 +127,12 @@ fn unadopted(arena: &StoredArena, why: Unadopted) -> RpcFailure {
 
 /// A retry, or whatever else somebody asked of an entry, must be over as well.
 async fn check_nobody_works(call: &Call, arena: &StoredArena) -> Done<()> {
+    let open = call.services().store.open_tasks().await?;
     for entry in &arena.entries {
-        let Some(session) = entry.session.clone() else { continue };
-        let filter = TaskFilter { session: Some(session), ..TaskFilter::default() };
-        let tasks = call.services().store.tasks(filter).await?;
-        if let Some(task) = tasks.iter().find(|task| !tasks::is_terminal(task)) {
-            let why = Unadopted::AtWork { agent: entry.agent.clone(), state: task.state.clone() };
-            return Err(unadopted(arena, why));
+        let is_here = |card: &&TaskCard| entry.session.as_deref() == Some(card.session.as_str());
+        if let Some(task) = open.iter().find(is_here) {
+            let state = words::task_state(task.state).to_owned();
+            return Err(unadopted(arena, Unadopted::AtWork { agent: entry.agent.clone(), state }));
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use crate::control::error::{RpcFailure, shorten};
 use crate::control::make::{self, Plan};
 use crate::control::params::{BackendChoice, Policy, Source, TaskRef, TaskSubmit};
 use crate::control::route::{self, Place, Target};
-use crate::control::wire::{ChatRow, IdOr, TaskRow};
+use crate::control::wire::{ChatRow, IdOr, TaskRow, is_terminal};
 use crate::store::{NewChat, NewTask, fresh_id};
 use crate::worktree::Located;
 
@@ -67,7 +67,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
     call.check_open()?;
     let services = call.services();
     let old = tasks::find(call, &params.task).await?;
-    if !tasks::is_terminal(&old) {
+    if !is_terminal(&old.state) {
         return Err(RpcFailure::conflict(format!(
             "task `{}` is {}, so there is nothing to retry",
             old.id, old.state

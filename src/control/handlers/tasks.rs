@@ -10,7 +10,7 @@ use super::{Call, Done, chats, pool, sessions};
 use crate::control::delegation::{self, Caller};
 use crate::control::error::RpcFailure;
 use crate::control::params::{ChatRef, TaskList, TaskRef, TaskWait, clamp_limit};
-use crate::control::wire::{HeldReply, TaskRow};
+use crate::control::wire::{HeldReply, TaskRow, is_terminal};
 use crate::store::TaskFilter;
 
 /// A waiting call looks at its task at most once in this time, however fast the journal grows.
@@ -87,7 +87,7 @@ async fn terminal(call: &Call, id: &str) -> Done<TaskRow> {
         head.borrow_and_update();
         let looked = Instant::now();
         let row = find(call, id).await?;
-        if is_terminal(&row) {
+        if is_terminal(&row.state) {
             return Ok(row);
         }
         head.changed().await.map_err(|_| RpcFailure::shutting_down())?;
@@ -99,7 +99,7 @@ async fn terminal(call: &Call, id: &str) -> Done<TaskRow> {
 pub(crate) async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
     let row = find(call, &params.task).await?;
     delegation::check_own(call, &row).await?;
-    if is_terminal(&row) {
+    if is_terminal(&row.state) {
         return Ok(row);
     }
     call.services().tree.cancel(TaskId::from(params.task.as_str())).await?;
@@ -169,9 +169,4 @@ async fn explained(call: &Call, row: TaskRow) -> Done<TaskRow> {
     }
     let [row] = rows;
     Ok(row)
-}
-
-/// Nothing will change it any more.
-pub(crate) fn is_terminal(row: &TaskRow) -> bool {
-    matches!(row.state.as_str(), "completed" | "failed" | "cancelled" | "interrupted")
 }

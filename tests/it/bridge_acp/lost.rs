@@ -52,6 +52,7 @@ fn a_turn_outlives_its_bridge_and_the_next_one_sees_it_end() {
     assert!(said.starts_with("tok1 tok2 ") && said.contains(" tok100 "), "{said}");
     assert_eq!(said.matches("tok50 ").count(), 1, "nothing is told twice");
     // A turn that somebody began before can be cancelled, too.
+    editor.updates.clear();
     let task = daemon.submit(&session, DEMO, &long());
     editor.wait_update("its first word", |update| update["content"]["text"] == "tok1 ");
     editor.notify("session/cancel", json!({"sessionId": session}));

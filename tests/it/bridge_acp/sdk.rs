@@ -1,6 +1,7 @@
 //! The official SDK's client drives a real agent through the bridge.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use agent_client_protocol::schema::ProtocolVersion;
 use agent_client_protocol::v1::ConnectionTo;
@@ -17,6 +18,7 @@ use crate::support::agents::{Consent, RealAgent};
 use crate::support::daemon::TestDaemon;
 use crate::support::home::Setup;
 use crate::support::repo::Repo;
+use crate::support::wait::PATIENCE;
 use crate::support::wait::until;
 
 /// A turn that is still under way when it is cancelled.
@@ -111,9 +113,12 @@ async fn first_life(daemon: &TestDaemon, repo: &Repo) -> SessionId {
         said(&heard);
         let running = prompt(&connection, &session, LONG);
         let cancelling = async {
-            while heard.lock().unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            let begun = async {
+                while heard.lock().unwrap().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, begun).await.expect("the agent says something");
             connection.send_notification(CancelNotification::new(session.clone()))
         };
         let (stopped, cancelled) = tokio::join!(running, cancelling);

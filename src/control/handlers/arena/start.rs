@@ -60,15 +60,19 @@ pub(crate) async fn start(call: &Call, params: ArenaStart) -> Done<ArenaRow> {
         services.tree.admit(AgentKey::new(chat.as_str(), agent.as_str()), false).await??;
     }
     let made = make_equal(call, &located, &params).await?;
-    let arena = plan(&params, &located, (&chats, &made), caller.as_ref()).await?;
-    let id = arena.id.clone();
-    match services.store.create_arena(arena).await {
-        Ok(submitted) => begin(call, &id, submitted, &made).await?,
-        Err(error) => {
+    let created = async {
+        let arena = plan(&params, &located, (&chats, &made), caller.as_ref()).await?;
+        let id = arena.id.clone();
+        Ok::<_, RpcFailure>((id, services.store.create_arena(arena).await?))
+    };
+    let (id, submitted) = match created.await {
+        Ok(created) => created,
+        Err(failure) => {
             take_back(call, made).await;
-            return Err(error.into());
+            return Err(failure);
         }
-    }
+    };
+    begin(call, &id, submitted, &made).await?;
     super::show(call, ArenaShow { arena: id, brief: true }).await
 }
 
