@@ -162,7 +162,7 @@ pub trait Agent: Send + Sync + 'static {
     fn answer(&self, question: u64, option: Option<String>);
 
     /// Works in the mode and with the model that are asked for from now on; what is `None` stays as it
-    /// is. Not bounded in time.
+    /// is. Not bounded in time; the future holds nothing that keeps the process alive.
     fn choose(&self, _asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
         Box::pin(std::future::ready(Err(NotChosen::NeedsStart)))
     }

@@ -122,10 +122,17 @@ impl Agent for Puppet {
 
     fn choose(&self, asked: &Choice) -> Pin<Box<dyn Future<Output = Result<(), NotChosen>> + Send>> {
         self.world.memory().chosen.push(asked.clone());
-        match self.world.script().chooses.clone() {
-            Some(result) => Box::pin(std::future::ready(result)),
-            None => Box::pin(std::future::pending()),
-        }
+        let script = self.world.script().clone();
+        let (sink, mode) = (self.sink.clone(), asked.mode.clone());
+        Box::pin(async move {
+            if script.tells_chosen {
+                sink(News::Said(Event::Mode { current: mode, available: None }), Permit::free());
+            }
+            match script.chooses {
+                Some(result) => result,
+                None => std::future::pending().await,
+            }
+        })
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = Result<(), ProbeFailed>> + Send>> {

@@ -59,6 +59,8 @@ pub struct Script {
     pub look_takes: Duration,
     /// How agents answer when they are told to work in another mode; `None`: not at all.
     pub chooses: Option<Result<(), NotChosen>>,
+    /// And whether they tell of that mode before.
+    pub tells_chosen: bool,
     /// How agents answer a probe; `None`: not at all.
     pub ping: Option<Result<(), ProbeFailed>>,
     /// So many of the next probes panic.
@@ -96,6 +98,7 @@ impl Default for Script {
             preflight_takes: Duration::ZERO,
             look_takes: Duration::ZERO,
             chooses: Some(Ok(())),
+            tells_chosen: false,
             ping: Some(Ok(())),
             pings_panic: 0,
         }

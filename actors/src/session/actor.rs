@@ -43,6 +43,8 @@ pub struct Memory {
     pub(super) config_hash: String,
     /// The mode and model that were chosen last since this actor lives, if any were.
     pub(super) choice: Option<Choice>,
+    /// Choices that are under way.
+    pub(super) choosing: usize,
     pub(super) context: Option<Context>,
     pub(super) turn: Option<Turn>,
     pub(super) prompts: u64,
@@ -181,6 +183,7 @@ impl Memory {
             host: None,
             config_hash: String::new(),
             choice: None,
+            choosing: 0,
             context: None,
             turn: None,
             prompts: 0,
@@ -220,9 +223,11 @@ impl Memory {
             return;
         }
         let recycle = self.machine.backend == Backend::Up && self.is_unfit_for(&card);
-        // A run of its own waits for nothing that the kept backend has to wait for.
-        let waits = self.machine.backend == Backend::Down && card.route == Route::Warm;
-        let wait = if waits { self.start_waits() } else { None };
+        // A run of its own waits for nothing that the kept backend has to wait for, and the kept one
+        // waits also where such runs are all that is up.
+        let alone = self.agent.as_ref().is_some_and(|agent| agent.route() == Route::Oneshot);
+        let starts = self.machine.backend == Backend::Down || recycle && alone;
+        let wait = if starts && card.route == Route::Warm { self.start_waits() } else { None };
         let request = Request::Run { task: card.task.clone(), recycle, wait };
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => {

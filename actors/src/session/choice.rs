@@ -50,6 +50,8 @@ pub enum Came {
     InPlace(Generation),
     /// The next start will.
     WithAStart,
+    /// Everything is as it was.
+    Refused,
     /// It is not wanted any more, and nobody knows how the backend of that generation works.
     Unknown(Generation),
 }
@@ -70,10 +72,11 @@ impl Memory {
     ) {
         let (key, generation) = (self.args.key.clone(), self.generation);
         let (store, to) = (self.args.ports.store.clone(), me.clone());
-        let running = self.up_to_date().zip(asked);
+        let asking = self.up_to_date().zip(asked).map(|(agent, asked)| agent.choose(&asked));
+        self.choosing += 1;
         self.spawn(me, async move {
-            let asked = match &running {
-                Some((agent, asked)) => ask(agent.as_ref(), asked).await,
+            let asked = match asking {
+                Some(asking) => ask(asking).await,
                 None => Ok(false),
             };
             let came = match asked {
@@ -85,13 +88,11 @@ impl Memory {
                 Err(unchanged) => Err(unchanged),
             };
             let told = match &came {
-                Ok(came) => Some(*came),
-                Err(Unchanged::Refused(_)) => None,
-                Err(_) => Some(Came::Unknown(generation)),
+                Ok(came) => *came,
+                Err(Unchanged::Refused(_)) => Came::Refused,
+                Err(_) => Came::Unknown(generation),
             };
-            if let Some(came) = told {
-                to.cast(SessionMsg::Chosen(choice, came)).ok();
-            }
+            to.cast(SessionMsg::Chosen(choice, told)).ok();
             reply.send(came.map(drop)).ok();
         });
     }
@@ -106,14 +107,18 @@ impl Memory {
     /// is over then, and no start brings it back.
     pub(super) fn follow(&mut self, me: &ActorRef<SessionMsg>, mode: String) {
         let wanted = self.wanted();
-        if self.machine.backend != Backend::Up || wanted.mode.as_ref().is_none_or(|chosen| *chosen == mode) {
+        let is_left = wanted.mode.as_ref().is_some_and(|chosen| *chosen != mode);
+        // What is told of a choice under way is that choice, and what waits for another start is not
+        // what the agent works with.
+        if !is_left || self.choosing > 0 || self.up_to_date().is_none() {
             return;
         }
         let choice = Choice { mode: Some(mode), ..wanted };
         let (store, key) = (self.args.ports.store.clone(), self.args.key.clone());
-        self.chosen(choice.clone(), Came::InPlace(self.generation));
+        self.came(choice.clone(), Came::InPlace(self.generation));
+        let written = store.choose(key.clone(), choice);
         self.spawn(me, async move {
-            if let Err(error) = store.choose(key.clone(), choice).await {
+            if let Err(error) = written.await {
                 tracing::warn!(%key, error = error.chain(), "the mode that an agent went to is not remembered");
             }
         });
@@ -121,6 +126,11 @@ impl Memory {
 
     /// A choice came to this.
     pub(super) fn chosen(&mut self, choice: Choice, came: Came) {
+        self.choosing -= 1;
+        self.came(choice, came);
+    }
+
+    fn came(&mut self, choice: Choice, came: Came) {
         match came {
             Came::InPlace(generation) => {
                 // Whoever was started meanwhile, or has another configuration by now, is started again.
@@ -131,6 +141,7 @@ impl Memory {
                 }
             }
             Came::WithAStart => self.choice = Some(choice),
+            Came::Refused => {}
             Came::Unknown(generation) if generation == self.generation => self.config_hash.clear(),
             Came::Unknown(_) => {}
         }
@@ -138,8 +149,8 @@ impl Memory {
 }
 
 /// Whether the agent works that way now; false if it takes another start.
-async fn ask(agent: &dyn Agent, asked: &Choice) -> Result<bool, Unchanged> {
-    match tokio::time::timeout(CHOOSE_TIME_MAX, agent.choose(asked)).await {
+async fn ask(asking: impl Future<Output = Result<(), NotChosen>>) -> Result<bool, Unchanged> {
+    match tokio::time::timeout(CHOOSE_TIME_MAX, asking).await {
         Ok(Ok(())) => Ok(true),
         Ok(Err(NotChosen::NeedsStart)) => Ok(false),
         Ok(Err(NotChosen::Refused(why))) => Err(Unchanged::Refused(why)),

@@ -78,7 +78,7 @@ pub enum SessionMsg {
     Restart(bool, RpcReplyPort<Result<(), Unwilling>>),
     /// A person wants another mode or model.
     Choose(Chosen, RpcReplyPort<Result<(), Unchanged>>),
-    /// That was recorded, and came to this.
+    /// That came to this.
     Chosen(Choice, Came),
     /// The health actor wants the backend of a generation started again.
     Ill {

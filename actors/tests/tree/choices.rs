@@ -85,9 +85,13 @@ async fn a_choice_during_a_start_is_kept_and_takes_another() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(choose(&tree.handle(), mode("plan")).await, Ok(()));
     assert_eq!(ended(&world, &first).await, TaskState::Completed);
+    // What it tells of itself now is what it was started with, and no way out of what was chosen.
+    let told = Event::Mode { current: Some("build".to_owned()), available: None };
+    world.tell(&key(), News::Said(told));
     let second = submit(&world, &tree, "c-1", "demo");
     assert_eq!(ended(&world, &second).await, TaskState::Completed);
     assert_eq!(n_starts(&world), 2);
+    assert_eq!(world.memory().agents[&key()].choice, mode("plan"));
     assert!(world.memory().chosen.is_empty(), "nothing that runs was asked");
 }
 
@@ -136,4 +140,16 @@ async fn a_mode_that_the_agent_leaves_is_not_chosen_any_more() {
     let task = submit(&world, &tree, "c-1", "demo");
     assert_eq!(ended(&world, &task).await, TaskState::Completed);
     assert_eq!(n_starts(&world), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_agent_tells_of_a_choice_under_way_takes_nothing_of_it_back() {
+    let (world, tree) = warm(Some(Ok(()))).await;
+    assert_eq!(choose(&tree.handle(), mode("plan")).await, Ok(()));
+    // The agent tells the mode before it answers.
+    world.script().tells_chosen = true;
+    let both = Choice { mode: Some("build".into()), model: Some("m".into()) };
+    assert_eq!(choose(&tree.handle(), both.clone()).await, Ok(()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.memory().agents[&key()].choice, both);
 }

@@ -64,6 +64,10 @@ fn run(state: &Machine, task: TaskId, recycle: bool, wait: Option<Wait>) -> Deci
         (Backend::Down, None) => {
             state.go(Backend::Starting { died: false }, Job::Waiting(task), vec![Effect::Start])
         }
+        // It is needed for nothing else: the next start is another one, and waits like any.
+        (Backend::Up, Some(wait)) if recycle => {
+            state.go(Backend::Up, Job::None, vec![Effect::ReturnJob(task, Some(wait)), Effect::Rest(wait)])
+        }
         (Backend::Up, _) if recycle => {
             let stop = stop(AgentStatus::Evicted, "what it was started with has changed");
             state.go(Backend::Stopping { again: true }, Job::Waiting(task), vec![stop])

@@ -223,6 +223,14 @@ fn a_closed_chat_ends_its_waiting_task() {
 }
 
 #[test]
+fn what_has_to_wait_for_its_start_does_not_end_the_runs_that_are_up() {
+    let up = machine(Backend::Up, Job::None);
+    let waits = granted(&up, Request::Run { task: task(), recycle: true, wait: Some(Wait::Circuit) });
+    assert_eq!(waits.effects, [Effect::ReturnJob(task(), Some(Wait::Circuit)), Effect::Rest(Wait::Circuit)]);
+    assert_eq!(waits.next, up);
+}
+
+#[test]
 fn a_start_that_has_to_wait_gives_its_task_back() {
     let run = Request::Run { task: task(), recycle: false, wait: Some(Wait::Circuit) };
     let waits = granted(&Machine::default(), run.clone());
