@@ -3,6 +3,8 @@
 ALTER TABLE agent_sessions ADD COLUMN mode TEXT;
 ALTER TABLE agent_sessions ADD COLUMN model TEXT;
 
+CREATE INDEX events_of_offers ON events (chat_id, agent, type) WHERE type IN ('mode', 'models');
+
 -- What an agent offered last, in whichever chat, for chats in which it was not started yet.
 CREATE TABLE offers (
     agent     TEXT NOT NULL,

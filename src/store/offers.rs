@@ -10,6 +10,10 @@ use super::reader::Reply;
 use super::sql::{self, Result};
 use super::{Store, StoreError, agents, payload};
 
+/// The events of one kind of one agent session. The list of kinds is the index's, which is used for
+/// no query that does not repeat it.
+const OF_KIND: &str = "chat_id = ?1 AND agent = ?2 AND type = ?3 AND type IN ('mode', 'models')";
+
 /// What is known of one thing that an agent offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offer {
@@ -42,9 +46,9 @@ pub(super) fn note(tx: &Tx<'_>, scope: &Scope, event: &Event) -> Result<()> {
     let (Some(chat), Some(agent)) = (&scope.chat, &scope.agent) else { return Ok(()) };
     let kind = payload::kind(event);
     // The first word of a first backend is of a new conversation; what comes later may have been chosen.
-    let sql = "SELECT count(*) FROM events WHERE chat_id = ?1 AND agent = ?2 AND type = ?3 LIMIT 2";
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM events WHERE {OF_KIND} LIMIT 2)");
     let is_first = scope.generation == Some(Generation(1))
-        && sql::one(tx.conn, sql, [chat.as_str(), agent.as_str(), kind], |row| row.get(0))? == Some(1);
+        && sql::one(tx.conn, &sql, [chat.as_str(), agent.as_str(), kind], |row| row.get(0))? == Some(1);
     sql::run(
         tx.conn,
         "INSERT INTO offers (agent, kind, current, available) VALUES (?1, ?2, ?3, ?4)
@@ -101,7 +105,7 @@ fn offered(conn: &Connection, key: &AgentKey) -> Result<Offered> {
 fn newest(conn: &Connection, key: &AgentKey, kind: &str, member: &str) -> Result<Option<String>> {
     let sql = format!(
         "SELECT json_extract(payload, '$.{member}') FROM events
-         WHERE chat_id = ?1 AND agent = ?2 AND type = ?3 AND json_extract(payload, '$.{member}') IS NOT NULL
+         WHERE {OF_KIND} AND json_extract(payload, '$.{member}') IS NOT NULL
          ORDER BY seq DESC LIMIT 1"
     );
     Ok(sql::one(conn, &sql, [key.chat.as_str(), key.agent.as_str(), kind], |row| row.get(0))?.flatten())
