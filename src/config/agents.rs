@@ -11,7 +11,6 @@ use super::permissions::Permissions;
 use super::sections::{Health, Process, Restart, Watchdog};
 use super::units;
 use crate::backend::known::{self, KnownAgent};
-use crate::backend::oneshot::template;
 
 /// How an agent is driven.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +143,7 @@ impl AgentConfig {
         let oneshot_configured = !written.oneshot.is_empty();
         let command = written.command.unwrap_or_else(|| known_command(known, backend));
         let oneshot = match known {
-            Some(known) if !oneshot_configured => known_oneshot(known, &command, written.model.as_deref()),
+            Some(known) if !oneshot_configured => known_oneshot(known, &command),
             _ => written.oneshot,
         };
         let share_default = if backend == BackendKind::Opencode { Share::All } else { Share::None };
@@ -187,8 +186,8 @@ impl AgentConfig {
 
 /// The one-shot command line that is known for an agent, with the program from where the person said
 /// that it lies.
-fn known_oneshot(known: &KnownAgent, command: &[String], model: Option<&str>) -> Vec<String> {
-    let mut words = template::known(known.oneshot, model);
+fn known_oneshot(known: &KnownAgent, command: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = known.oneshot.iter().map(|word| (*word).to_owned()).collect();
     if let (Some(word), Some(program)) = (words.first_mut(), command.first())
         && Path::new(program).file_name().is_some_and(|name| name.to_str() == Some(word.as_str()))
     {

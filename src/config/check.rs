@@ -154,7 +154,7 @@ fn command(agent: &AgentConfig) -> Result<(), Problem> {
         program(&["agents", agent.name.as_str(), key], words)?;
     }
     match template::problem(&agent.oneshot, agent.model.as_deref()) {
-        Some((what, hint)) if !agent.oneshot.is_empty() => {
+        Some((what, hint)) if agent.oneshot_configured => {
             Err(Problem::new(&["agents", agent.name.as_str(), "oneshot"], what).hint(hint))
         }
         _ => Ok(()),

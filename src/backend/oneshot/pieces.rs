@@ -63,7 +63,7 @@ impl Pieces {
         if self.at_line_start {
             match self.buffer.iter().find(|byte| !matches!(byte, b' ' | b'\t')) {
                 Some(b'{') => return self.object(ended),
-                None if !ended => return None,
+                None if !ended && self.buffer.len() <= self.line_bytes_max => return None,
                 Some(_) | None => {}
             }
         }
@@ -145,6 +145,16 @@ mod tests {
 
     fn object(text: &str) -> Piece {
         Piece::Object(text.into())
+    }
+
+    #[test]
+    fn blanks_that_may_begin_an_object_are_kept_up_to_the_limit_of_a_line() {
+        let blanks = " ".repeat(50);
+        let mut pieces = Pieces::new(60);
+        pieces.push(blanks.as_bytes());
+        assert_eq!(pieces.next(false), None);
+        pieces.push(blanks.as_bytes());
+        assert_eq!(pieces.next(false), Some(text(&blanks.repeat(2))));
     }
 
     #[test]

@@ -35,15 +35,11 @@ pub fn problem(words: &[String], model: Option<&str>) -> Option<(&'static str, &
     None
 }
 
-/// The words of a known template: those for a model are left out where none is configured.
-pub fn known(words: &[&str], model: Option<&str>) -> Vec<String> {
-    let is_wanted = |word: &&&str| model.is_some() || !word.contains(MODEL);
-    words.iter().filter(is_wanted).map(|word| (*word).to_owned()).collect()
-}
-
-/// The words with their places filled. What is filled in is not looked at again.
+/// The words with their places filled; those for a model are left out where there is none. What is
+/// filled in is not looked at again.
 pub fn fill(words: &[String], values: Values<'_>) -> Vec<String> {
-    words.iter().map(|word| fill_word(word, values)).collect()
+    let is_wanted = |word: &&String| values.model.is_some() || !word.contains(MODEL);
+    words.iter().filter(is_wanted).map(|word| fill_word(word, values)).collect()
 }
 
 fn fill_word(word: &str, values: Values<'_>) -> String {
@@ -96,10 +92,11 @@ mod tests {
     }
 
     #[test]
-    fn a_known_template_leaves_the_model_out_where_there_is_none() {
-        let template = ["x", "--model={model}", "{prompt}"];
-        assert_eq!(known(&template, None), ["x", "{prompt}"]);
-        assert_eq!(known(&template, Some("m")), template);
+    fn the_words_for_a_model_are_left_out_where_there_is_none() {
+        let template = words(&["x", "--model={model}", "{prompt}"]);
+        let filled = |model| fill(&template, Values { prompt: "p", model, cwd: "/" });
+        assert_eq!(filled(None), ["x", "p"]);
+        assert_eq!(filled(Some("m")), ["x", "--model=m", "p"]);
     }
 
     proptest! {

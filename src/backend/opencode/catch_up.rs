@@ -47,9 +47,10 @@ impl Conversation {
                 if self.is_turn(number) {
                     self.caught_up(read);
                     self.gap |= outdated;
-                    if outdated && self.connected {
-                        self.read_record();
-                    }
+                }
+                // What was read may have been of the turn before.
+                if outdated && self.connected {
+                    self.read_record();
                 }
             }
             Done::Offered(Ok(offers)) => {

@@ -39,3 +39,5 @@ pub const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
 
 pub use servers::{ServerKey, Servers};
 pub use start::{Spec, start};
+pub(super) use turn::stop_reason;
+pub(super) use wire::Tokens;

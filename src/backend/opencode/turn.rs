@@ -288,7 +288,7 @@ impl Piece {
 }
 
 /// The protocol's word for why a message ended.
-fn stop_reason(finish: Option<&str>) -> String {
+pub(in crate::backend) fn stop_reason(finish: Option<&str>) -> String {
     match finish {
         // A rejected permission ends the turn with the tools still to be called.
         Some("stop" | "tool-calls" | "unknown") | None => "end_turn".to_owned(),

@@ -157,7 +157,7 @@ pub(super) struct ToolState {
 
 /// What one model request cost in tokens.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Tokens {
+pub(in crate::backend) struct Tokens {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) input: Option<u64>,
     #[serde(default, deserialize_with = "lenient")]
@@ -179,7 +179,7 @@ pub(super) struct Cache {
 
 impl Tokens {
     /// As usage, with what that request cost.
-    pub(super) fn usage(&self, cost: Option<f64>) -> Usage {
+    pub(in crate::backend) fn usage(&self, cost: Option<f64>) -> Usage {
         let cache = self.cache.clone().unwrap_or_default();
         Usage {
             input: self.input,

@@ -153,3 +153,23 @@ fn a_model_of_opencode() {
 fn a_model_of_opencode_as_a_server() {
     a_model(RealAgent::OpencodeServer, |name| format!("scripted/{name}"));
 }
+
+/// A run of its own has the chosen model in its command line.
+#[test]
+fn a_model_of_a_one_shot_run() {
+    let agent = RealAgent::Goose;
+    let stage = Stage::new(agent);
+    stage.choose(json!({"model": OTHER_MODEL_NAME}));
+    for prompt in ["say: alone", "say: once more"] {
+        let params =
+            json!({"chat": stage.chat, "agent": agent.name(), "prompt": prompt, "backend": "oneshot"});
+        let task = stage.daemon.rpc("task/submit", params);
+        let ended = stage.daemon.wait_task(task["id"].as_str().unwrap());
+        assert_eq!(
+            (&ended["state"], &ended["backend"]),
+            (&json!("completed"), &json!("oneshot")),
+            "{ended:#}"
+        );
+        assert_eq!(stage.daemon.model().wait_for(prompt, |_| true).model, OTHER_MODEL_NAME);
+    }
+}

@@ -3,14 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use hob_actors::event::Usage;
 use hob_actors::ports::News;
 
 use super::tool::{self, Call};
 use super::{Told, reasoning, text};
-
-/// opencode counts cost in the currency of its price list.
-const CURRENCY: &str = "USD";
+use crate::backend::opencode::{Tokens, stop_reason};
 
 /// Reads the lines.
 #[derive(Debug, Default)]
@@ -65,21 +62,6 @@ struct Finish {
 }
 
 #[derive(Deserialize)]
-struct Tokens {
-    input: Option<u64>,
-    output: Option<u64>,
-    reasoning: Option<u64>,
-    #[serde(default)]
-    cache: Cache,
-}
-
-#[derive(Default, Deserialize)]
-struct Cache {
-    read: Option<u64>,
-    write: Option<u64>,
-}
-
-#[derive(Deserialize)]
 struct Failed {
     name: Option<String>,
     data: Option<FailedData>,
@@ -117,16 +99,8 @@ impl Reader {
 
     fn step_finish(&mut self, part: &RawValue) -> Option<Vec<News>> {
         let Finish { reason, tokens, cost } = serde_json::from_str(part.get()).ok()?;
-        self.told.stop = reason.map(|reason| match reason.as_str() {
-            "stop" => "end_turn".to_owned(),
-            "length" => "max_tokens".to_owned(),
-            _ => reason,
-        });
-        let mut spent = Usage { cost, currency: cost.map(|_| CURRENCY.to_owned()), ..Usage::default() };
-        if let Some(tokens) = tokens {
-            (spent.input, spent.output, spent.reasoning) = (tokens.input, tokens.output, tokens.reasoning);
-            (spent.cached_read, spent.cached_write) = (tokens.cache.read, tokens.cache.write);
-        }
+        self.told.stop = reason.as_deref().map(|reason| stop_reason(Some(reason)));
+        let spent = tokens.unwrap_or_default().usage(cost);
         Some(vec![News::Spent(spent)])
     }
 }

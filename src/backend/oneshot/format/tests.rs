@@ -281,10 +281,7 @@ fn opencode_tells_an_error_of_the_model_by_line_and_exit() {
 #[test]
 fn opencode_rejects_what_it_would_have_to_ask_and_exits_well() {
     let stderr = "! permission requested: edit (n.txt); auto-rejecting";
-    assert_eq!(
-        judge(&[OPENCODE[0], OPENCODE_REJECTED, OPENCODE[3]], code(0), stderr),
-        Ok("tool-calls".into())
-    );
+    assert_eq!(judge(&[OPENCODE[0], OPENCODE_REJECTED, OPENCODE[3]], code(0), stderr), Ok("end_turn".into()));
     let (said, _) = read(&[OPENCODE_REJECTED]);
     assert!(said[1].starts_with("call_2 failed The user rejected permission"), "{said:?}");
 }
