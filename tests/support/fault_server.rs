@@ -4,17 +4,23 @@
 //! is what hob adds. Modes: `status CODE` answers everything with that status, `html` with a page,
 //! `version V` says that it is of that version, `cut BYTES TIMES PROGRAM…` starts the real program
 //! behind itself and cuts the connection of an event stream after so many bytes, so many times, in
-//! the middle of whatever it is saying; `refuse WORD TIMES CODE PROGRAM…` answers requests with that
-//! word in their first line itself, so many times, with that status and a page.
+//! the middle of whatever it is saying; `password PROGRAM…` is the real program with another password
+//! than it was given; `refuse WORD TIMES CODE PROGRAM…` answers requests with that
+//! word in their first line itself, so many times over all its starts, with that status and a page.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, which starts the real one")]
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+/// What the real program takes its password from.
+const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
 /// The requests whose answers are cut.
 const STREAM: &str = "GET /global/event";
 /// A connection is closed so long after its answer, without a word: whoever asks the next thing on it
@@ -26,8 +32,12 @@ const LISTEN_TRIES: usize = 600;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let port = arguments.last().and_then(|port| port.parse::<u16>().ok()).expect("a port comes last");
-    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["password", program, serve @ ..] = words.as_slice() {
+        let error = Command::new(program).args(serve).env(PASSWORD, "of somebody else").exec();
+        panic!("the real program: {error}");
+    }
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     match words.as_slice() {
         ["status", code, ..] => answer_all(&listener, code, "text/plain", "told to fail"),
         ["html", ..] => answer_all(&listener, "200", "text/html", "<!doctype html><title>opencode</title>"),
@@ -41,8 +51,11 @@ fn main() -> ExitCode {
             proxy(&listener, program, spoil)
         }
         ["refuse", word, times, code, program, ..] => {
-            let spoil = Spoil { word, how: How::Refuse(code), left: left(times) };
-            proxy(&listener, program, spoil)
+            // As often as it was not done by those before.
+            let done = std::fs::read(refusals()).map_or(0, |done| done.len());
+            let left = left(times);
+            left.fetch_sub(i64::try_from(done).expect("few"), Ordering::AcqRel);
+            proxy(&listener, program, Spoil { word, how: How::Refuse(code), left })
         }
         other => panic!("no such mode: {other:?}"),
     }
@@ -71,6 +84,11 @@ fn answer(mut stream: &TcpStream, status: &str, kind: &str, body: &str) {
     );
     // Whoever asked may have gone.
     let _ = stream.write_all(answer.as_bytes());
+}
+
+/// One byte for each request that was refused.
+fn refusals() -> PathBuf {
+    std::env::var_os("HOME").map(PathBuf::from).expect("a home directory").join("refusals")
 }
 
 fn left(times: &str) -> AtomicI64 {
@@ -137,6 +155,9 @@ fn pass(client: TcpStream, port: u16, spoil: &Spoil<'_>) {
         How::Refuse(status) if is_spoilt => {
             // A connection that is closed with something unread in it is torn, and the answer lost.
             let _ = (&client).read_exact(&mut vec![0; body_bytes(&head)]);
+            let mut file =
+                OpenOptions::new().create(true).append(true).open(refusals()).expect("the refusals");
+            file.write_all(b"x").expect("the refusals");
             answer(&client, status, "text/html", "<!doctype html><title>told to fail</title>");
             return;
         }

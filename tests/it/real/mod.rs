@@ -9,6 +9,7 @@ mod goose;
 mod lifecycle;
 mod oneshot;
 mod opencode;
+mod opencode_errors;
 mod opencode_server;
 mod qwen;
 mod ways;

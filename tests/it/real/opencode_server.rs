@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{LONG, contexts};
 use crate::support::agents::{Consent, RealAgent};
@@ -209,60 +209,6 @@ fn a_stream_that_is_cut_in_mid_turn_loses_nothing() {
         assert_eq!((count("tool_call"), count("turn_ended")), (1, 1), "{events:#?}");
         assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
     }
-}
-
-#[test]
-fn a_server_that_is_none_or_too_old_is_told_with_what_is_needed() {
-    // mode, what the failure says, whether another start could help
-    let cases: [(&[&str], &[&str], bool); 4] = [
-        (&["html"], &["<!doctype html>", "1.18.0 or newer"], true),
-        (&["version", "1.2.3"], &["opencode 1.2.3", "1.18.0 or newer"], true),
-        (&["status", "401"], &["refuses the password"], true),
-        (&["status", "500"], &["was not ready within"], false),
-    ];
-    for (mode, words, for_good) in cases {
-        let daemon = Setup::new()
-            .real(AGENT, Consent::Assumes)
-            .fault_server(AGENT, mode)
-            .config("[process]\nstart_timeout = \"2s\"\n[restart]\nmax = 1\n")
-            .start();
-        let chat = daemon.lone_chat();
-        let params = json!({"chat": chat, "agent": AGENT.name(), "prompt": "say: hi", "no_wait": true});
-        let task = daemon.rpc("task/submit", params);
-        let ended = daemon.wait_task(task["id"].as_str().unwrap());
-        assert_eq!(ended["state"], "failed", "{mode:?}: {ended:#}");
-        let row = daemon.agent_session(&chat, AGENT.name());
-        let told = format!("{ended:#} {row:#}");
-        assert!(words.iter().all(|word| told.contains(word)), "{mode:?}: {told}");
-        assert_eq!(row["pid"], Value::Null);
-        if for_good {
-            assert_eq!(row["status"], "circuit_open", "{mode:?}: {row:#}");
-        }
-    }
-}
-
-#[test]
-fn a_prompt_that_the_server_answers_with_an_error_fails_and_costs_nothing_else() {
-    let daemon = Setup::new()
-        .real(AGENT, Consent::Assumes)
-        .fault_server(AGENT, &["refuse", "prompt_async", "2", "500", "{}"])
-        .start();
-    let chat = daemon.lone_chat();
-    // Under the same ids it is sent again, and run once.
-    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1");
-    let pid = daemon.agent_pid(&chat, AGENT.name());
-    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
-    assert_eq!(daemon.agent_pid(&chat, AGENT.name()), pid);
-
-    let daemon = Setup::new()
-        .real(AGENT, Consent::Assumes)
-        .fault_server(AGENT, &["refuse", "prompt_async", "4", "500", "{}"])
-        .start();
-    let chat = daemon.lone_chat();
-    let task = daemon.run(&chat, AGENT.name(), "say: lost");
-    let error = task["outcome"]["error"].as_str().unwrap_or_default();
-    assert!(task["state"] == "failed" && error.contains("answered 500"), "{task:#}");
-    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1");
 }
 
 #[test]

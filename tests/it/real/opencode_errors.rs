@@ -1,0 +1,99 @@
+//! An opencode server that answers with errors and pages, is too old, or has another password.
+
+use serde_json::{Value, json};
+
+use super::contexts;
+use crate::support::agents::{Consent, RealAgent};
+use crate::support::home::Setup;
+
+const AGENT: RealAgent = RealAgent::OpencodeServer;
+
+#[test]
+fn a_server_that_is_none_or_too_old_is_told_with_what_is_needed() {
+    // mode, what the failure says, whether another start could help
+    let cases: [(&[&str], &[&str], bool); 4] = [
+        (&["html"], &["<!doctype html>", "1.18.0 or newer"], true),
+        (&["version", "1.2.3"], &["opencode 1.2.3", "1.18.0 or newer"], true),
+        (&["status", "401"], &["refuses the password"], true),
+        (&["status", "500"], &["was not ready within"], false),
+    ];
+    for (mode, words, for_good) in cases {
+        let daemon = Setup::new()
+            .real(AGENT, Consent::Assumes)
+            .fault_server(AGENT, mode)
+            .config("[process]\nstart_timeout = \"2s\"\n[restart]\nmax = 1\n")
+            .start();
+        let chat = daemon.lone_chat();
+        let params = json!({"chat": chat, "agent": AGENT.name(), "prompt": "say: hi", "no_wait": true});
+        let task = daemon.rpc("task/submit", params);
+        let ended = daemon.wait_task(task["id"].as_str().unwrap());
+        assert_eq!(ended["state"], "failed", "{mode:?}: {ended:#}");
+        let row = daemon.agent_session(&chat, AGENT.name());
+        let told = format!("{ended:#} {row:#}");
+        assert!(words.iter().all(|word| told.contains(word)), "{mode:?}: {told}");
+        assert_eq!(row["pid"], Value::Null);
+        if for_good {
+            assert_eq!(row["status"], "circuit_open", "{mode:?}: {row:#}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_that_the_server_answers_with_an_error_fails_and_costs_nothing_else() {
+    let daemon = Setup::new()
+        .real(AGENT, Consent::Assumes)
+        .fault_server(AGENT, &["refuse", "prompt_async", "2", "500", "{}"])
+        .start();
+    let chat = daemon.lone_chat();
+    // Under the same ids it is sent again, and run once.
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1");
+    let pid = daemon.agent_pid(&chat, AGENT.name());
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
+    assert_eq!(daemon.agent_pid(&chat, AGENT.name()), pid);
+
+    let daemon = Setup::new()
+        .real(AGENT, Consent::Assumes)
+        .fault_server(AGENT, &["refuse", "prompt_async", "4", "500", "{}"])
+        .start();
+    let chat = daemon.lone_chat();
+    let task = daemon.run(&chat, AGENT.name(), "say: lost");
+    let error = task["outcome"]["error"].as_str().unwrap_or_default();
+    assert!(task["state"] == "failed" && error.contains("answered 500"), "{task:#}");
+    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1");
+}
+
+#[test]
+fn the_real_server_with_another_password_is_refused_for_good() {
+    let daemon = Setup::new().real(AGENT, Consent::Assumes).fault_server(AGENT, &["password", "{}"]).start();
+    let chat = daemon.lone_chat();
+    let task = daemon.run(&chat, AGENT.name(), "say: hi");
+    let error = task["outcome"]["error"].as_str().unwrap_or_default();
+    assert!(task["state"] == "failed" && error.contains("refuses the password"), "{task:#}");
+    let row = daemon.agent_session(&chat, AGENT.name());
+    assert_eq!((&row["status"], &row["pid"]), (&json!("circuit_open"), &Value::Null), "{row:#}");
+}
+
+#[test]
+fn whatever_else_the_server_answers_with_an_error_or_a_page_is_asked_again() {
+    // of which request, with which status the page comes, so many times
+    let cases = [
+        ("POST /session?", "500", "2"),
+        ("POST /session?", "200", "1"),
+        ("GET /global/event", "500", "2"),
+        ("GET /config", "200", "2"),
+        ("GET /session/ses", "503", "1"),
+        ("GET /session/status", "200", "1"),
+    ];
+    for (request, status, times) in cases {
+        let daemon = Setup::new()
+            .real(AGENT, Consent::Assumes)
+            .fault_server(AGENT, &["refuse", request, times, status, "{}"])
+            .config("[restart]\nbackoff_min = \"10ms\"\nbackoff_max = \"50ms\"")
+            .start();
+        let chat = daemon.lone_chat();
+        assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=1", "{request} {status}");
+        daemon.rpc("pool/evict", json!({"chat": chat, "agent": AGENT.name()}));
+        assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2", "{request} {status}");
+        assert_eq!(contexts(&daemon, &chat), ["fresh", "resumed"], "{request} {status}");
+    }
+}
