@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::check::{self, Violation};
 use super::facts::Done;
+use super::link::Link;
 use super::load::{Client, Load};
 use super::prompts::Ask;
 use super::round;
@@ -23,6 +24,8 @@ const LATE_WITHIN: Duration = Duration::from_secs(6);
 /// By then a prompt has reached its agent, and how often it is looked whether it has.
 const REACHES_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// By then an agent that has ended its turn is told to rest.
+const RESTS_WITHIN: Duration = Duration::from_secs(20);
 /// By then the daemon has come to the point where it dies.
 const DIES_WITHIN: Duration = Duration::from_secs(20);
 
@@ -58,6 +61,17 @@ impl Scene {
         let start = Instant::now();
         while !self.stage.reached().iter().any(|prompt| prompt.contains(request)) {
             assert!(start.elapsed() < REACHES_WITHIN, "{request} did not reach its agent");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Waits until it is recorded that the agent of an ended task rests: the last event of all. What
+    /// is committed after the journal was read would wake the followers for what they missed in it.
+    fn rests(&self) {
+        let start = Instant::now();
+        let mut link = Link::to(&self.stage.socket()).expect("a daemon that lives");
+        while round::journal(&mut link).last().is_none_or(|last| last.text("to") != "idle") {
+            assert!(start.elapsed() < RESTS_WITHIN, "the agent does not rest");
             std::thread::sleep(LOOK_AGAIN);
         }
     }
@@ -129,6 +143,7 @@ fn followed_slowly(mutant: Option<&str>) -> Vec<Violation> {
     scene.again(&[("HOB_PAUSE_AT", format!("batch.uncommitted:1:{WINDOW_MS}"))]);
     let task = scene.client.submit("r-0-1", &ask(DEMO, "[r-0-1]\nsay: hello")).expect("an answer");
     scene.client.wait(&task);
+    scene.rests();
     scene.end()
 }
 

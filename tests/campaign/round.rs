@@ -149,7 +149,8 @@ fn tasks(link: &mut Link) -> Vec<Task> {
     }
 }
 
-fn journal(link: &mut Link) -> Vec<Entry> {
+/// All that is committed.
+pub fn journal(link: &mut Link) -> Vec<Entry> {
     let (mut found, mut after) = (Vec::new(), json!(0));
     while !after.is_null() {
         let page = ask(link, "events/list", json!({ "after": after }));
