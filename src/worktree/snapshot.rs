@@ -4,8 +4,8 @@
 //! Untracked files are in it, ignored ones are not, and what git was told not to look at is looked at
 //! all the same. Files too large to be kept at every turn are in it by name only, see [`super::large`].
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use git2::{Delta, DiffOptions, Index, IndexEntry, Repository};
 
@@ -263,12 +263,21 @@ fn is_file(path: &Path) -> bool {
 // ---------------------------------------------------------------------------------------------
 // The program
 
+/// Copies an index with the time at which it was written: git compares the content of a file that is
+/// not older than the index, since it may have been changed in the same second without a trace.
+fn copy_index(own: &Path, copy: &Path) -> io::Result<()> {
+    // Taken first: an index that is written meanwhile makes more files suspicious, not fewer.
+    let written = fs::metadata(own)?.modified()?;
+    fs::copy(own, copy)?;
+    fs::File::options().write(true).open(copy)?.set_modified(written)
+}
+
 /// The same with a copy of the index, which `git add` brings up to date.
 fn by_program(source: &Source<'_>, known: &Known) -> Result<Snapshot, WorktreeError> {
     let dir =
         tempfile::tempdir().map_err(|error| WorktreeError::io("make", Path::new("a directory"), &error))?;
     let (own, copy) = (known.admin().join("index"), dir.path().join("index"));
-    fs::copy(&own, &copy).map_err(|error| WorktreeError::io("copy", &own, &error))?;
+    copy_index(&own, &copy).map_err(|error| WorktreeError::io("copy", &own, &error))?;
     let git = source.program()?;
     let run = |args: &[&str], stdin: Vec<u8>| {
         let mut call = super::git_program::Call { stdin, ..source.call(args) };

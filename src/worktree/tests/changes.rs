@@ -1,7 +1,8 @@
 //! Snapshots, pending changes, and what is done with them, on real repositories made with git.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::worktree::{ChangeKind, Content, Known, Segment, Selection, Writer};
@@ -124,6 +125,38 @@ async fn an_unchanged_worktree_gives_the_tree_of_its_base_and_leaves_its_index_a
     let index = fs::read(desk.known.admin().join("index")).unwrap();
     assert_eq!(desk.tree().await, desk.last);
     assert_eq!(fs::read(desk.known.admin().join("index")).unwrap(), index);
+}
+
+/// Changes a file at its size within the second in which the index was written, and waits for the
+/// next: all that git notes of the file is as the index has it.
+fn change_without_a_trace(desk: &Desk) {
+    let (file, index) = (desk.known.path.join("a.txt"), desk.known.admin().join("index"));
+    loop {
+        fs::write(&file, "two\n").unwrap();
+        git(&desk.known.path, &["add", "a.txt"]);
+        fs::write(&file, "six\n").unwrap();
+        let [file, index] = [&file, &index].map(|path| fs::metadata(path).unwrap());
+        // Else a second ended in the middle, and it is done again.
+        if file.mtime() == index.mtime() {
+            while SystemTime::now() < UNIX_EPOCH + Duration::from_secs(file.mtime().cast_unsigned() + 1) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_in_the_second_of_the_index_is_seen() {
+    let formats: [&[&str]; 2] = [&[], &["--object-format=sha256"]];
+    for format in formats {
+        let stage = Stage::with(&[&["init", "--quiet"][..], format].concat(), &[]);
+        stage.first_commit();
+        let desk = Desk::at(stage).await;
+        change_without_a_trace(&desk);
+        let tree = desk.tree().await;
+        assert_eq!(desk.stage.git(&["cat-file", "-p", &format!("{tree}:a.txt")]), "six", "{format:?}");
+    }
 }
 
 #[tokio::test]
