@@ -20,7 +20,7 @@ use crate::pool::policy::Claim;
 use crate::ports::{PortError, Ports, TaskCard};
 use crate::reaper::messages::ReaperMsg;
 use crate::root::{Root, RootArgs, RootMsg};
-use crate::session::actor::{EvictRequest, SessionMsg};
+use crate::session::actor::{EvictRequest, SessionMsg, Wish};
 use crate::session::choice::CHOOSE_TIME_MAX;
 
 pub use crate::health::messages::{EndCause, HealthView, LastEnd, LastFailure};
@@ -156,7 +156,7 @@ impl Handle {
         let (gone, is_gone) = ractor::concurrency::oneshot();
         let evict = |judged| {
             let why = "evicted by hand".to_owned();
-            SessionMsg::Evict(EvictRequest { force, why, judged, gone: Some(gone.into()) })
+            SessionMsg::Wish(Wish::Evict(EvictRequest { force, why, judged, gone: Some(gone.into()) }))
         };
         let judged = ask_actor("session", &actor, evict, CALL_TIMEOUT).await?;
         if judged.is_ok() {
@@ -179,7 +179,7 @@ impl Handle {
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(NotRestarted::Refused(refusal))),
         };
-        let restart = |reply| SessionMsg::Restart(force, reply);
+        let restart = |reply| SessionMsg::Wish(Wish::Restart(force, reply));
         let restarted = ask_actor("session", &actor, restart, limit).await?;
         Ok(restarted.map_err(NotRestarted::Unwilling))
     }

@@ -267,13 +267,18 @@ impl Store for World {
     }
 
     fn end_turn(&self, end: TurnEnd) -> Answer<bool> {
-        self.write(move |memory| {
+        let after = self.script().ended_after;
+        let written = self.write(move |memory| {
             let was_open = memory.open_turns.remove(&end.turn).is_some();
             if was_open {
                 memory.set(&end.task, end.outcome.into());
                 memory.turn_ends.push((end.task, end.outcome));
             }
             was_open
+        });
+        Box::pin(async move {
+            tokio::time::sleep(after).await;
+            written.await
         })
     }
 

@@ -34,6 +34,8 @@ pub struct Script {
     pub policy: PermissionPolicy,
     /// How long the word of the store takes after it has recorded a question.
     pub recorded_after: std::time::Duration,
+    /// The same after it has recorded the end of a turn.
+    pub ended_after: std::time::Duration,
     /// How many of the next questions for the limits are answered by a panic: a bug in the pool or
     /// the dispatcher, whoever asks first.
     pub limits_panic: usize,
@@ -81,6 +83,7 @@ impl Default for Script {
             watched: false,
             policy: PermissionPolicy::Ask,
             recorded_after: std::time::Duration::ZERO,
+            ended_after: std::time::Duration::ZERO,
             limits_panic: 0,
             poison: None,
             agent: plain_settings(),

@@ -11,7 +11,7 @@ use super::policy::{self, Facts, Memory, Resident, Standing};
 use crate::dispatch::actor::DispatchMsg;
 use crate::id::{AgentKey, HostId};
 use crate::links::{request, tell};
-use crate::session::actor::{EvictRequest, SessionMsg};
+use crate::session::actor::{EvictRequest, SessionMsg, Wish};
 
 /// Between two looks at who is idle and at the memory that is left.
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
@@ -52,7 +52,9 @@ impl Kept {
             let asked = crate::links::ask_actor(
                 "session",
                 &actor,
-                |judged| SessionMsg::Evict(EvictRequest { force: false, why, judged, gone: None }),
+                |judged| {
+                    SessionMsg::Wish(Wish::Evict(EvictRequest { force: false, why, judged, gone: None }))
+                },
                 crate::links::CALL_TIMEOUT,
             );
             let willing = matches!(asked.await, Ok(Ok(())));

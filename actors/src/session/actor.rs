@@ -19,6 +19,7 @@ pub use super::messages::{SessionArgs, SessionMsg, View};
 pub use super::permission::{Answered, PermissionReply, Remember};
 use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Machine, Observation, Request};
 use super::turn::Turn;
+pub use super::wish::Wish;
 use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
@@ -70,6 +71,9 @@ pub struct Memory {
     /// What was told last of a task that waits for a start.
     pub(super) told_waiting: Option<(TaskId, String)>,
     pub(super) retry: Option<AbortHandle>,
+    /// What people wish for that waits for the record of an end, and for how long it still does.
+    pub(super) wishes: Vec<Wish>,
+    pub(super) patience: Option<AbortHandle>,
     pub(super) restarters: Vec<RpcReplyPort<Result<(), Unwilling>>>,
     pub(super) helpers: BTreeSet<u32>,
     pub(super) pulse: Arc<Pulse>,
@@ -112,7 +116,8 @@ impl Actor for SessionActor {
                 memory.leavers.push(reply);
                 memory.ask(&me, Request::Leave { why, now });
             }
-            SessionMsg::Evict(request) => memory.evict(&me, request),
+            SessionMsg::Wish(wish) => memory.wished(&me, wish),
+            SessionMsg::Impatient => memory.judge_wishes(&me),
             SessionMsg::Looked(below, request) => {
                 let n_background = below.difference(&memory.helpers).count();
                 memory.let_go(&me, n_background, request);
@@ -121,7 +126,6 @@ impl Actor for SessionActor {
                 memory.helpers = helpers;
             }
             SessionMsg::Helpers(..) => {}
-            SessionMsg::Restart(force, reply) => memory.restart(&me, force, reply),
             SessionMsg::Ill { generation, why, interrupt } if generation == memory.generation => {
                 memory.ill(&me, why, interrupt);
             }
@@ -206,6 +210,8 @@ impl Memory {
             tried_hash: None,
             told_waiting: None,
             retry: None,
+            wishes: Vec::new(),
+            patience: None,
             restarters: Vec::new(),
             helpers: BTreeSet::new(),
             pulse: Arc::default(),
@@ -268,6 +274,9 @@ impl Memory {
         }
         let decision = lifecycle::observe(&self.machine, seen);
         self.apply(me, decision);
+        if !matches!(self.machine.job, Job::Ending(_)) {
+            self.judge_wishes(me);
+        }
     }
 
     pub(super) fn apply(&mut self, me: &ActorRef<SessionMsg>, decision: Decision) {

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::busy::Busy;
 use super::choice::{Came, Chosen, Unchanged};
-use super::comeback::{EvictRequest, Unwilling};
+use super::comeback::EvictRequest;
 use super::permission::{Answered, PermissionReply};
 use super::state::{Denied, Leave, Observation};
 use super::turn::Question;
+use super::wish::Wish;
 use crate::event::{AgentStatus, Context, Exit};
 use crate::id::{AgentKey, Generation, HostId, PermissionId, TaskId, TurnId};
 use crate::links::Links;
@@ -68,14 +69,14 @@ pub enum SessionMsg {
     Cancel(TaskId),
     /// The pool lets it go; answered when its backend is gone.
     Leave(Leave, bool, RpcReplyPort<()>),
-    /// The backend is to be let go.
-    Evict(EvictRequest),
-    /// The same, now that it is known what runs below it.
+    /// Somebody wants the backend to be let go, or to be started again.
+    Wish(Wish),
+    /// Wishes that wait for the record of an end have waited long enough.
+    Impatient,
+    /// The backend is to be let go, now that it is known what runs below it.
     Looked(BTreeSet<u32>, EvictRequest),
     /// The processes that the agent of a generation always has.
     Helpers(Generation, BTreeSet<u32>),
-    /// A person wants the backend started again, busy or not; answered when it is up.
-    Restart(bool, RpcReplyPort<Result<(), Unwilling>>),
     /// A person wants another mode or model.
     Choose(Chosen, RpcReplyPort<Result<(), Unchanged>>),
     /// That came to this.

@@ -15,3 +15,4 @@ pub mod state;
 pub mod turn;
 mod view;
 mod watch;
+pub mod wish;

@@ -217,6 +217,32 @@ async fn what_runs_on_after_a_turn_keeps_the_agent_where_that_counts() {
     until("it goes", || alive(&world).is_empty()).await;
 }
 
+/// Whoever sees that a task has ended may ask before its actor knows that this is recorded.
+#[tokio::test(start_paused = true)]
+async fn by_hand_right_after_an_end_waits_for_its_record() {
+    let script = Script { ended_after: Duration::from_secs(1), ..Script::default() };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    let restarted = tree.handle().restart(key("c-1"), false, Duration::from_secs(60)).await;
+    assert_eq!(restarted.expect("the tree answers"), Ok(()));
+    let again = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &again).await, TaskState::Completed);
+    assert_eq!(tree.handle().evict(key("c-1"), false).await.expect("the tree answers"), Ok(()));
+    assert!(alive(&world).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_hand_a_record_that_does_not_come_is_not_waited_for() {
+    let script = Script { ended_after: Duration::from_secs(1000), ..Script::default() };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &task).await, TaskState::Completed);
+    let refused = tree.handle().evict(key("c-1"), false).await.expect("the tree answers");
+    assert_eq!(refused, Err(Unwilling::Busy(vec!["dispatched"])));
+    assert_eq!(alive(&world), ["c-1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn by_hand_only_the_idle_are_evicted_unless_forced() {
     let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
