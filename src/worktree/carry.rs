@@ -20,6 +20,8 @@ use super::source::{Source, bytes_of, path_from, records};
 const FILES_MAX: usize = 50_000;
 /// Bytes that are carried at most.
 const BYTES_MAX: u64 = 4 << 30;
+/// How often a file is read that is replaced meanwhile.
+const COPY_TRIES: usize = 10;
 /// Paths that an error names.
 const PATHS_SHOWN: usize = 5;
 /// What git writes as the mode of a submodule.
@@ -166,12 +168,7 @@ impl Changes {
             let to = safe(target, path)?;
             let room = clear(target, &to).map_err(|error| WorktreeError::io("replace", &to, &error));
             room?;
-            match copy_entry(&from, &to) {
-                Ok(copied) => n_bytes += copied.unwrap_or(0),
-                // The user removed it while we looked.
-                Err(error) if is_absent(&error) && !from.exists() => {}
-                Err(error) => return Err(WorktreeError::io("copy", &from, &error)),
-            }
+            n_bytes += copy_over(&from, &to)?;
             if n_bytes > BYTES_MAX {
                 return Err(refused(source, &format!("they are larger than {} GiB", BYTES_MAX >> 30)));
             }
@@ -217,6 +214,24 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// Copies an entry of the user's checkout; returns its bytes. One that went while we looked is left
+/// out, and one that was put back meanwhile is copied all the same: editors save by a rename.
+fn copy_over(from: &Path, to: &Path) -> Result<u64, WorktreeError> {
+    for _ in 0..COPY_TRIES {
+        match copy_entry(from, to) {
+            Ok(copied) => return Ok(copied.unwrap_or(0)),
+            Err(error) if is_absent(&error) => {
+                if fs::symlink_metadata(from).is_err_and(|error| is_absent(&error)) {
+                    return Ok(0);
+                }
+            }
+            Err(error) => return Err(WorktreeError::io("copy", from, &error)),
+        }
+    }
+    let what = format!("`{}` was replaced each time that it was read", from.display());
+    Err(WorktreeError::new(WorktreeErrorKind::Carry, what))
 }
 
 /// An entry about which the index knows no times, so that git looks at the file.
