@@ -302,7 +302,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let hung = format!("sleep 600 & echo $! > {}; echo hung; wait", pid.display());
-        let ended = finish(shell(&hung), Duration::from_millis(500)).await.unwrap_err();
+        let ended = finish(shell(&hung), Duration::from_secs(2)).await.unwrap_err();
         assert!(ended.contains("was ended after") && ended.ends_with("hung"), "{ended}");
         let child: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         let is_gone = || {
@@ -335,7 +335,7 @@ mod tests {
         // What it leaves behind does not hold it up: the whole group ends with it.
         let left = run("sleep 600 & echo started", limit).await;
         assert_eq!(left, Checked { end: CheckEnd::Passed, output: "started".to_owned() });
-        let hung = run("echo hung; sleep 600", Duration::from_millis(300)).await;
+        let hung = run("echo hung; sleep 600", Duration::from_secs(2)).await;
         assert_eq!(hung, Checked { end: CheckEnd::TimedOut, output: "hung".to_owned() });
         let long = run("head -c 100000 /dev/zero | tr '\\0' x; echo end", limit).await;
         assert!(

@@ -55,6 +55,9 @@ pub struct Killer<'a> {
     pub tally: &'a mut Tally,
     /// What should have been gone.
     pub left: Vec<String>,
+    /// Keepers have died and no daemon has answered since: what they held is still there, and only
+    /// the sweep of a start that comes to its end can find it.
+    pub unswept: bool,
 }
 
 impl Killer<'_> {
@@ -136,7 +139,8 @@ impl Killer<'_> {
 
     /// Half of the time the next daemon comes while the keepers still end what is left.
     fn died(&mut self, keepers: bool) {
-        if !keepers && self.rng.bool() {
+        self.unswept |= keepers;
+        if !self.unswept && self.rng.bool() {
             let (left, time) = self.stage.left_of_all();
             self.tally.endings.push(time);
             self.left.extend(left.into_iter().map(|left| format!("{left} after the death of the daemon")));
@@ -153,5 +157,6 @@ impl Killer<'_> {
             Err(death) => panic!("the daemon died at its start: {death:?}\n{}", self.stage.log()),
         }
         self.left.extend(self.stage.left_by_sweep());
+        self.unswept = false;
     }
 }

@@ -265,10 +265,14 @@ impl Client {
         self.see_cancelled(task);
     }
 
-    /// Cancels a task.
+    /// Cancels a task, again while the answer is that it still waits: that is no promise.
     pub fn tell_to_cancel(&mut self, task: &str) {
-        if let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) {
+        let start = Instant::now();
+        while let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) {
             self.line.is_over(&row);
+            if row["state"] != "queued" || start.elapsed() > INSIST {
+                return;
+            }
         }
     }
 

@@ -29,6 +29,9 @@ const RESTS_WITHIN: Duration = Duration::from_secs(20);
 /// By then the daemon has come to the point where it dies.
 const DIES_WITHIN: Duration = Duration::from_secs(20);
 
+/// How often a mistake is made before it counts as one that nobody notices.
+const TRIES: usize = 3;
+
 /// A stage with a client in its first chat, and followers.
 struct Scene {
     stage: Stage,
@@ -113,12 +116,19 @@ fn ask_to_cancel(agent: &'static str, prompt: &str) -> Ask {
     Ask { cancel: Some(Duration::ZERO), ..ask(agent, prompt) }
 }
 
-/// The mistake is noticed as what it is, and without it there is nothing to notice.
+/// The mistake is noticed as what it is, and without it there is nothing to notice. Some show only
+/// where one side is faster than the other for a moment, which a machine may keep it from.
 fn is_caught(mutant: &str, scenario: fn(Option<&str>) -> Vec<Violation>, as_a: fn(&Violation) -> bool) {
     let found = scenario(None);
     assert!(found.is_empty(), "without the mistake: {found:#?}");
-    let found = scenario(Some(mutant));
-    assert!(found.iter().any(as_a), "{mutant} was not noticed: {found:#?}");
+    let mut found = Vec::new();
+    for _ in 0..TRIES {
+        found = scenario(Some(mutant));
+        if found.iter().any(as_a) {
+            return;
+        }
+    }
+    panic!("{mutant} was not noticed: {found:#?}");
 }
 
 /// Each commit takes its time, and the daemon dies as soon as the submit is answered.

@@ -42,8 +42,14 @@ pub fn run(plan: &Plan) -> Tally {
     let mut rng = Rng::with_seed(plan.seed);
     let mut stage = Stage::set();
     let load = Load::begin(stage.socket(), &stage.chats, &mut rng);
-    let mut killer =
-        Killer { stage: &mut stage, keepers: plan.keepers, rng, tally: &mut tally, left: Vec::new() };
+    let mut killer = Killer {
+        stage: &mut stage,
+        keepers: plan.keepers,
+        rng,
+        tally: &mut tally,
+        left: Vec::new(),
+        unswept: false,
+    };
     match plan.at {
         Some(point) => killer.at(point, plan.n_kills),
         None => killer.at_random(plan.n_kills),

@@ -283,7 +283,7 @@ fn nothing_is_adopted_while_somebody_works_or_is_judged() {
 
 #[test]
 fn a_check_that_hangs_is_ended() {
-    let ring = Ring::set("[hooks]\ntimeout = \"400ms\"");
+    let ring = Ring::set("[hooks]\ntimeout = \"2s\"");
     let arena = ring.run(SIGN, json!({"check": "echo begun; sleep 86422"}));
     for entry in [both(&arena).0, both(&arena).1] {
         let check = &entry["check"];
@@ -330,18 +330,15 @@ fn ctrl_c_cancels_every_entry() {
     let ring = Ring::set("");
     let mut command =
         ring.daemon.hob_command(&["arena", "run", "-a", "left", "-a", "right", "slow: 4000 25"]);
-    command.current_dir(&ring.repo.path).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let told = ring.daemon.root().join("told");
+    let says = |word: &str| fs::read_to_string(&told).unwrap().contains(word);
+    command.current_dir(&ring.repo.path).stdout(Stdio::piped()).stderr(fs::File::create(&told).unwrap());
     let child = command.spawn().unwrap();
-    let id = until("both to run", || {
-        let arenas = ring.daemon.rpc("arena/list", json!({}));
-        let arena = arenas.as_array().unwrap().first()?;
-        let running = |entry: &Value| entry["state"] == "running";
-        let both = arena["entries"].as_array().unwrap().iter().all(running);
-        both.then(|| arena["id"].as_str().unwrap().to_owned())
-    });
+    until("both to run", || (says("left: running") && says("right: running")).then_some(()));
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
-    let ran = Ran::of(child.wait_with_output().unwrap()).exit(130).says(&["cancelling", "left: cancelled"]);
-    assert!(ran.stdout.contains("cancelled"), "{ran:?}");
+    let ran = Ran::of(child.wait_with_output().unwrap()).exit(130);
+    assert!(says("cancelling") && says("left: cancelled") && ran.stdout.contains("cancelled"), "{ran:?}");
+    let id = ring.daemon.rpc("arena/list", json!({}))[0]["id"].as_str().unwrap().to_owned();
     let arena = ring.show(&id);
     assert_eq!(
         (&both(&arena).0["state"], &both(&arena).1["state"]),

@@ -23,7 +23,7 @@ const LIVE: usize = 50;
 fn a_client_that_is_killed_in_mid_stream_leaves_its_task_behind() {
     let daemon = Setup::new().start();
     let chat = daemon.lone_chat();
-    let arguments = ["prompt", "-c", &chat, "-a", DEMO, &slow(150, 10)];
+    let arguments = ["prompt", "-c", &chat, "-a", DEMO, &slow(400, 10)];
     let mut client = daemon.hob_command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 1];
     client.stdout.take().unwrap().read_exact(&mut first).unwrap();
@@ -31,9 +31,10 @@ fn a_client_that_is_killed_in_mid_stream_leaves_its_task_behind() {
     client.wait().unwrap();
 
     let tasks = daemon.rpc("task/list", json!({"chat": chat}));
+    assert_eq!(tasks[0]["state"], "running", "{tasks:#}");
     let row = daemon.wait_task(tasks[0]["id"].as_str().unwrap());
     assert_eq!(row["state"], "completed", "{row:#}");
-    assert!(row["text"].as_str().unwrap().contains("tok150"), "{row:#}");
+    assert!(row["text"].as_str().unwrap().contains("tok400"), "{row:#}");
 }
 
 /// A line that submits, as a client would send it.

@@ -33,12 +33,13 @@ fn outlives_a_jump(daemon: &TestDaemon, machine: &Machine, offset_s: i64) {
     let mut person = daemon.watch(&asking);
     let asked = daemon.submit(&asking, DEMO, "ask: may I");
     let question = person.event(|event| event["type"] == "permission_requested");
-    let running = daemon.submit(&chat, DEMO, "slow: 250 5");
+    let running = daemon.submit(&chat, DEMO, "slow: 600 5");
     daemon.wait_event(&running, "text");
 
     machine.set_clock(offset_s);
     // An event that the clock after the jump has stamped, in mid-turn.
     daemon.ask(&daemon.lone_chat(), DEMO, &say("after the jump"));
+    assert_eq!(daemon.rpc("task/show", json!({"task": running}))["state"], "running");
     let all = daemon.rpc("permission/list", json!({}));
     let row = all.as_array().unwrap().iter().find(|row| row["id"] == question["permission"]).unwrap();
     assert_eq!(row["state"], "pending", "{row:#}");

@@ -84,7 +84,7 @@ fn refusal(daemon: &TestDaemon) -> Option<serde_json::Value> {
 fn without_a_descriptor_what_is_new_is_refused_and_what_runs_goes_on() {
     let daemon = with_low_limit();
     let (busy, fresh) = (daemon.lone_chat(), daemon.lone_chat());
-    let running = daemon.submit(&busy, DEMO, "slow: 600 5");
+    let running = daemon.submit(&busy, DEMO, "slow: 600 20");
     daemon.wait_event(&running, "text");
     let mut there = greet(&daemon).unwrap();
     let hard = limits(daemon.pid()).1;

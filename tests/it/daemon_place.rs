@@ -31,7 +31,7 @@ fn who_answers(socket: &Path) -> Option<u64> {
 fn a_second_daemon_is_refused_and_the_first_goes_on_with_its_turn() {
     let daemon = Setup::new().start();
     let chat = daemon.lone_chat();
-    let task = daemon.submit(&chat, DEMO, &slow(100, 10));
+    let task = daemon.submit(&chat, DEMO, &slow(400, 10));
     daemon.wait_event(&task, "text");
     let pid = daemon.pid().to_string();
     // Wherever the second wants its socket: there is one daemon for each state directory.
@@ -44,6 +44,7 @@ fn a_second_daemon_is_refused_and_the_first_goes_on_with_its_turn() {
     for _ in 0..2 {
         daemon.hob(&["up"]).ok();
     }
+    assert_eq!(daemon.rpc("task/show", json!({"task": task}))["state"], "running");
     let row = daemon.wait_task(&task);
     assert_eq!(row["state"], "completed", "{row:#}");
     assert_eq!(who_answers(&daemon.socket()), Some(u64::from(daemon.pid())));
@@ -104,7 +105,8 @@ fn a_runtime_directory_that_was_deleted_whole_comes_back_for_its_owner_alone() {
     let runtime = socket.parent().unwrap();
     assert_eq!(mode(runtime), 0o700);
     for gone in [runtime, runtime.parent().unwrap()] {
-        fs::remove_dir_all(gone).unwrap();
+        // The daemon may put its socket back while the directories are being removed.
+        until("it to be removed", || fs::remove_dir_all(gone).ok());
         let pid = within(BACK_WITHIN, "the socket to come back", || who_answers(&socket));
         assert_eq!(pid, u64::from(daemon.pid()));
         assert_eq!((mode(runtime), mode(&socket)), (0o700, 0o600));

@@ -75,7 +75,7 @@ fn drained(prompt: &str, seconds: &str) -> (TestDaemon, String, String) {
 
 #[test]
 fn a_drain_lets_the_running_turn_end_and_begins_no_other() {
-    let (daemon, running, queued) = drained(&slow(40, 25), "60");
+    let (daemon, running, queued) = drained(&slow(160, 25), "60");
     let row = daemon.rpc("task/show", json!({"task": running}));
     assert_eq!(row["state"], "completed", "{row:#}");
     let ended = daemon.wait_task(&queued);
@@ -118,7 +118,7 @@ fn sighup_takes_a_good_file_over_and_keeps_the_old_one_where_the_new_one_is_bad(
     let max_live = || daemon.rpc("daemon/status", json!({}))["limits"]["max_live"].clone();
     assert_eq!(max_live(), 1);
 
-    daemon.write_config("[pool]\nmax_live = 2\n");
+    daemon.write_config("[pool]\nmax_live = 2\nmin_available = \"0B\"\n");
     daemon.signal(Signal::SIGHUP);
     until("the new limit", || (max_live() == 2).then_some(()));
     // The limit that changed is the one that holds, and what ran is as it was.

@@ -42,8 +42,17 @@ impl Stage {
 
     /// Starts an agent with an escapee, and waits for that; the answer is its number.
     pub(crate) async fn with_escapee(&self, then: &str) -> (Process, u32) {
+        self.escaped("", then).await
+    }
+
+    /// The same with an agent that SIGTERM does not end, from before there is an escapee.
+    pub(crate) async fn deaf_with_escapee(&self, then: &str) -> (Process, u32) {
+        self.escaped("trap '' TERM; ", then).await
+    }
+
+    async fn escaped(&self, first: &str, then: &str) -> (Process, u32) {
         let file = self.dir.path().join("escapee");
-        let process = self.sh(&format!("set -- {}; {ESCAPEE}; {then}", file.display())).await;
+        let process = self.sh(&format!("set -- {}; {first}{ESCAPEE}; {then}", file.display())).await;
         let pid = until("the escapee", || number_in(&file)).await;
         (process, pid)
     }

@@ -17,8 +17,9 @@ use super::home::Home;
 use super::leftovers;
 use super::wait::{PATIENCE, until, within};
 
-/// After the daemon is gone, this long until nothing of its agents is left. The promise.
-pub const GONE_WITHIN: Duration = Duration::from_secs(1);
+/// After the daemon is gone, nothing of its agents is left after this time on a machine that has much
+/// else to do. The promise is a second, and is held to in `it_process`.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the daemon itself may take to stop, agents included.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -123,7 +124,7 @@ impl TestDaemon {
         self.launch();
     }
 
-    /// Waits, not longer than promised, until no process of this home is left.
+    /// Waits until no process of this home is left.
     #[track_caller]
     pub fn wait_nothing_left(&self) {
         let mut left = Vec::new();
@@ -133,6 +134,8 @@ impl TestDaemon {
             if left.is_empty() {
                 return;
             }
+            // Those who end them need the processor.
+            std::thread::sleep(Duration::from_millis(5));
         }
         panic!("left behind after {GONE_WITHIN:?}: {left:#?}");
     }

@@ -17,7 +17,7 @@ use crate::cli::{permission, ps};
 use crate::control::wire::{AgentSessionRow, ChatRow, IdOr, PermissionRow, SessionRow};
 
 /// How soon an agent session may say that its turn is over, and how often it is asked.
-const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The least number of pieces that makes an answer a stream.

@@ -129,7 +129,7 @@ async fn an_unchanged_worktree_gives_the_tree_of_its_base_and_leaves_its_index_a
 
 /// Changes a file at its size within the second in which the index was written, and waits for the
 /// next: all that git notes of the file is as the index has it.
-fn change_without_a_trace(desk: &Desk) {
+async fn change_without_a_trace(desk: &Desk) {
     let (file, index) = (desk.known.path.join("a.txt"), desk.known.admin().join("index"));
     loop {
         fs::write(&file, "two\n").unwrap();
@@ -139,7 +139,7 @@ fn change_without_a_trace(desk: &Desk) {
         // Else a second ended in the middle, and it is done again.
         if file.mtime() == index.mtime() {
             while SystemTime::now() < UNIX_EPOCH + Duration::from_secs(file.mtime().cast_unsigned() + 1) {
-                std::thread::sleep(Duration::from_millis(10));
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             return;
         }
@@ -153,7 +153,7 @@ async fn a_change_in_the_second_of_the_index_is_seen() {
         let stage = Stage::with(&[&["init", "--quiet"][..], format].concat(), &[]);
         stage.first_commit();
         let desk = Desk::at(stage).await;
-        change_without_a_trace(&desk);
+        change_without_a_trace(&desk).await;
         let tree = desk.tree().await;
         assert_eq!(desk.stage.git(&["cat-file", "-p", &format!("{tree}:a.txt")]), "six", "{format:?}");
     }

@@ -4,21 +4,27 @@ use std::fs::File;
 
 use super::*;
 
+/// Waits for locks of others for a moment.
+fn impatient() -> Stage {
+    Stage::new().options(|options| options.lock_wait = Duration::from_millis(200))
+}
+
 #[tokio::test]
 async fn a_repository_that_this_process_works_on_is_busy_after_a_while() {
-    let stage = Stage::new();
+    let stage = impatient();
     let located = stage.worktrees.locate(&stage.repo).await.unwrap();
     let turn = stage.worktrees.inner.locks.turn(&located.common_dir).await.unwrap();
     let error = stage.worktrees.create(stage.request(located.clone())).await.expect_err("a refusal");
     assert!(matches!(&error.kind, WorktreeErrorKind::Busy(what) if what.ends_with(".git")), "{error:?}");
     assert!(error.hint.is_some());
     drop(turn);
+    let stage = stage.options(|options| options.lock_wait = Duration::from_secs(30));
     stage.worktrees.create(stage.request(located)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_repository_that_another_daemon_works_on_is_busy_after_a_while() {
-    let stage = Stage::new();
+    let stage = impatient();
     let located = stage.worktrees.locate(&stage.repo).await.unwrap();
     let records = stage.worktrees.inner.records();
     fs::create_dir_all(&records).unwrap();
@@ -30,6 +36,7 @@ async fn a_repository_that_another_daemon_works_on_is_busy_after_a_while() {
     assert!(error.message.contains("another daemon"), "{error:?}");
     assert_eq!(stage.state(), before);
     drop(held);
+    let stage = stage.options(|options| options.lock_wait = Duration::from_secs(30));
     stage.worktrees.create(request).await.unwrap();
 }
 

@@ -187,13 +187,16 @@ async fn without_the_program_each_is_refused_by_name() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "what writes the program must not be this process")]
 async fn a_program_that_is_too_old_is_named_with_its_version() {
     let stage = Stage::new();
     stage.git(&["sparse-checkout", "set", "dir"]);
     let bin = stage.base().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("git"), "#!/bin/sh\necho git version 2.20.1\n").unwrap();
-    fs::set_permissions(bin.join("git"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // By another process: what one has open for writing while a neighbour forks cannot be executed.
+    let script = "printf '#!/bin/sh\\necho git version 2.20.1\\n' > git && chmod 755 git";
+    let written = std::process::Command::new("sh").args(["-c", script]).current_dir(&bin).status();
+    assert!(written.unwrap().success());
     let stage = stage.options(|options| options.path = Some(bin.into_os_string()));
     let kind = WorktreeErrorKind::Unsupported("a sparse checkout".into());
     stage.refuses(kind, "2.20.1", |_| {}).await;

@@ -53,7 +53,8 @@ impl Stage {
         let repo = base.join("repo");
         git(&base, &[init, &["repo"]].concat());
         let options = Options {
-            lock_wait: Duration::from_millis(200),
+            // A git that a neighbour forks holds our locks, too, until it is executed.
+            lock_wait: Duration::from_secs(10),
             lock_file_wait: Duration::from_millis(200),
             ..Options::default()
         };

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::NO_START;
 use crate::support::agents::{CAREFUL_MODE, Consent, RealAgent, acpx};
-use crate::support::daemon::{TestDaemon, kill};
+use crate::support::daemon::TestDaemon;
 use crate::support::home::{Ran, Setup};
 use crate::support::leftovers::is_alive;
 use crate::support::model::{End, OTHER_MODEL_NAME};
@@ -68,7 +70,10 @@ impl Stage {
         let killed: Vec<_> = processes.filter(|process| own(&process.command)).collect();
         assert!(!killed.is_empty(), "acpx stays for a while");
         for process in killed {
-            kill(process.pid);
+            // Its bridge ends by itself when acpx is gone, and may have.
+            if is_alive(process.pid) {
+                kill(Pid::from_raw(process.pid.cast_signed()), Signal::SIGKILL).ok();
+            }
             until("a killed client to be gone", || (!is_alive(process.pid)).then_some(()));
         }
     }

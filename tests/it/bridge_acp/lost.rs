@@ -98,7 +98,7 @@ fn a_daemon_that_does_not_come_back_fails_what_waits_for_it() {
     assert!(failed.message.contains("config.toml"), "{failed:?}");
     let failed = editor.prompt(&session, COUNT).unwrap_err();
     assert!(failed.message.contains("config.toml"), "{failed:?}");
-    daemon.write_config("");
+    daemon.write_config("[pool]\nmin_available = \"0B\"\n");
     assert_eq!(editor.ask(&session, COUNT), "count prompts=2");
     drop(editor);
     daemon.hob(&["down", "--now"]).ok();
