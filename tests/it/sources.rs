@@ -179,7 +179,11 @@ fn a_start_past_max_live_takes_the_place_of_the_idle_and_waits_for_the_busy() {
     until("the task to say what it waits for", || {
         (daemon.rpc("task/show", json!({"task": waiting}))["waiting"] == "slot").then_some(())
     });
-    let told = daemon.events(json!({"task": waiting, "types": ["agent_state"]}));
+    // The dispatcher knows it before it is written.
+    let told = until("that to be written", || {
+        let told = daemon.events(json!({"task": waiting, "types": ["agent_state"]}));
+        (!told.is_empty()).then_some(told)
+    });
     assert_eq!(told.len(), 1, "{told:#?}");
     assert_eq!(told[0]["reason"], "waiting_for_slot");
     daemon.hob(&["prompt", "-c", &first, "-a", DEMO, "--no-wait", "x"]).exit(75);

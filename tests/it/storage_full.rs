@@ -126,7 +126,7 @@ fn what_was_acknowledged_on_a_disk_that_fills_up_is_there_after_a_crash() {
     daemon.rpc("task/hold", json!({"chat": chat}));
     let cut = daemon.submit(&daemon.lone_chat(), DEMO, &long());
     daemon.wait_event(&cut, "text");
-    disk.fill(256 << 10);
+    disk.fill(1 << 20);
     let padding = "x".repeat(8 << 10);
     let mut acknowledged = Vec::new();
     let refused = loop {

@@ -14,7 +14,7 @@ const ASK: &str = "[permissions]\ndefault = \"ask\"\nunattended = \"reject\"\nde
 
 #[test]
 fn however_an_agent_answers_a_cancel_the_turn_is_cancelled_and_the_agent_stays() {
-    let stage = Stage::with("well");
+    let stage = Stage::configured("well", "[process]\ncancel_grace = \"10s\"");
     stage.ask("hello");
     let pid = stage.pid();
     for mode in ["cancel-end-turn", "cancel-error", "lose-first-cancel"] {
@@ -57,6 +57,12 @@ fn an_error_fails_the_task_and_costs_nothing_else() {
 fn what_comes_after_the_end_of_a_turn_is_not_told_of_the_next() {
     let stage = Stage::with("well");
     assert_eq!(stage.ask("fault: late-updates"), "in time");
+    // What comes after the next one has begun could be meant for it.
+    until("what is late", || {
+        let notices = stage.events("notice");
+        let late = |event: &Value| event["text"].as_str().unwrap().contains("after the end of its turn");
+        notices.iter().any(late).then_some(())
+    });
     let next = stage.submit();
     assert_eq!(stage.daemon.wait_task(&next)["text"], "well");
     assert_eq!(stage.said(&next), "well");

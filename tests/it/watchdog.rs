@@ -36,7 +36,7 @@ fn is_given_up(daemon: &TestDaemon, task: &str, what: &str) -> Value {
 
 #[test]
 fn a_silent_turn_whose_agent_ignores_the_cancel_is_interrupted_and_its_agent_replaced() {
-    let (daemon, chat) = stage("silence = \"1s\"");
+    let (daemon, chat) = stage("silence = \"2s\"");
     let task = daemon.submit(&chat, FAULT, "fault: never-answer");
     daemon.wait_event(&task, "text");
     let old = daemon.agent_pid(&chat, FAULT);
@@ -50,7 +50,7 @@ fn a_silent_turn_whose_agent_ignores_the_cancel_is_interrupted_and_its_agent_rep
 
 #[test]
 fn a_tool_that_runs_too_long_is_cancelled_and_its_agent_stays() {
-    let (daemon, chat) = stage("silence = \"500ms\"\ntool = \"2s\"");
+    let (daemon, chat) = stage("silence = \"2s\"\ntool = \"4s\"");
     daemon.ask(&chat, DEMO, &say("hello"));
     let pid = daemon.agent_pid(&chat, DEMO);
     let params = json!({"chat": chat, "agent": DEMO, "prompt": "shell: sleep 1000", "permissions": "allow"});
@@ -62,8 +62,8 @@ fn a_tool_that_runs_too_long_is_cancelled_and_its_agent_stays() {
 
 #[test]
 fn a_turn_that_goes_on_speaking_is_left_alone() {
-    let (daemon, chat) = stage("silence = \"2s\"");
-    let row = daemon.run(&chat, DEMO, &slow(60, 50));
+    let (daemon, chat) = stage("silence = \"4s\"");
+    let row = daemon.run(&chat, DEMO, &slow(100, 50));
     assert_eq!(row["state"], "completed", "{row:#}");
     assert_eq!(notices(&daemon, row["id"].as_str().unwrap()), [""; 0]);
 }

@@ -191,7 +191,9 @@ fn hooks_run_in_the_worktree_and_their_failure_is_told() {
     let desk = Desk::set(&config);
     let told = fs::read_to_string(log.path()).unwrap();
     assert!(told.starts_with("worktree_created s-"), "{told}");
-    assert!(desk.notices().iter().any(|text| text.contains("said: made ready")), "{:?}", desk.notices());
+    until("what the hook said", || {
+        desk.notices().iter().any(|text| text.contains("said: made ready")).then_some(())
+    });
     assert!(told.trim_end().ends_with(desk.session.worktree.to_str().unwrap()), "{told}");
     desk.close();
     let kept = desk.reap();

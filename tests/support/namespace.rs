@@ -99,8 +99,12 @@ impl<'a> Disk<'a> {
         let filler = std::fs::File::options().create(true).append(true).open(self.at.join("filler")).unwrap();
         let mut filler = std::io::BufWriter::new(filler);
         while self.free() > but {
-            filler.write_all(&[b'x'; 4096]).unwrap();
-            filler.flush().unwrap();
+            match filler.write_all(&[b'x'; 4096]).and_then(|()| filler.flush()) {
+                Ok(()) => {}
+                // Somebody else took the last of it.
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 

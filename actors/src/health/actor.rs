@@ -321,14 +321,17 @@ impl Watched {
         let Decision { next, restart } = record.machine.observe(&rules, seen, now);
         record.machine = next;
         let why = restart.as_ref().map(|restart| restart.why.clone()).or(words);
-        if let (Some(restart), Some(patient)) = (restart, &record.patient) {
-            let generation = record.generation;
+        let after = record.machine.state();
+        let (generation, session) =
+            (record.generation, record.patient.as_ref().map(|patient| patient.session.clone()));
+        // Told before what follows from it, so that the journal has the reason before the end.
+        if let (Some(from), Some(to)) = (before, after) {
+            self.tell_move(key, from, to, why);
+        }
+        if let (Some(restart), Some(session)) = (restart, session) {
             let ill = SessionMsg::Ill { generation, why: restart.why, interrupt: restart.interrupt };
             // An owner that is gone took the process along, as the next probe will find.
-            patient.session.cast(ill).ok();
-        }
-        if let (Some(from), Some(to)) = (before, record.machine.state()) {
-            self.tell_move(key, from, to, why);
+            session.cast(ill).ok();
         }
     }
 

@@ -123,11 +123,17 @@ fn overlapping(left: RealAgent, right: RealAgent) {
     let pair = Pair::of(left, right);
     // Started before, so that the turn within is short.
     pair.run(&pair.right, "say: ready");
-    let prompt = "write: early.txt: left alone ;; slow: 300 25 ;; write: late.txt: left alone again";
-    let task = pair.daemon.submit(&pair.left.0, pair.left.1, prompt);
+    let gate = pair.daemon.root().join("gate");
+    let prompt = format!(
+        "write: early.txt: left alone ;; shell: until test -e {}; do sleep 0.1; done ;; \
+         write: late.txt: left alone again",
+        gate.display()
+    );
+    let task = pair.daemon.submit(&pair.left.0, pair.left.1, &prompt);
     until("the first file", || pair.session.worktree.join("early.txt").exists().then_some(()));
     let within = pair.run(&pair.right, "write: within.txt: who wrote this?");
     assert!(!pair.session.worktree.join("late.txt").exists(), "the turns did not overlap as meant");
+    std::fs::write(gate, "").unwrap();
     let outer = pair.daemon.wait_task(&task);
     assert_eq!(outer["state"], "completed", "{outer:#}");
     let outer = outer["turn"].as_str().unwrap();

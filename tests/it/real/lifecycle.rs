@@ -38,6 +38,7 @@ fn least_recent_goes(agent: RealAgent) {
         assert_eq!(daemon.ask(chat, agent.name(), "say: here"), "here");
     }
     let status = |chat: &str| daemon.agent_session(chat, agent.name())["status"].clone();
+    until("the last to rest", || (status(&third) == "idle").then_some(()));
     assert_eq!([status(&first), status(&second), status(&third)], ["idle", "evicted", "idle"]);
 }
 

@@ -99,15 +99,15 @@ fn a_server_that_is_killed_interrupts_each_once_and_all_go_on_with_their_context
     let tasks = all_busy(&daemon, &chats);
     let pid = daemon.agent_pid(&chats[0], AGENT.name());
     kill(pid);
-    for (task, chat) in tasks.iter().zip(&chats) {
+    for task in &tasks {
         let ended = daemon.wait_task(task);
         assert_eq!(ended["state"], "interrupted", "{ended:#}");
         assert_eq!(daemon.events(json!({"task": task, "types": ["turn_ended"]})).len(), 1);
-        let crashed = daemon.events(json!({"chat": chat, "types": ["agent_state"]}));
-        assert_eq!(crashed.iter().filter(|event| event["to"] == "crashed").count(), 1, "{crashed:#?}");
     }
     for chat in &chats {
         assert_eq!(daemon.ask(chat, AGENT.name(), "count"), "prompts=3");
+        let moves = daemon.events(json!({"chat": chat, "types": ["agent_state"]}));
+        assert_eq!(moves.iter().filter(|event| event["to"] == "crashed").count(), 1, "{moves:#?}");
         assert_eq!(contexts(&daemon, chat).last().map(String::as_str), Some("resumed"));
         assert!(daemon.events(json!({"chat": chat, "types": ["context_reset"]})).is_empty());
     }
@@ -138,33 +138,45 @@ fn a_server_that_falls_silent_in_mid_turn_is_restarted_after_the_grace() {
     assert!(health.iter().any(|event| event["to"] == "restarting"), "{health:#?}");
 }
 
+/// Kills the server of a chat; the port that it listened on.
+fn kill_server(daemon: &TestDaemon, chat: &str) -> u16 {
+    let pid = daemon.agent_pid(chat, AGENT.name());
+    let port = listening_port(pid);
+    kill(pid);
+    until("the agent session to be told as crashed", || {
+        (daemon.agent_session(chat, AGENT.name())["status"] == "crashed").then_some(())
+    });
+    port
+}
+
+/// A neighbour's test may be given a port that is free for a moment, so these are tried again.
+const PORT_TRIES: usize = 5;
+
 #[test]
 fn a_port_that_a_stranger_took_meanwhile_is_left_to_it() {
     let daemon = start("");
     let chat = daemon.lone_chat();
     daemon.ask(&chat, AGENT.name(), "say: before");
-    let pid = daemon.agent_pid(&chat, AGENT.name());
-    let port = listening_port(pid);
-    kill(pid);
-    until("the agent session to be told as crashed", || {
-        (daemon.agent_session(&chat, AGENT.name())["status"] == "crashed").then_some(())
+    let mut n_prompts = 1;
+    let mut ask = || {
+        n_prompts += 1;
+        assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), format!("prompts={n_prompts}"));
+        listening_port(daemon.agent_pid(&chat, AGENT.name()))
+    };
+    let taken = (0..PORT_TRIES).find_map(|_| {
+        let port = kill_server(&daemon, &chat);
+        let stranger = TcpListener::bind(("127.0.0.1", port)).ok();
+        let next = ask();
+        stranger.map(|stranger| (stranger, port, next))
     });
-    let stranger = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=2");
-    assert_ne!(listening_port(daemon.agent_pid(&chat, AGENT.name())), port);
+    let (stranger, port, next) = taken.expect("a port that nobody else took");
+    assert_ne!(next, port);
     let visitor = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert_eq!(stranger.accept().unwrap().1, visitor.local_addr().unwrap(), "the stranger is unharmed");
 
     // With the stranger gone and no change of anything, the port of the last one is taken again.
     drop(stranger);
-    let pid = daemon.agent_pid(&chat, AGENT.name());
-    let port = listening_port(pid);
-    kill(pid);
-    until("the agent session to be told as crashed", || {
-        (daemon.agent_session(&chat, AGENT.name())["status"] == "crashed").then_some(())
-    });
-    assert_eq!(daemon.ask(&chat, AGENT.name(), "count"), "prompts=3");
-    assert_eq!(listening_port(daemon.agent_pid(&chat, AGENT.name())), port);
+    assert!((0..PORT_TRIES).any(|_| kill_server(&daemon, &chat) == ask()));
 }
 
 /// The port of 127.0.0.1 that a process listens on, by the tables of the kernel.
