@@ -29,6 +29,8 @@ const HOLD_EVERY: u32 = 10;
 const PAUSE_MAX_MS: u64 = 60;
 /// A task whose cancel was answered is over after this time, with a daemon that lives.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(15);
+/// The daemon waits at least so long for the record of a cancel.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(4);
 /// One wait for a task.
 const WAIT_MS: u64 = 1000;
 /// How long the person who is asked thinks.
@@ -265,12 +267,14 @@ impl Client {
         self.see_cancelled(task);
     }
 
-    /// Cancels a task, again while the answer is that it still waits: that is no promise.
+    /// Cancels a task; again where the daemon could not record it in its time and says that the task
+    /// still waits, which is no promise. Said at once it would be a mistake.
     pub fn tell_to_cancel(&mut self, task: &str) {
-        let start = Instant::now();
-        while let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) {
+        loop {
+            let asked = Instant::now();
+            let Some(row) = self.line.insist("task/cancel", &json!({ "task": task })) else { return };
             self.line.is_over(&row);
-            if row["state"] != "queued" || start.elapsed() > INSIST {
+            if row["state"] != "queued" || asked.elapsed() < GIVES_UP_AFTER {
                 return;
             }
         }
