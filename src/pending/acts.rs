@@ -1,6 +1,7 @@
 //! What a person does with pending changes: lists them, reads them, applies them, gives them up.
 
 use hob_actors::event::{Level, Scope};
+use hob_actors::ports::chain;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Pending, PendingError};
@@ -104,9 +105,19 @@ impl Pending {
         Ok((self.of_session(session).await?, line))
     }
 
-    /// What was done here is the person's doing.
-    async fn look_again(&self, session: &str) -> Result<(), PendingError> {
-        self.look(&self.of_session(session).await?, Occasion::Asked).await.map(drop)
+    /// What was done here is the person's doing. It is done, whether it can be looked at or not.
+    async fn look_again(&self, session: &str) {
+        let looked = async { self.look(&self.of_session(session).await?, Occasion::Asked).await };
+        if let Err(error) = looked.await {
+            tracing::warn!(session, error = chain(&error), "no look at what was done");
+        }
+    }
+
+    fn warn(&self, session: &str, notices: &[String]) {
+        for text in notices {
+            let scope = Scope { session: Some(session.into()), ..Scope::default() };
+            self.tell(scope, Level::Warning, text.clone());
+        }
     }
 
     async fn known_turn(&self, session: &str, turn: &str) -> Result<TurnTrees, PendingError> {
@@ -129,9 +140,15 @@ impl Pending {
         let known = &found.known;
         let applied = self.0.worktrees.apply(known, &present, selection, dry_run).await?;
         if let Some(baseline) = applied.baseline.as_ref().filter(|_| !dry_run) {
+            let recorded = self.0.store.set_baseline(&known.id, baseline).await;
+            let top = || known.top.display().to_string();
+            recorded.map_err(|error| PendingError::Unrecorded { top: top(), error })?;
             let reference = format!("refs/hob/baseline/{}", known.id);
-            self.0.worktrees.keep_tree(known, &reference, baseline, "hob: applied").await?;
-            self.0.store.set_baseline(&known.id, baseline).await?;
+            // Kept under another name already.
+            if let Err(error) = self.0.worktrees.keep_tree(known, &reference, baseline, "hob: applied").await
+            {
+                tracing::warn!(worktree = known.id, %error, "the baseline is kept as a tree only");
+            }
             self.say(session, format!("{} applied to `{}`", files(&applied.paths), known.top.display()));
         }
         Ok(applied)
@@ -152,8 +169,9 @@ impl Pending {
         let present = self.look(&found, Occasion::Asked).await?;
         let discarded = self.0.worktrees.discard(&found.known, &present, selection, dry_run).await?;
         if let Some(rescue) = discarded.rescue_ref.as_ref().filter(|_| !dry_run) {
-            self.look_again(session).await?;
             self.say(session, format!("{} discarded; `{rescue}` has them", files(&discarded.paths)));
+            self.warn(session, &discarded.notices);
+            self.look_again(session).await;
         }
         Ok(discarded)
     }
@@ -169,11 +187,12 @@ impl Pending {
         let before = before.ok_or_else(|| PendingError::Unseen { when: "before", turn: turn.to_owned() })?;
         let present = self.look(&found, Occasion::Asked).await?;
         let undone = self.0.worktrees.undo(&found.known, &present, &before).await?;
-        self.look_again(session).await?;
         let rescue = &undone.rescue_ref;
         let text =
             format!("{} are as before turn `{turn}`; `{rescue}` has the rest", files(&undone.restored));
         self.say(session, text);
+        self.warn(session, &undone.notices);
+        self.look_again(session).await;
         Ok(undone)
     }
 
@@ -186,7 +205,8 @@ impl Pending {
         self.check_nobody_works(&found).await?;
         self.look(&found, Occasion::Asked).await?;
         let stashed = self.0.worktrees.stash(&found.known, message).await?;
-        self.look_again(session).await?;
+        self.warn(session, &stashed.notices);
+        self.look_again(session).await;
         Ok(stashed)
     }
 
@@ -198,9 +218,10 @@ impl Pending {
         let (found, _line) = self.enter(session).await?;
         self.check_nobody_works(&found).await?;
         self.look(&found, Occasion::Asked).await?;
-        let files = self.0.worktrees.unstash(&found.known, stash_ref).await?;
-        self.look_again(session).await?;
-        Ok(files)
+        let back = self.0.worktrees.unstash(&found.known, stash_ref).await?;
+        self.warn(session, &back.notices);
+        self.look_again(session).await;
+        Ok(back.files)
     }
 
     /// Refuses while an agent could be writing: it would lose, or undo, what is done here.

@@ -17,8 +17,6 @@ use crate::worktree::{Known, Segment};
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Files of one turn that its event names.
 const FILES_TOLD_MAX: usize = 1_000;
-/// Characters of a tree's name that a look without a turn is kept by.
-const TREE_CHARS: usize = 16;
 
 impl Pending {
     /// Looks at the files and writes down what changed since the last look. The caller has the line.
@@ -83,13 +81,15 @@ impl Pending {
             self.tell_once(known, notice).await;
         }
         let tree = snapshot.tree;
-        if of.last_tree.as_ref() != Some(&tree) && tree != start {
-            let name = match occasion {
-                Occasion::Asked => format!("look-{}", &tree[..TREE_CHARS.min(tree.len())]),
-                Occasion::Before(turn) => format!("{turn}-before"),
-                Occasion::After(turn) => format!("{turn}-after"),
+        // The commit that it was made of has the first of them. What was applied later is kept for as
+        // long as nothing more is, and the history may need it for longer.
+        let is_kept = known.baseline.is_none() && tree == start;
+        if of.last_tree.as_ref() != Some(&tree) && !is_kept {
+            let reference = match occasion {
+                Occasion::Asked => known.tree_ref("look", &tree),
+                Occasion::Before(turn) => format!("refs/hob/turns/{}/{turn}-before", known.id),
+                Occasion::After(turn) => format!("refs/hob/turns/{}/{turn}-after", known.id),
             };
-            let reference = format!("refs/hob/turns/{}/{name}", known.id);
             worktrees.keep_tree(known, &reference, &tree, "hob: the files of a session").await?;
         }
         Ok(tree)
@@ -185,7 +185,8 @@ impl Pending {
         tracing::warn!(turn = %turn.turn, error = why, "the files around a turn could not be looked at");
         let known = self.0.store.worktree_of_turn(turn.turn.as_str()).await.ok().flatten();
         if let Some(found) = known {
-            let text = format!("what this turn changed cannot be told for sure: {why}");
+            // Each turn anew: it says of which nothing certain is known.
+            let text = format!("what turn `{}` changed cannot be told for sure: {why}", turn.turn);
             self.tell_once(&found.known, text).await;
         }
     }

@@ -62,6 +62,17 @@ pub enum PendingError {
     /// An agent works in the worktree.
     #[error("a turn is under way in the worktree: {0}")]
     AtWork(String),
+    /// The checkout has the changes, and the store does not know it.
+    #[error(
+        "the changes are in `{top}`, and that could not be recorded: {error}; they are listed as pending \
+         still, and applying them again changes nothing"
+    )]
+    Unrecorded {
+        /// The checkout.
+        top: String,
+        /// What the store said.
+        error: StoreError,
+    },
     /// The look at the files took too long.
     #[error("the files of the worktree could not be read within {0} s")]
     TooSlow(u64),

@@ -10,6 +10,7 @@ use super::command::{Tx, Weight};
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::{Store, StoreError, payload, tasks};
+use crate::control::wire::Moment;
 use crate::worktree::{Known, Segment, Writer};
 
 /// A turn that ended so long ago, in milliseconds, and was never looked at since has nobody left who
@@ -79,16 +80,19 @@ fn watched(conn: &Connection, look: &Look, now: i64) -> Result<Vec<Watched>> {
     let sql = "SELECT u.id, t.agent, u.watch, u.ended_at
         FROM turns AS u JOIN tasks AS t ON t.id = u.task_id JOIN chats AS c ON c.id = t.chat_id
         JOIN worktrees AS w ON w.session_id = c.session_id
-        WHERE w.id = ?1 AND u.watch IN ('open', 'closing') ORDER BY u.started_at, u.id";
+        WHERE w.id = ?1 AND (u.watch IN ('open', 'closing') OR (u.watch IS NULL AND u.id = ?2))
+        ORDER BY u.started_at, u.id";
     let ends = match &look.occasion {
         Occasion::After(turn) => Some(turn),
         Occasion::Asked | Occasion::Before(_) => None,
     };
-    sql::all(conn, sql, [&look.worktree], |row| {
+    sql::all(conn, sql, params![look.worktree, ends], |row| {
         let writer = Writer { turn: row.get(0)?, agent: row.get(1)? };
-        let (watch, ended): (String, Option<i64>) = (row.get(2)?, row.get(3)?);
+        let (watch, ended): (Option<String>, Option<i64>) = (row.get(2)?, row.get(3)?);
         let forgotten = ended.is_some_and(|at| now - at > FORGOTTEN_MS) && ends != Some(&writer.turn);
-        Ok(Watched { is_past: watch == "closing" || forgotten, writer })
+        // Without a word of its beginning it is not known what was there before it.
+        let is_past = forgotten || watch.is_none_or(|watch| watch == "closing");
+        Ok(Watched { is_past, writer })
     })
 }
 
@@ -100,7 +104,7 @@ fn record(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
     let is_first = last.is_none();
     let last = last.or_else(|| look.start.clone());
     let Some(tree) = &look.tree else {
-        return record_failure(tx, look, last.as_deref());
+        return record_failure(tx, look);
     };
     let now = tx.now().0;
     let watched = watched(tx.conn, look, now)?;
@@ -127,11 +131,11 @@ fn record(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
 }
 
 /// What happened since the last look is not known, and whose it was will not be.
-fn record_failure(tx: &mut Tx<'_>, look: &Look, last: Option<&str>) -> Result<()> {
+fn record_failure(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
     sql::run(tx.conn, "UPDATE worktrees SET doubt = 1 WHERE id = ?1", [&look.worktree])?;
     match &look.occasion {
         Occasion::Asked => Ok(()),
-        Occasion::Before(turn) => open(tx, turn, last),
+        Occasion::Before(turn) => open(tx, turn, None),
         Occasion::After(turn) => {
             sql::run(tx.conn, "UPDATE turns SET watch = 'closing' WHERE id = ?1", [turn]).map(drop)
         }
@@ -312,14 +316,16 @@ impl Store {
         })
     }
 
-    /// The turns that are under way in a worktree.
+    /// The turns that are under way in a worktree, and those that are over while their agent is still
+    /// being stopped.
     pub fn turns_at_work(&self, worktree: &str) -> Reply<Vec<String>> {
-        let worktree = worktree.to_owned();
+        let (worktree, now) = (worktree.to_owned(), Moment::now().0);
         self.read_in_line("read who works in a worktree", move |conn| {
             let sql = "SELECT u.id FROM turns AS u JOIN tasks AS t ON t.id = u.task_id
                 JOIN chats AS c ON c.id = t.chat_id JOIN worktrees AS w ON w.session_id = c.session_id
-                WHERE w.id = ?1 AND u.ended_at IS NULL ORDER BY u.started_at, u.id";
-            sql::all(conn, sql, [worktree], |row| row.get(0))
+                WHERE w.id = ?1 AND (u.ended_at IS NULL OR (u.watch = 'open' AND u.ended_at > ?2))
+                ORDER BY u.started_at, u.id";
+            sql::all(conn, sql, params![worktree, now - FORGOTTEN_MS], |row| row.get(0))
         })
     }
 

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Characters of a tree's name that it is kept by.
+const TREE_CHARS: usize = 16;
+
 /// A worktree as it was recorded when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
@@ -34,6 +37,11 @@ impl Known {
     /// Below this name lies what was given up in it.
     pub(super) fn rescue_refs(&self) -> String {
         format!("refs/hob/rescue/{}", self.id)
+    }
+
+    /// The name under which a tree of it is kept for as long as its history may be asked for.
+    pub(crate) fn tree_ref(&self, what: &str, tree: &str) -> String {
+        format!("refs/hob/turns/{}/{what}-{}", self.id, &tree[..TREE_CHARS.min(tree.len())])
     }
 }
 

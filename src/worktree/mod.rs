@@ -52,7 +52,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use changes::is_within;
-pub use changes::{Applied, Change, ChangeKind, Content, Diff, Discarded, Hunk, Selection, Stashed, Undone};
+pub use changes::{
+    Applied, Change, ChangeKind, Content, Diff, Discarded, Hunk, Selection, Stashed, Undone, Unstashed,
+};
 pub use error::{WorktreeError, WorktreeErrorKind};
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;

@@ -4,6 +4,7 @@
 //! Untracked files are in it, ignored ones are not, and what git was told not to look at is looked at
 //! all the same. Files too large to be kept at every turn are in it by name only, see [`super::large`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -11,6 +12,7 @@ use git2::{Delta, DiffOptions, Index, IndexEntry, Repository};
 
 use super::at::Way;
 use super::carry::{index_entry, shown};
+use super::changes::SWAP_PREFIX;
 use super::error::WorktreeError;
 use super::known::Known;
 use super::large;
@@ -116,6 +118,7 @@ struct Draft<'a> {
     index: Index,
     large: Vec<PathBuf>,
     nested: Vec<PathBuf>,
+    left: BTreeSet<PathBuf>,
 }
 
 fn by_libgit2(source: &Source<'_>) -> Result<Snapshot, WorktreeError> {
@@ -126,16 +129,32 @@ fn by_libgit2(source: &Source<'_>) -> Result<Snapshot, WorktreeError> {
     };
     // Read anew with the repository, which is opened for each job; never written back.
     let index = repo.index().map_err(failed)?;
-    let mut draft = Draft { repo, top: &source.top, index, large: Vec::new(), nested: Vec::new() };
+    let mut draft =
+        Draft { repo, top: &source.top, index, large: Vec::new(), nested: Vec::new(), left: BTreeSet::new() };
     draft.unmask().map_err(failed)?;
     draft.follow_disk().map_err(failed)?;
     draft.follow_submodules().map_err(failed)?;
     let tree = draft.index.write_tree_to(repo).map_err(failed)?.to_string();
-    Ok(Snapshot { tree, notices: notices(&draft.large, &draft.nested) })
+    Ok(Snapshot { tree, notices: notices(&draft.large, &draft.nested, &draft.left) })
 }
 
-fn notices(large: &[PathBuf], nested: &[PathBuf]) -> Vec<String> {
+/// Where files were being replaced when the daemon that did it was killed: nobody's work, and not
+/// listed as such.
+fn left_over(path: &[u8]) -> Option<PathBuf> {
+    let place = path.split(|byte| *byte == b'/').next()?;
+    place.starts_with(SWAP_PREFIX.as_bytes()).then(|| path_from(place.to_vec()))
+}
+
+fn notices(large: &[PathBuf], nested: &[PathBuf], left: &BTreeSet<PathBuf>) -> Vec<String> {
     let mut notices = Vec::new();
+    if !left.is_empty() {
+        let places: Vec<PathBuf> = left.iter().cloned().collect();
+        notices.push(format!(
+            "a hobd was killed while it replaced files; what was there before is in {}: put it back, or \
+             remove it",
+            shown(&places)
+        ));
+    }
     if !large.is_empty() {
         notices.push(format!(
             "files over {} MiB are listed, and their content is not kept at every turn: {}",
@@ -197,10 +216,19 @@ impl Draft<'_> {
         drop(diff);
         // Removals first: a file may have become a directory.
         for (_, path) in changed.iter().filter(|(status, _)| *status == Delta::Deleted) {
-            self.take_away(&path_from(path.clone()))?;
+            let path = path_from(path.clone());
+            let entry = self.index.get_path(&path, 0);
+            // Left out of the checkout on purpose.
+            if entry.is_none_or(|entry| entry.flags_extended & SKIP_WORKTREE == 0) {
+                self.take_away(&path)?;
+            }
         }
         for (status, path) in changed {
             if status == Delta::Deleted {
+                continue;
+            }
+            if let Some(place) = left_over(&path) {
+                self.left.insert(place);
                 continue;
             }
             if let Some(folder) = path.strip_suffix(b"/") {
@@ -285,17 +313,32 @@ fn by_program(source: &Source<'_>, known: &Known) -> Result<Snapshot, WorktreeEr
         git.run(&call)
     };
     let flagged = run(&["ls-files", "-v", "-z"], Vec::new())?;
-    let masked: Vec<u8> = records(&flagged)
-        .filter(|line| line.first().is_some_and(u8::is_ascii_lowercase))
-        .flat_map(|line| line.get(2..).unwrap_or_default().iter().copied().chain([0]))
-        .collect();
-    if !masked.is_empty() {
-        run(&["update-index", "--no-assume-unchanged", "-z", "--stdin"], masked)?;
+    let named = |wanted: &dyn Fn(u8, &[u8]) -> bool| -> Vec<u8> {
+        records(&flagged)
+            .filter_map(|line| Some((*line.first()?, line.get(2..)?)))
+            .filter(|(flag, path)| wanted(*flag, path))
+            .flat_map(|(_, path)| path.iter().copied().chain([0]))
+            .collect()
+    };
+    let masked = named(&|flag, _| flag.is_ascii_lowercase());
+    // One that is left out of the checkout on purpose is not there.
+    let skipped = named(&|flag, path| {
+        flag.eq_ignore_ascii_case(&b'S') && is_file(&source.top.join(path_from(path.to_vec())))
+    });
+    for (option, paths) in [("--no-assume-unchanged", masked), ("--no-skip-worktree", skipped)] {
+        if !paths.is_empty() {
+            run(&["update-index", option, "-z", "--stdin"], paths)?;
+        }
     }
     let (mut large, mut nested, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut left = BTreeSet::new();
     let others = run(&["ls-files", "--others", "--exclude-standard", "-z"], Vec::new())?;
     let changed = run(&["ls-files", "--modified", "-z"], Vec::new())?;
     for path in records(&others).chain(records(&changed)) {
+        if let Some(place) = left_over(path) {
+            left.insert(place);
+            continue;
+        }
         let is_folder = path.last() == Some(&b'/');
         let file = path_from(path.strip_suffix(b"/").unwrap_or(path).to_vec());
         if is_folder {
@@ -307,7 +350,8 @@ fn by_program(source: &Source<'_>, known: &Known) -> Result<Snapshot, WorktreeEr
         }
     }
     let mut add = source.call(&["add", "--all", "--sparse", "--", ":(top)"]);
-    let pathspecs = left_out.iter().map(|path| [b":(top,literal,exclude)", bytes_of(path)].concat());
+    let pathspecs =
+        left_out.iter().chain(&left).map(|path| [b":(top,literal,exclude)", bytes_of(path)].concat());
     add.args.extend(pathspecs.map(|spec| path_from(spec).into_os_string()));
     add.magic_pathspecs = true;
     add.env.push(("GIT_INDEX_FILE", copy.clone().into_os_string()));
@@ -322,5 +366,5 @@ fn by_program(source: &Source<'_>, known: &Known) -> Result<Snapshot, WorktreeEr
     }
     let tree = run(&["write-tree"], Vec::new())?;
     let tree = String::from_utf8_lossy(&tree).trim().to_owned();
-    Ok(Snapshot { tree, notices: notices(&large, &nested) })
+    Ok(Snapshot { tree, notices: notices(&large, &nested, &left) })
 }

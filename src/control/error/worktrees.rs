@@ -66,7 +66,7 @@ impl From<PendingError> for RpcFailure {
             PendingError::AtWork(_) => {
                 Self::refused(message).reason("live").hint("wait for it, or `hob task cancel` it")
             }
-            PendingError::TooSlow(_) => Self::overloaded(message),
+            PendingError::Unrecorded { .. } | PendingError::TooSlow(_) => Self::overloaded(message),
             PendingError::Unseen { .. } => Self::conflict(message),
         }
     }

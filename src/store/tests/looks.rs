@@ -165,3 +165,38 @@ async fn only_turns_that_run_are_at_work() {
     stage.store.end_turn(ending(&task, &turn, Outcome::Completed)).await.unwrap();
     assert!(stage.store.turns_at_work("w-s").await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_turn_whose_first_look_could_not_be_recorded_is_among_the_writers() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let (_, turn) = stage.running("one").await;
+    // Nothing was written of its beginning: the disk was full.
+    stage.after(&turn, "a").await;
+    assert_eq!(stage.story().await, [format!("base>a: {turn}?")]);
+    let trees = stage.store.turn_trees(turn.as_str()).await.unwrap().unwrap();
+    assert_eq!((trees.before, trees.after.as_deref()), (None, Some("a")));
+}
+
+#[tokio::test]
+async fn what_was_before_a_turn_is_not_known_where_it_could_not_be_looked_at() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let (_, turn) = stage.running("one").await;
+    stage.look(None, Occasion::Before(turn.as_str().to_owned())).await;
+    stage.after(&turn, "a").await;
+    assert_eq!(stage.story().await, [format!("base>a: {turn}?")]);
+    assert_eq!(stage.store.turn_trees(turn.as_str()).await.unwrap().unwrap().before, None);
+}
+
+#[tokio::test]
+async fn a_turn_that_ended_while_its_agent_is_being_stopped_is_at_work() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let (task, turn) = stage.running("one").await;
+    stage.before(&turn, "base").await;
+    stage.store.end_turn(ending(&task, &turn, Outcome::Cancelled)).await.unwrap();
+    assert_eq!(stage.store.turns_at_work("w-s").await.unwrap(), [turn.as_str()]);
+    stage.after(&turn, "a").await;
+    assert!(stage.store.turns_at_work("w-s").await.unwrap().is_empty());
+}

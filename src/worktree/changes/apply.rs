@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use git2::{MergeFileInput, MergeFileOptions, merge_file};
 
 use super::choose::{Chosen, choose};
-use super::disk::{Found, Stamp, look, stamp};
+use super::disk::{Found, Stamp, holds_only, look, stamp};
+use super::filtered;
 use super::list::files;
 use super::swap::{Replace, Wanted, swap};
 use super::text::is_binary;
@@ -92,13 +93,17 @@ fn apply(
     }
     // Somebody's git is about to write: its picture of the files must stay true.
     retry_busy(inner.options.lock_file_wait, || check_unlocked(&checkout, &known.top))?;
+    // Kept before anything is changed, so that nothing but the record of it can fail afterwards.
+    let baseline = objects.tree_with(&base, &entries)?;
+    let commit = objects.commit(&baseline, &[], "hob: applied")?;
+    objects.set_ref(&known.tree_ref("applied", &baseline), &commit)?;
     swap(&known.top, &replacements)?;
-    applied.baseline = Some(objects.tree_with(&base, &entries)?);
+    applied.baseline = Some(baseline);
     Ok(applied)
 }
 
 /// Whether no git is writing the index of a checkout.
-fn check_unlocked(source: &Source<'_>, top: &Path) -> Result<(), WorktreeError> {
+pub(super) fn check_unlocked(source: &Source<'_>, top: &Path) -> Result<(), WorktreeError> {
     let git_dir = source.repo.as_ref().map_or_else(|| top.join(".git"), |repo| repo.path().to_owned());
     let lock = git_dir.join("index.lock");
     if stamp(&lock).is_none() {
@@ -177,7 +182,11 @@ impl Target<'_> {
         theirs: &Entry,
         ancestor: Option<(&Path, &Entry)>,
     ) -> Result<Result<Option<Replace>, String>, WorktreeError> {
-        let (found, seen) = self.look(path)?;
+        let (mut found, mut seen) = self.look(path)?;
+        // Everything in it goes, and it goes with that.
+        if found == Found::Folder && holds_only(&self.known.top, path, &|path| self.going.contains(path)) {
+            (found, seen) = (Found::Nothing, None);
+        }
         let replace = |wanted| Ok(Ok(Some(Replace { path: path.to_owned(), wanted, seen })));
         if let Found::Blocked(why) = found {
             return Ok(Err(why));
@@ -187,6 +196,11 @@ impl Target<'_> {
         }
         if self.is_same(path, &found, theirs)? {
             return Ok(Ok(None));
+        }
+        if theirs.mode != LINK
+            && let Some(filter) = filtered::filter_of(self.checkout, path)?
+        {
+            return Ok(Err(filtered::refusal(&filter)));
         }
         // A file that is renamed was read where it was.
         let base = ancestor.filter(|(old, _)| *old == path).map(|(_, entry)| entry);

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::apply::check_unlocked;
 use super::choose::{Chosen, choose};
-use super::disk::{Found, Stamp, look};
+use super::disk::{Found, Stamp, holds_only, look};
+use super::filtered;
 use super::list::files;
 use super::swap::{Replace, Wanted, swap};
 use super::text::with_hunks;
@@ -14,9 +16,10 @@ use crate::worktree::carry::Entry;
 use crate::worktree::eol::{self, Eol};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
+use crate::worktree::lock::retry_busy;
 use crate::worktree::objects::{EXECUTABLE, GITLINK, LINK, Objects, shown};
 use crate::worktree::source::Source;
-use crate::worktree::{Inner, Worktrees, index, large, snapshot};
+use crate::worktree::{Inner, Worktrees, index, large, operation, snapshot};
 
 impl Worktrees {
     /// Reverts pending changes in the worktree. `present` is the tree that they were listed of.
@@ -59,6 +62,7 @@ fn discard(
     (selection, dry_run): (&Selection, bool),
 ) -> Result<Discarded, WorktreeError> {
     let source = inner.at(known)?;
+    check_at_rest(known)?;
     let objects = Objects::of(&source);
     let base = baseline(&objects, known)?;
     let chosen = choose(files(&objects, &base, present)?, selection)?;
@@ -80,13 +84,16 @@ fn discard(
     if dry_run || chosen.is_empty() {
         return Ok(discarded);
     }
-    discarded.rescue_ref = Some(rescue(&objects, known, present)?);
+    check_unchanged(inner, known, &objects, (present, &goal))?;
+    let head = head_tree(&objects)?;
+    discarded.rescue_ref = Some(rescue(inner, &source, known, present)?);
     swap(&known.path, &replacements)?;
     let whole = chosen.iter().filter(|change| change.hunks.is_none());
     let paths = whole.flat_map(|change| {
         [Some(change.file.delta.path().clone()), change.file.delta.old_path().cloned()].into_iter().flatten()
     });
-    unstage(inner, &source, &goal, &paths.collect::<Vec<_>>())?;
+    let unstaged = unstage(inner, &source, (&goal, head.as_deref()), &paths.collect::<Vec<_>>());
+    discarded.notices.extend(index_as_it_was(unstaged));
     Ok(discarded)
 }
 
@@ -122,16 +129,61 @@ fn give_up(
 
 fn undo(inner: &Inner, known: &Known, present: &str, to: &str) -> Result<Undone, WorktreeError> {
     let source = inner.at(known)?;
+    check_at_rest(known)?;
     let objects = Objects::of(&source);
     let goal = way_back(&objects, present, to)?;
     let mut replacements = Vec::new();
     let conflicts = replace_all(known, &objects, (present, &goal), &mut replacements)?;
     refuse(&conflicts, "they cannot be put back")?;
-    let rescue_ref = rescue(&objects, known, present)?;
+    check_unchanged(inner, known, &objects, (present, &goal))?;
+    let head = head_tree(&objects)?;
+    let rescue_ref = rescue(inner, &source, known, present)?;
     swap(&known.path, &replacements)?;
     let restored = goal.keys().map(|path| shown(path)).collect();
-    unstage(inner, &source, &goal, &goal.keys().cloned().collect::<Vec<_>>())?;
-    Ok(Undone { restored, rescue_ref })
+    let paths: Vec<_> = goal.keys().cloned().collect();
+    let notices = index_as_it_was(unstage(inner, &source, (&goal, head.as_deref()), &paths));
+    Ok(Undone { restored, rescue_ref, notices: notices.into_iter().collect() })
+}
+
+/// Refuses in the middle of an operation of git, whose index and files belong together.
+pub(super) fn check_at_rest(known: &Known) -> Result<(), WorktreeError> {
+    let Some(what) = operation::in_progress(&known.admin()) else { return Ok(()) };
+    let message = format!("{what} is under way in `{}`", known.path.display());
+    Err(WorktreeError::new(WorktreeErrorKind::InTheWay, message).hint("finish it, or let git abort it"))
+}
+
+/// Refuses if a path of the goal is not as it is in `present` any more: the rescue would have something
+/// older. What changes after this is told by the stamps, which were taken before.
+pub(super) fn check_unchanged(
+    inner: &Inner,
+    known: &Known,
+    objects: &Objects<'_>,
+    (seen, goal): (&str, &Goal),
+) -> Result<(), WorktreeError> {
+    let source = inner.at(known)?;
+    retry_busy(inner.options.lock_file_wait, || check_unlocked(&source, &known.path))?;
+    let now = present(inner, known)?;
+    if now == seen {
+        return Ok(());
+    }
+    for path in goal.keys() {
+        if objects.entry(&now, path)? != objects.entry(seen, path)? {
+            let message = format!("`{}` was changed just now", path.display());
+            let error = WorktreeError::new(WorktreeErrorKind::InTheWay, message);
+            return Err(error.hint("try again in a moment"));
+        }
+    }
+    Ok(())
+}
+
+/// The tree of HEAD; `None` before the first commit of a branch.
+fn head_tree(objects: &Objects<'_>) -> Result<Option<String>, WorktreeError> {
+    objects.head().ok().map(|head| objects.tree_of(&head)).transpose()
+}
+
+/// What is said where the files are done, and the index could not follow.
+pub(super) fn index_as_it_was(updated: Result<(), WorktreeError>) -> Option<String> {
+    updated.err().map(|error| format!("the files are done, and the index is as it was: {error}"))
 }
 
 /// What leads from one tree to another.
@@ -173,7 +225,7 @@ pub(super) fn replace_all(
         if now == *entry {
             continue;
         }
-        match replacement(known, objects, path, (now.as_ref(), entry.as_ref()))? {
+        match replacement((known, objects, goal), path, (now.as_ref(), entry.as_ref()))? {
             Ok(replace) => replacements.push(replace),
             Err(why) => conflicts.push((path.clone(), why)),
         }
@@ -182,19 +234,29 @@ pub(super) fn replace_all(
 }
 
 fn replacement(
-    known: &Known,
-    objects: &Objects<'_>,
+    (known, objects, all): (&Known, &Objects<'_>, &Goal),
     path: &Path,
     (now, goal): (Option<&Entry>, Option<&Entry>),
 ) -> Result<Result<Replace, String>, WorktreeError> {
     if [now, goal].into_iter().flatten().any(|entry| entry.mode == GITLINK) {
         return Ok(Err("it is a submodule; its own git puts it back".to_owned()));
     }
-    let (found, seen): (Found, Stamp) =
+    let (found, mut seen): (Found, Stamp) =
         look(&known.path, path).map_err(|error| WorktreeError::io("read", &known.path.join(path), &error))?;
     match &found {
+        Found::Nothing => {}
         Found::Blocked(why) => return Ok(Err(why.clone())),
-        Found::Folder if now.is_some() => return Ok(Err("a directory is there now".to_owned())),
+        // Everything in it goes, and it goes with that.
+        Found::Folder
+            if now.is_none() && holds_only(&known.path, path, &|path| all.get(path) == Some(&None)) =>
+        {
+            seen = None;
+        }
+        Found::Folder => return Ok(Err("a directory is there now".to_owned())),
+        // Ignored by git, so in no tree: nothing would have it any more.
+        _ if now.is_none() => {
+            return Ok(Err("a file that git ignores is there; move it away first".to_owned()));
+        }
         _ => {}
     }
     for entry in [now, goal].into_iter().flatten() {
@@ -203,6 +265,11 @@ fn replacement(
         {
             return Ok(Err("it is too large to be kept; remove or restore it by hand".to_owned()));
         }
+    }
+    if goal.is_some_and(|goal| goal.mode != LINK)
+        && let Some(filter) = filtered::filter_of(objects.source, path)?
+    {
+        return Ok(Err(filtered::refusal(&filter)));
     }
     let Some(goal) = goal else {
         return Ok(Ok(Replace { path: path.to_owned(), wanted: Wanted::Nothing, seen }));
@@ -220,12 +287,15 @@ fn replacement(
     Ok(Ok(Replace { path: path.to_owned(), wanted, seen }))
 }
 
-/// Puts a tree on a rescue ref of the worktree.
-fn rescue(objects: &Objects<'_>, known: &Known, tree: &str) -> Result<String, WorktreeError> {
-    let reference = next_ref(objects, &known.rescue_refs())?;
-    let head = objects.head().ok();
+/// Puts a tree on a rescue ref of the worktree. What is staged is a second parent, as in a stash.
+fn rescue(inner: &Inner, source: &Source<'_>, known: &Known, tree: &str) -> Result<String, WorktreeError> {
+    let objects = Objects::of(source);
+    let staged = retry_busy(inner.options.lock_file_wait, || index::write_tree(source))?;
+    let reference = next_ref(&objects, &known.rescue_refs())?;
+    let head: Vec<String> = objects.head().ok().into_iter().collect();
+    let index = objects.commit(&staged, &head, &format!("hob: the index of {}", known.id))?;
     let message = format!("hob: the files of {} before something was given up", known.id);
-    let commit = objects.commit(tree, &head.into_iter().collect::<Vec<_>>(), &message)?;
+    let commit = objects.commit(tree, &[head, vec![index]].concat(), &message)?;
     objects.set_ref(&reference, &commit)?;
     Ok(reference)
 }
@@ -239,12 +309,16 @@ pub(super) fn next_ref(objects: &Objects<'_>, name: &str) -> Result<String, Work
 }
 
 /// Takes what was given up out of the index as well, where the file is as HEAD has it now.
-fn unstage(inner: &Inner, source: &Source<'_>, goal: &Goal, paths: &[PathBuf]) -> Result<(), WorktreeError> {
+fn unstage(
+    inner: &Inner,
+    source: &Source<'_>,
+    (goal, head): (&Goal, Option<&str>),
+    paths: &[PathBuf],
+) -> Result<(), WorktreeError> {
     let objects = Objects::of(source);
-    let head = objects.tree_of(&objects.head()?)?;
     let mut entries = BTreeMap::new();
     for path in paths {
-        let at_head = objects.entry(&head, path)?;
+        let at_head = head.map(|head| objects.entry(head, path)).transpose()?.flatten();
         if goal.get(path).is_some_and(|goal| *goal == at_head) {
             entries.insert(path.clone(), at_head);
         }

@@ -68,3 +68,17 @@ pub(super) fn look(root: &Path, relative: &Path) -> io::Result<(Found, Stamp)> {
     };
     Ok((found, before))
 }
+
+/// Whether the directory at `relative` below `root` holds nothing but what goes.
+pub(super) fn holds_only(root: &Path, relative: &Path, goes: &dyn Fn(&Path) -> bool) -> bool {
+    let Ok(entries) = fs::read_dir(root.join(relative)) else { return false };
+    entries.into_iter().all(|entry| {
+        let Ok(entry) = entry else { return false };
+        let path = relative.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => holds_only(root, &path, goes),
+            Ok(_) => goes(&path),
+            Err(_) => false,
+        }
+    })
+}

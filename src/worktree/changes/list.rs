@@ -144,7 +144,14 @@ pub(super) fn owned(
 type Changed = HashMap<PathBuf, Delta>;
 
 fn by_new_path(deltas: Vec<Delta>) -> Changed {
-    deltas.into_iter().map(|delta| (delta.path().clone(), delta)).collect()
+    // Under its old name a renamed file went, and what is there later is another.
+    let gone = deltas.iter().filter(|delta| delta.status == Status::Renamed).filter_map(|delta| {
+        let gone = Delta { status: Status::Deleted, old: delta.old.clone(), new: None };
+        Some((delta.old_path()?.clone(), gone))
+    });
+    let mut changed: Changed = gone.collect();
+    changed.extend(deltas.into_iter().map(|delta| (delta.path().clone(), delta)));
+    changed
 }
 
 /// One step in the life of one file.
@@ -162,7 +169,7 @@ fn own(objects: &Objects<'_>, mut file: File, seen: &[(Step, Changed)]) -> Resul
     let whole = Owner::of(life[since..].iter().map(|turned| turned.step));
     let owner = match hunk_owners(objects, &file, &life)? {
         Some(owners) if file.change.kind == ChangeKind::Modified || file.change.kind == ChangeKind::Added => {
-            let mut sum = Owner::default();
+            let mut sum = mode_owner(&file, &life[since..]);
             for (hunk, owner) in file.change.hunks.iter_mut().zip(owners) {
                 sum.add(&owner);
                 give(hunk, owner);
@@ -183,6 +190,17 @@ fn own(objects: &Objects<'_>, mut file: File, seen: &[(Step, Changed)]) -> Resul
     (change.agents, change.turns, change.shared, change.by_user) =
         (owner.agents, owner.turns, owner.shared, owner.by_user);
     Ok(file.change)
+}
+
+/// Who changed the mode of a file, where it differs.
+fn mode_owner(file: &File, life: &[Turned<'_>]) -> Owner {
+    let mode = |side: &Option<(PathBuf, Entry)>| side.as_ref().map(|(_, entry)| entry.mode);
+    if mode(&file.delta.old) == mode(&file.delta.new) || file.delta.old.is_none() {
+        return Owner::default();
+    }
+    Owner::of(
+        life.iter().filter(|turned| mode(&turned.before) != mode(&turned.after)).map(|turned| turned.step),
+    )
 }
 
 fn give(hunk: &mut Hunk, owner: Owner) {

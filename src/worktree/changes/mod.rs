@@ -16,6 +16,7 @@ mod choose;
 mod diff;
 mod discard;
 mod disk;
+mod filtered;
 mod list;
 mod stash;
 mod swap;
@@ -26,6 +27,7 @@ use super::known::{Known, Segment};
 use super::{Worktrees, objects::Objects};
 
 pub use diff::Diff;
+pub(super) use swap::PREFIX as SWAP_PREFIX;
 
 /// How a file differs, by the contract's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +167,8 @@ pub struct Discarded {
     pub conflicts: Vec<(String, String)>,
     /// What has the content from before.
     pub rescue_ref: Option<String>,
+    /// What a person should know.
+    pub notices: Vec<String>,
 }
 
 /// What was put back.
@@ -174,6 +178,8 @@ pub struct Undone {
     pub restored: Vec<String>,
     /// What has the content from before.
     pub rescue_ref: String,
+    /// What a person should know.
+    pub notices: Vec<String>,
 }
 
 /// What was put away.
@@ -183,6 +189,17 @@ pub struct Stashed {
     pub stash_ref: String,
     /// The files.
     pub files: Vec<String>,
+    /// What a person should know.
+    pub notices: Vec<String>,
+}
+
+/// What was brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unstashed {
+    /// The files.
+    pub files: Vec<String>,
+    /// What a person should know.
+    pub notices: Vec<String>,
 }
 
 impl Worktrees {

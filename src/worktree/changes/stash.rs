@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::Stashed;
-use super::discard::{Goal, next_ref, present, refuse, replace_all, way_back};
+use super::discard::{
+    Goal, check_at_rest, check_unchanged, index_as_it_was, next_ref, present, refuse, replace_all, way_back,
+};
 use super::swap::swap;
+use super::{Stashed, Unstashed};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::objects::{Objects, shown};
-use crate::worktree::{Inner, Worktrees, index, operation};
+use crate::worktree::{Inner, Worktrees, index};
 
 impl Worktrees {
     /// Puts the uncommitted work of a worktree on a ref, and leaves its files as HEAD has them.
@@ -30,11 +32,7 @@ impl Worktrees {
     ///
     /// # Errors
     /// `InTheWay` where there is no such stash, or a file was changed since; then nothing is.
-    pub async fn unstash(
-        &self,
-        known: &Known,
-        stash_ref: Option<&str>,
-    ) -> Result<Vec<String>, WorktreeError> {
+    pub async fn unstash(&self, known: &Known, stash_ref: Option<&str>) -> Result<Unstashed, WorktreeError> {
         let (known, stash_ref) = (known.clone(), stash_ref.map(str::to_owned));
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
             unstash(inner, &known, stash_ref.as_deref())
@@ -54,9 +52,7 @@ fn place(known: &Known) -> String {
 fn stash(inner: &Inner, known: &Known, message: Option<&str>) -> Result<Stashed, WorktreeError> {
     let source = inner.at(known)?;
     let objects = Objects::of(&source);
-    if let Some(what) = operation::in_progress(&known.admin()) {
-        return Err(in_the_way(format!("{what} is under way in `{}`", known.path.display())));
-    }
+    check_at_rest(known)?;
     let head = objects.head()?;
     let head_tree = objects.tree_of(&head)?;
     let work = present(inner, known)?;
@@ -68,6 +64,7 @@ fn stash(inner: &Inner, known: &Known, message: Option<&str>) -> Result<Stashed,
     let mut replacements = Vec::new();
     let conflicts = replace_all(known, &objects, (&work, &goal), &mut replacements)?;
     refuse(&conflicts, "the work cannot be put away")?;
+    check_unchanged(inner, known, &objects, (&work, &goal))?;
     let stash_ref = next_ref(&objects, &place(known))?;
     let title = message.unwrap_or("work in progress");
     let index_commit = objects.commit(
@@ -78,11 +75,11 @@ fn stash(inner: &Inner, known: &Known, message: Option<&str>) -> Result<Stashed,
     let commit = objects.commit(&work, &[head, index_commit], &format!("on {}: {title}", known.branch))?;
     objects.set_ref(&stash_ref, &commit)?;
     swap(&known.path, &replacements)?;
-    index::read_tree(inner, &source, &head_tree)?;
-    Ok(Stashed { stash_ref, files: goal.keys().map(|path| shown(path)).collect() })
+    let notices = index_as_it_was(index::read_tree(inner, &source, &head_tree)).into_iter().collect();
+    Ok(Stashed { stash_ref, files: goal.keys().map(|path| shown(path)).collect(), notices })
 }
 
-fn unstash(inner: &Inner, known: &Known, stash_ref: Option<&str>) -> Result<Vec<String>, WorktreeError> {
+fn unstash(inner: &Inner, known: &Known, stash_ref: Option<&str>) -> Result<Unstashed, WorktreeError> {
     let source = inner.at(known)?;
     let objects = Objects::of(&source);
     let (name, commit) = find(&objects, known, stash_ref)?;
@@ -103,11 +100,18 @@ fn unstash(inner: &Inner, known: &Known, stash_ref: Option<&str>) -> Result<Vec<
     refuse(&changed, "nothing was brought back")?;
     let mut replacements = Vec::new();
     refuse(&replace_all(known, &objects, (&now, &goal), &mut replacements)?, "nothing was brought back")?;
-    swap(&known.path, &replacements)?;
+    check_unchanged(inner, known, &objects, (&now, &goal))?;
     let entries: Goal = way_back(&objects, &base, &staged)?;
-    index::update(inner, &source, &entries.into_iter().collect::<BTreeMap<_, _>>())?;
-    source.delete_ref(&name, &commit)?;
-    Ok(goal.keys().map(|path| shown(path)).collect())
+    swap(&known.path, &replacements)?;
+    let files = goal.keys().map(|path| shown(path)).collect();
+    let staged = index::update(inner, &source, &entries.into_iter().collect::<BTreeMap<_, _>>());
+    let mut notices: Vec<_> = index_as_it_was(staged).into_iter().collect();
+    match notices.first_mut() {
+        // What was staged is there only.
+        Some(notice) => notice.push_str(&format!("; `{name}` is kept")),
+        None => source.delete_ref(&name, &commit)?,
+    }
+    Ok(Unstashed { files, notices })
 }
 
 /// The stash that is meant.

@@ -6,6 +6,7 @@
 //! file system can exchange two names, a path that is replaced is there at every moment, so that a
 //! process that is killed in the middle leaves each file whole, as it was or as it is to be.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
@@ -18,6 +19,9 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use super::disk::{Stamp, stamp};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::safe_path::beneath;
+
+/// How the directory is called in which the files of a swap lie.
+pub(in crate::worktree) const PREFIX: &str = ".hob-swap-";
 
 /// What is to be at a path.
 #[derive(Debug, Clone)]
@@ -74,7 +78,7 @@ pub(super) fn swap(top: &Path, replacements: &[Replace]) -> Result<(), WorktreeE
     }
     let io = |error: io::Error| WorktreeError::io("write in", top, &error);
     // Beside the files, so that a rename is enough.
-    let place = tempfile::Builder::new().prefix(".hob-swap-").tempdir_in(top).map_err(io)?;
+    let place = tempfile::Builder::new().prefix(PREFIX).tempdir_in(top).map_err(io)?;
     let mut swap = Swap { top, place, done: Vec::new() };
     for (n, replace) in replacements.iter().enumerate() {
         swap.prepare(n, replace)?;
@@ -138,7 +142,16 @@ impl Swap<'_> {
     }
 
     fn all(&mut self, replacements: &[Replace]) -> Result<(), WorktreeError> {
+        let going: BTreeSet<&Path> = replacements
+            .iter()
+            .filter(|replace| matches!(replace.wanted, Wanted::Nothing))
+            .map(|replace| replace.path.as_path())
+            .collect();
         for replace in replacements {
+            // What is there goes first: looked at again when that is done.
+            if replace.seen.is_none() && makes_room(&going, &replace.path) {
+                continue;
+            }
             let path = self.path_of(replace)?;
             if stamp(&path) != replace.seen {
                 return Err(changed(&path));
@@ -240,6 +253,12 @@ impl Swap<'_> {
         }
         error
     }
+}
+
+/// Whether what goes is above a path, where a directory is to be, or below it.
+fn makes_room(going: &BTreeSet<&Path>, path: &Path) -> bool {
+    path.ancestors().skip(1).any(|folder| going.contains(folder))
+        || going.iter().any(|gone| *gone != path && gone.starts_with(path))
 }
 
 /// Whether a file is the one that was seen: a rename changes only the time of its change.

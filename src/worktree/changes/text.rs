@@ -104,27 +104,33 @@ pub(super) fn with_hunks(old: &[u8], hunks: &[&HunkText]) -> Vec<u8> {
 }
 
 /// Names for the hunks of a file: each stays the same for as long as its lines do, wherever in the
-/// file they move.
+/// file they move. One of several that are equal has their number in its name, so that the name means
+/// none of them any more when there are fewer.
 pub(super) fn ids(path: &str, hunks: &[HunkText]) -> Vec<String> {
-    let mut seen: Vec<[u8; 32]> = Vec::new();
-    let mut ids = Vec::with_capacity(hunks.len());
-    for hunk in hunks {
-        let mut hash = Sha256::new();
-        hash.update(path.as_bytes());
-        for (fate, line) in &hunk.lines {
-            hash.update([0, *fate as u8]);
-            hash.update(line);
-        }
-        let digest: [u8; 32] = hash.finalize().into();
-        let n_equal = seen.iter().filter(|other| **other == digest).count();
-        seen.push(digest);
-        let mut id = data_encoding::HEXLOWER.encode(&digest);
+    let digests: Vec<[u8; 32]> = hunks.iter().map(|hunk| digest(path, hunk)).collect();
+    let id = |(n, digest): (usize, &[u8; 32])| {
+        let mut id = data_encoding::HEXLOWER.encode(digest);
         id.truncate(ID_CHARS);
-        ids.push(if n_equal == 0 { format!("h-{id}") } else { format!("h-{id}-{n_equal}") });
-    }
-    ids
+        let is_equal = |other: &&[u8; 32]| *other == digest;
+        match digests.iter().filter(is_equal).count() {
+            1 => format!("h-{id}"),
+            n_all => {
+                format!("h-{id}-{}of{n_all}", digests[..=n].iter().filter(is_equal).count())
+            }
+        }
+    };
+    digests.iter().enumerate().map(id).collect()
 }
 
+fn digest(path: &str, hunk: &HunkText) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(path.as_bytes());
+    for (fate, line) in &hunk.lines {
+        hash.update([0, *fate as u8]);
+        hash.update(line);
+    }
+    hash.finalize().into()
+}
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -188,6 +194,11 @@ mod tests {
         let ids = ids("a", &hunks(old.as_bytes(), new.as_bytes(), CONTEXT_LINES).unwrap());
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
         assert_eq!((ids.len(), distinct.len()), (3, 3));
+        // When one of them is applied, the names of the others mean none that is left.
+        let line = |n: usize| if n % 20 == 10 && n > 20 { "x\n" } else { "y\n" };
+        let fewer: String = (0..60).map(line).collect();
+        let left = super::ids("a", &hunks(old.as_bytes(), fewer.as_bytes(), CONTEXT_LINES).unwrap());
+        assert!(left.len() == 2 && left.iter().all(|id| !ids.contains(id)), "{left:?} {ids:?}");
     }
 
     #[test]

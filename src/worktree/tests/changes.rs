@@ -146,10 +146,12 @@ async fn change_without_a_trace(desk: &Desk) {
     }
 }
 
+/// What libgit2 reads, and what is left to the program.
+pub(super) const FORMATS: [&[&str]; 2] = [&[], &["--object-format=sha256"]];
+
 #[tokio::test]
 async fn a_change_in_the_second_of_the_index_is_seen() {
-    let formats: [&[&str]; 2] = [&[], &["--object-format=sha256"]];
-    for format in formats {
+    for format in FORMATS {
         let stage = Stage::with(&[&["init", "--quiet"][..], format].concat(), &[]);
         stage.first_commit();
         let desk = Desk::at(stage).await;

@@ -80,7 +80,7 @@ async fn work_that_is_put_away_comes_back_as_it_was() {
     assert!(refused.message.contains("untracked"), "{refused}");
     assert_eq!((desk.read("untracked"), desk.read("text")), ("in the way\n".to_owned(), numbered(&[])));
     fs::remove_file(desk.known.path.join("untracked")).unwrap();
-    let files = desk.stage.worktrees.unstash(&desk.known, None).await.unwrap();
+    let files = desk.stage.worktrees.unstash(&desk.known, None).await.unwrap().files;
     assert_eq!(files, ["text", "untracked"]);
     assert_eq!(git(&desk.known.path, &["status", "--porcelain=v2"]), before);
     assert!(desk.stage.worktrees.unstash(&desk.known, None).await.is_err(), "the ref is gone");
