@@ -8,7 +8,7 @@ use serde_json::json;
 use super::apply::Act;
 use super::context::Ctx;
 use super::diff::{coloured, owner};
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use super::link::Link;
 use super::render::{BOLD, DIM, NAME, one_line, paint};
 use crate::control::wire::{ChangeRow, DiffReply};
@@ -112,6 +112,10 @@ pub async fn choose(
     let mut items = Vec::new();
     for row in rows {
         let diff: DiffReply = link.call("change/diff", json!({"session": session, "path": row.path})).await?;
+        if !is_of_one_look(&row, &diff.diff) {
+            let what = format!("`{}` was changed while it was being read", row.path);
+            return Err(CliError::new(Exit::TryAgain, what));
+        }
         items.extend(items_of(&row, &diff.diff));
     }
     let verb = if act == Act::Apply { "apply" } else { "discard" };
@@ -143,13 +147,23 @@ fn line() -> Option<String> {
     (n > 0).then_some(line)
 }
 
+/// Whether a diff shows the hunks that were listed: a name must not be asked for under the lines of
+/// another.
+fn is_of_one_look(row: &ChangeRow, diff: &str) -> bool {
+    if goes_whole(row) {
+        return true;
+    }
+    let bodies = hunk_texts(diff);
+    let headers = bodies.iter().map(|body| body.lines().next().unwrap_or_default().trim_end());
+    bodies.is_empty() || headers.eq(row.hunks.iter().map(|hunk| hunk.header.as_str()))
+}
+
 /// A file as what is to be asked: each hunk with its lines and its owner.
 fn items_of(row: &ChangeRow, diff: &str) -> Vec<Item> {
     let title =
         |whose: String| format!("{}  {}\n", paint(BOLD, one_line(&row.path, usize::MAX)), paint(NAME, whose));
     let bodies = hunk_texts(diff);
-    let goes_whole = matches!(row.kind.as_str(), "renamed" | "type") || row.hunks.is_empty();
-    if goes_whole || bodies.len() != row.hunks.len() {
+    if goes_whole(row) || bodies.len() != row.hunks.len() {
         let whose = owner(&row.agents, row.shared, row.by_user);
         let kind = paint(DIM, format_args!("{} {}\n", row.content, row.kind));
         let shown = format!("{}{kind}{}", title(whose), coloured(diff));
@@ -161,6 +175,10 @@ fn items_of(row: &ChangeRow, diff: &str) -> Vec<Item> {
         shown: format!("{}{}", title(owner(&hunk.agents, hunk.shared, hunk.by_user)), coloured(body)),
     };
     row.hunks.iter().zip(&bodies).map(item).collect()
+}
+
+fn goes_whole(row: &ChangeRow) -> bool {
+    matches!(row.kind.as_str(), "renamed" | "type") || row.hunks.is_empty()
 }
 
 /// The hunks of a diff of one file, as text.
@@ -208,6 +226,21 @@ mod tests {
         assert_eq!(answered("q"), Choice::Nothing);
         assert_eq!(answered("n n n n"), Choice::Nothing);
         assert_eq!(read("what"), Answer::Help);
+    }
+
+    #[test]
+    fn a_diff_of_another_look_is_not_shown() {
+        let row = json!({
+            "path": "x", "kind": "modified", "content": "text", "agents": [], "turns": [],
+            "shared": false, "by_user": false, "insertions": 1, "deletions": 1,
+            "hunks": [{"id": "h-1", "header": "@@ -9 +9 @@", "agents": [], "turns": [], "shared": false,
+                "by_user": false}],
+        });
+        let row: ChangeRow = serde_json::from_value(row).unwrap();
+        assert!(is_of_one_look(&row, "--- a/x\n+++ b/x\n@@ -9 +9 @@\n-c\n+d\n"));
+        assert!(is_of_one_look(&row, ""), "it has none, as a file that is too large");
+        assert!(!is_of_one_look(&row, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"));
+        assert!(!is_of_one_look(&row, "@@ -1 +1 @@\n-a\n+b\n@@ -9 +9 @@\n-c\n+d\n"));
     }
 
     #[test]
