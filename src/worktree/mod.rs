@@ -38,6 +38,7 @@ mod remove;
 pub mod safe_path;
 mod snapshot;
 mod source;
+mod submodules;
 mod undo;
 
 #[cfg(test)]

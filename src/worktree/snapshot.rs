@@ -18,7 +18,7 @@ use super::known::Known;
 use super::large;
 use super::objects::{FILE, GITLINK, Objects};
 use super::source::{Source, bytes_of, path_from, records};
-use super::{Inner, Worktrees};
+use super::{Inner, Worktrees, submodules};
 
 /// Flags of an index entry: `assume-unchanged`, and in the extended ones `intent-to-add` and
 /// `skip-worktree`.
@@ -135,7 +135,8 @@ fn by_libgit2(source: &Source<'_>) -> Result<Snapshot, WorktreeError> {
     draft.follow_disk().map_err(failed)?;
     draft.follow_submodules().map_err(failed)?;
     let tree = draft.index.write_tree_to(repo).map_err(failed)?.to_string();
-    Ok(Snapshot { tree, notices: notices(&draft.large, &draft.nested, &draft.left) })
+    let notices = notices([&draft.large, &draft.nested, &draft.unseen()], &draft.left);
+    Ok(Snapshot { tree, notices })
 }
 
 /// Where files were being replaced when the daemon that did it was killed: nobody's work, and not
@@ -145,7 +146,7 @@ fn left_over(path: &[u8]) -> Option<PathBuf> {
     place.starts_with(SWAP_PREFIX.as_bytes()).then(|| path_from(place.to_vec()))
 }
 
-fn notices(large: &[PathBuf], nested: &[PathBuf], left: &BTreeSet<PathBuf>) -> Vec<String> {
+fn notices([large, nested, unseen]: [&[PathBuf]; 3], left: &BTreeSet<PathBuf>) -> Vec<String> {
     let mut notices = Vec::new();
     if !left.is_empty() {
         let places: Vec<PathBuf> = left.iter().cloned().collect();
@@ -164,6 +165,9 @@ fn notices(large: &[PathBuf], nested: &[PathBuf], left: &BTreeSet<PathBuf>) -> V
     }
     if !nested.is_empty() {
         notices.push(format!("repositories inside the worktree are not looked into: {}", shown(nested)));
+    }
+    if !unseen.is_empty() {
+        notices.push(format!("what is not committed in these submodules is not listed: {}", shown(unseen)));
     }
     notices
 }
@@ -262,6 +266,11 @@ impl Draft<'_> {
         Ok(())
     }
 
+    fn unseen(&self) -> Vec<PathBuf> {
+        let links = self.index.iter().filter(|entry| entry.mode == GITLINK);
+        submodules::unseen(self.top, links.map(|entry| path_from(entry.path)))
+    }
+
     fn put(&mut self, path: &Path) -> Result<(), git2::Error> {
         if let Some(pointer) = large::pointer(&self.top.join(path)) {
             self.large.push(path.to_owned());
@@ -290,6 +299,12 @@ fn is_file(path: &Path) -> bool {
 
 // ---------------------------------------------------------------------------------------------
 // The program
+
+/// Where an index has submodules, as `ls-files --stage` tells it.
+fn links(staged: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let links = records(staged).filter(|line| line.starts_with(b"160000 "));
+    links.filter_map(|line| Some(path_from(line.splitn(2, |byte| *byte == b'\t').nth(1)?.to_vec())))
+}
 
 /// Copies an index with the time at which it was written: git compares the content of a file that is
 /// not older than the index, since it may have been changed in the same second without a trace.
@@ -366,5 +381,7 @@ fn by_program(source: &Source<'_>, known: &Known) -> Result<Snapshot, WorktreeEr
     }
     let tree = run(&["write-tree"], Vec::new())?;
     let tree = String::from_utf8_lossy(&tree).trim().to_owned();
-    Ok(Snapshot { tree, notices: notices(&large, &nested, &left) })
+    let staged = run(&["ls-files", "--stage", "-z"], Vec::new())?;
+    let unseen = submodules::unseen(&source.top, links(&staged));
+    Ok(Snapshot { tree, notices: notices([&large, &nested, &unseen], &left) })
 }

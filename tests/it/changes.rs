@@ -157,3 +157,21 @@ fn what_was_carried_into_a_worktree_is_no_change_of_an_agent() {
     let row = &pending.as_array().unwrap()[0];
     assert_eq!((&row["path"], &row["by_user"], &row["agents"]), (&json!("new"), &json!(true), &json!([])));
 }
+
+#[test]
+fn into_the_worktree_of_another_session_nothing_is_applied_while_a_turn_works_there() {
+    let desk = Desk::set();
+    let inner = desk.daemon.rpc("session/create", json!({"repo": desk.session.worktree}));
+    let chat = desk.daemon.rpc("chat/create", json!({"session": inner["id"]}));
+    let written = desk.daemon.run(chat["id"].as_str().unwrap(), DEMO, "write: new.txt: new");
+    assert_eq!(written["state"], "completed", "{written:#}");
+    let busy = desk.daemon.submit(&desk.chat, DEMO, "slow: 4000 25");
+    desk.daemon.wait_event(&busy, "text");
+    let session = inner["id"].as_str().unwrap();
+    desk.hob(&["apply", "-s", session]).exit(4).says(&["a turn is under way", "hob task cancel"]);
+    assert!(!desk.session.worktree.join("new.txt").exists());
+    desk.daemon.rpc("task/cancel", json!({"task": busy}));
+    desk.daemon.wait_task(&busy);
+    desk.hob(&["apply", "-s", session]).ok();
+    assert_eq!(fs::read_to_string(desk.session.worktree.join("new.txt")).unwrap(), "new\n");
+}

@@ -56,7 +56,7 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
     let arena = find(call, &arena.id).await?;
     let winner = judge::may_adopt(&arena, &params.agent).map_err(|why| unadopted(&arena, why))?;
     check_nobody_works(call, &arena).await?;
-    check_checkout(call, &arena).await?;
+    super::changes::check_target(call, &arena.repo).await?;
     let figures = figures(call, &arena).await?;
     let losers = open_chats_of_others(call, &arena, &params.agent).await?;
     let session = winner.session.clone().unwrap_or_default();
@@ -136,17 +136,6 @@ async fn check_nobody_works(call: &Call, arena: &StoredArena) -> Done<()> {
         }
     }
     Ok(())
-}
-
-/// A session's worktree is not written to while an agent works in it, unless that one asks for it.
-async fn check_checkout(call: &Call, arena: &StoredArena) -> Done<()> {
-    let store = &call.services().store;
-    let worktrees = store.worktrees(false).await?;
-    let Some(target) = worktrees.into_iter().find(|row| row.path == arena.repo) else { return Ok(()) };
-    let own = delegation::caller(call).await?.and_then(|caller| caller.task.turn);
-    let mut at_work = store.turns_at_work(&target.id).await?;
-    at_work.retain(|turn| Some(turn) != own.as_ref());
-    if at_work.is_empty() { Ok(()) } else { Err(PendingError::AtWork(at_work.join(", ")).into()) }
 }
 
 /// What each entry has changed by now, or had when the arena was decided.

@@ -1,12 +1,13 @@
 //! `change/*`, and the stash of a worktree: what agents changed, and what a person does with it.
 
 use super::{Call, Done};
+use crate::control::delegation;
 use crate::control::error::RpcFailure;
 use crate::control::params::{ChangeAct, ChangeDiff, ChangeList, ChangeUndo, WorktreeStash, WorktreeUnstash};
 use crate::control::wire::{
     ApplyReply, ChangeRow, ConflictRow, DiffReply, HunkRow, StashReply, UndoReply, UnstashReply,
 };
-use crate::pending::Shown;
+use crate::pending::{PendingError, Shown};
 use crate::worktree::{Change, Hunk, Selection};
 
 /// `change/list`
@@ -33,8 +34,23 @@ pub(crate) async fn diff(call: &Call, params: ChangeDiff) -> Done<DiffReply> {
 pub(crate) async fn apply(call: &Call, params: ChangeAct) -> Done<ApplyReply> {
     call.check_open()?;
     let (session, dry_run) = (params.session.clone(), params.dry_run);
+    if let Some(found) = call.services().store.worktree_of_session(&session).await? {
+        check_target(call, &found.known.top.to_string_lossy()).await?;
+    }
     let applied = call.services().pending.apply(&session, selection(params)?, dry_run).await?;
     Ok(ApplyReply { applied: applied.paths, conflicts: conflicts(applied.conflicts), rescue_ref: None })
+}
+
+/// The worktree of another session is not written to while an agent works in it, unless that one asks
+/// for it: what is applied would be taken for its work.
+pub(super) async fn check_target(call: &Call, top: &str) -> Done<()> {
+    let store = &call.services().store;
+    let worktrees = store.worktrees(false).await?;
+    let Some(target) = worktrees.into_iter().find(|row| row.path == top) else { return Ok(()) };
+    let own = delegation::caller(call).await?.and_then(|caller| caller.task.turn);
+    let mut at_work = store.turns_at_work(&target.id).await?;
+    at_work.retain(|turn| Some(turn) != own.as_ref());
+    if at_work.is_empty() { Ok(()) } else { Err(PendingError::AtWork(at_work.join(", ")).into()) }
 }
 
 /// `change/discard`

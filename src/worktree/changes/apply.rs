@@ -151,13 +151,32 @@ impl Target<'_> {
         Ok(Ok(plan))
     }
 
+    /// A submodule is checked out by its own git. Where the checkout has it so already, it counts as taken
+    /// over.
     fn submodule(&self, chosen: &Chosen) -> Result<Plan, String> {
-        let commit = chosen.file.delta.new.as_ref().map(|(_, entry)| entry.object.clone());
-        let path = chosen.file.change.path.clone();
-        Err(match commit {
-            Some(commit) => format!(
-                "it is a submodule; `git -C {}/{path} checkout {commit}` takes it over",
-                self.known.top.display()
+        let (old, new) = (&chosen.file.delta.old, &chosen.file.delta.new);
+        if chosen.file.change.kind == ChangeKind::Type {
+            return Err("it is, or was, a submodule; its own git takes it over".to_owned());
+        }
+        let Some((path, _)) = new.as_ref().or(old.as_ref()) else { return Ok(Plan::default()) };
+        let place = self.known.top.join(path);
+        let wanted = new.as_ref().map(|(_, entry)| entry.clone());
+        let here = git2::Repository::open(&place)
+            .and_then(|repo| repo.head()?.peel_to_commit().map(|commit| commit.id().to_string()))
+            .ok();
+        let is_so = match &wanted {
+            Some(entry) => here.as_ref() == Some(&entry.object),
+            None => stamp(&place).is_none(),
+        };
+        if is_so {
+            let baseline = vec![(path.clone(), wanted)];
+            return Ok(Plan { baseline, ..Plan::default() });
+        }
+        Err(match wanted {
+            Some(entry) => format!(
+                "it is a submodule; `git -C {} checkout {}` takes it over",
+                place.display(),
+                entry.object
             ),
             None => "it was a submodule; `git rm` takes it out".to_owned(),
         })

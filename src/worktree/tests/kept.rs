@@ -204,3 +204,47 @@ async fn what_was_applied_can_be_listed_after_the_next_was_and_git_has_cleaned_u
     let first = desk.history[0].to.clone();
     desk.stage.git(&["cat-file", "-e", &first]);
 }
+
+/// A desk whose repository has a submodule, checked out in the worktree.
+async fn with_submodule() -> Desk {
+    let stage = Stage::new();
+    let library = Stage::new();
+    let url = library.repo.to_str().unwrap().to_owned();
+    let allow = ["-c", "protocol.file.allow=always"];
+    stage.git(&[&allow[..], &["submodule", "--quiet", "add", &url, "library"]].concat());
+    stage.commit("a submodule");
+    let desk = Desk::at(stage).await;
+    git(&desk.known.path, &[&allow[..], &["submodule", "--quiet", "update", "--init"]].concat());
+    desk
+}
+
+#[tokio::test]
+async fn what_lies_unseen_in_a_submodule_is_told() {
+    let told = async |desk: &Desk| {
+        let notices = desk.stage.worktrees.snapshot(&desk.known).await.unwrap().notices;
+        notices.iter().any(|text| text.contains("submodules") && text.contains("`library`"))
+    };
+    let desk = with_submodule().await;
+    assert!(!told(&desk).await);
+    desk.write("library/a.txt", "changed\n");
+    assert!(told(&desk).await);
+    git(&desk.known.path, &["submodule", "--quiet", "deinit", "--force", "library"]);
+    assert!(!told(&desk).await);
+    desk.write("library/new", "where none is checked out\n");
+    assert!(told(&desk).await);
+}
+
+#[tokio::test]
+async fn a_submodule_that_the_checkout_has_taken_over_is_not_pending_any_more() {
+    let mut desk = with_submodule().await;
+    let inside = desk.known.path.join("library");
+    git(&inside, &["commit", "--quiet", "--allow-empty", "-m", "new"]);
+    let commit = git(&inside, &["rev-parse", "HEAD"]);
+    let conflicts = desk.apply(all()).await.conflicts;
+    assert!(conflicts[0].1.contains(&commit), "{conflicts:?}");
+    let theirs = desk.stage.repo.join("library");
+    git(&theirs, &["fetch", "--quiet", inside.to_str().unwrap(), "HEAD"]);
+    git(&theirs, &["checkout", "--quiet", &commit]);
+    assert_eq!(desk.apply(all()).await.paths, ["library"]);
+    assert!(desk.pending().await.is_empty());
+}
