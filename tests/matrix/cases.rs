@@ -116,6 +116,12 @@ fn checked_out(site: &Site) {
     site.git(&["submodule", "--quiet", "update", "--init"]);
 }
 
+fn committed_in_submodule(site: &Site) {
+    checked_out(site);
+    site.write("library/lib", "changed\n");
+    git(&site.tree.join("library"), &["commit", "--quiet", "-am", "unpublished"]);
+}
+
 fn cloned(site: &Site, how: &[&str]) {
     let upstream = Site::new(site.dir.join("upstream"));
     upstream.ordinary(&[]);
@@ -163,10 +169,28 @@ fn repositories() -> Vec<Case> {
             submodule,
             case(
                 "a submodule with a commit of its own",
+                committed_in_submodule,
+                &["nested_repo"],
+            ),
+        ),
+        of(
+            submodule,
+            case(
+                "a submodule with a commit of its own, put away",
                 |s| {
-                    checked_out(s);
-                    s.write("library/lib", "changed\n");
-                    git(&s.tree.join("library"), &["commit", "--quiet", "-am", "unpublished"]);
+                    committed_in_submodule(s);
+                    s.git(&["submodule", "--quiet", "deinit", "--force", "library"]);
+                },
+                &["nested_repo"],
+            ),
+        ),
+        of(
+            submodule,
+            case(
+                "a submodule with a commit of its own, its checkout removed",
+                |s| {
+                    committed_in_submodule(s);
+                    fs::remove_dir_all(s.tree.join("library")).unwrap();
                 },
                 &["nested_repo"],
             ),

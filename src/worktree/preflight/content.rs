@@ -3,10 +3,13 @@
 //!
 //! A file is not lost if it is what HEAD has, or what counts as the person's own, or what the user's
 //! checkout has at the same place, or lies below a directory that can be made again.
+//!
+//! A repository inside is a reason of its own, with a checkout or without.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hob_actors::worktree::ReasonKind;
@@ -44,6 +47,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
             found.note(ReasonKind::Unreadable, format!("the object of `{}` is missing", path.display()));
         }
     }
+    submodules(job, found)?;
     let mut look = Look { job, objects, world, is_safe, on_disk: BTreeSet::new(), pending: Vec::new() };
     for path in std::mem::take(&mut look.world.conflicts) {
         found.note(ReasonKind::Dirty, format!("`{}` (in conflict)", path.display()));
@@ -54,6 +58,23 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
     look.staged(found);
     for path in std::mem::take(&mut look.pending) {
         found.note(ReasonKind::PendingChanges, format!("`{}`", path.display()));
+    }
+    Ok(())
+}
+
+/// The repositories of submodules, which git keeps with the entry of the worktree. They outlive their
+/// checkout, with commits that may be nowhere else.
+fn submodules(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
+    let folder = job.admin().join("modules");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(&folder, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(&folder, &error))?;
+        let name = PathBuf::from(entry.file_name());
+        found.note(ReasonKind::NestedRepo, format!("the submodule `{}`", name.display()));
     }
     Ok(())
 }
