@@ -67,6 +67,8 @@ pub(super) struct Call<'a> {
     pub(super) stdin: Vec<u8>,
     /// How long it may take.
     pub(super) timeout: Duration,
+    /// Bytes that it may write. One that writes more fails: half an answer is none.
+    pub(super) stdout_max: u64,
 }
 
 impl<'a> Call<'a> {
@@ -80,6 +82,7 @@ impl<'a> Call<'a> {
             env: Vec::new(),
             stdin: Vec::new(),
             timeout: ASK_TIMEOUT,
+            stdout_max: STDOUT_BYTES_MAX,
         }
     }
 }
@@ -140,13 +143,13 @@ impl Git {
         let mut child =
             self.command(call).spawn().map_err(|error| WorktreeError::io("start", &self.program, &error))?;
         let group = Pid::from_raw(child.id().cast_signed());
-        let read = watch(&mut child, call.stdin.clone());
+        let read = watch(&mut child, call);
         let until = Instant::now() + call.timeout;
-        let mut output = (Vec::new(), Vec::new());
+        let mut output = (Drained::default(), Drained::default());
         for _ in 0..2 {
             match read.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok((Pipe::Out, bytes)) => output.0 = bytes,
-                Ok((Pipe::Err, bytes)) => output.1 = bytes,
+                Ok((Pipe::Out, drained)) => output.0 = drained,
+                Ok((Pipe::Err, drained)) => output.1 = drained,
                 Err(_) => {
                     // Not reaped yet, so the id is still ours. What cannot be killed is gone.
                     killpg(group, Signal::SIGKILL).ok();
@@ -157,8 +160,12 @@ impl Git {
             }
         }
         let status = child.wait().map_err(|error| WorktreeError::io("wait for", &self.program, &error))?;
-        let complaint = String::from_utf8_lossy(&output.1).into_owned();
-        Ok((status, output.0, complaint))
+        if status.success() && !output.0.is_whole {
+            let limit = format!("it wrote more than the {} bytes that are read of it", call.stdout_max);
+            return Err(failed(call, &limit, ""));
+        }
+        let complaint = String::from_utf8_lossy(&output.1.bytes).into_owned();
+        Ok((status, output.0.bytes, complaint))
     }
 
     fn command(&self, call: &Call<'_>) -> Command {
@@ -208,19 +215,28 @@ enum Pipe {
     Err,
 }
 
+/// What a pipe gave.
+#[derive(Default)]
+struct Drained {
+    bytes: Vec<u8>,
+    /// Nothing came after that, and nothing was lost.
+    is_whole: bool,
+}
+
 /// Feeds and drains a child from threads of their own; each output arrives when it has ended.
-fn watch(child: &mut Child, stdin: Vec<u8>) -> mpsc::Receiver<(Pipe, Vec<u8>)> {
+fn watch(child: &mut Child, call: &Call<'_>) -> mpsc::Receiver<(Pipe, Drained)> {
     let (tell, told) = mpsc::channel();
     if let Some(mut pipe) = child.stdin.take() {
-        if stdin.is_empty() {
+        if call.stdin.is_empty() {
             drop(pipe);
         } else {
+            let stdin = call.stdin.clone();
             // A child that does not read to the end says why with its exit status.
             thread::spawn(move || pipe.write_all(&stdin).ok());
         }
     }
     if let Some(pipe) = child.stdout.take() {
-        drain(pipe, Pipe::Out, STDOUT_BYTES_MAX, tell.clone());
+        drain(pipe, Pipe::Out, call.stdout_max, tell.clone());
     }
     if let Some(pipe) = child.stderr.take() {
         drain(pipe, Pipe::Err, STDERR_BYTES_MAX, tell);
@@ -228,14 +244,14 @@ fn watch(child: &mut Child, stdin: Vec<u8>) -> mpsc::Receiver<(Pipe, Vec<u8>)> {
     told
 }
 
-fn drain(mut from: impl Read + Send + 'static, name: Pipe, max: u64, tell: mpsc::Sender<(Pipe, Vec<u8>)>) {
+fn drain(mut from: impl Read + Send + 'static, name: Pipe, max: u64, tell: mpsc::Sender<(Pipe, Drained)>) {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before a read error is still worth having.
-        from.by_ref().take(max).read_to_end(&mut bytes).ok();
-        std::io::copy(&mut from, &mut std::io::sink()).ok();
+        // Of a complaint, what came before a read error is still worth having.
+        let is_read = from.by_ref().take(max).read_to_end(&mut bytes).is_ok();
+        let is_all = std::io::copy(&mut from, &mut std::io::sink()).is_ok_and(|more| more == 0);
         // Nobody listens any more after a time-out.
-        tell.send((name, bytes)).ok();
+        tell.send((name, Drained { bytes, is_whole: is_read && is_all })).ok();
     });
 }
 
@@ -290,6 +306,21 @@ mod tests {
         call.timeout = Duration::from_millis(100);
         let error = git.run(&call).unwrap_err();
         assert!(error.message.contains("no end after"), "{error}");
+    }
+
+    #[test]
+    fn a_call_that_says_too_much_fails() {
+        let Ok(git) = find(std::env::var_os("PATH").as_deref()) else {
+            panic!("these tests need git");
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let mut call = Call::ask(dir.path(), &["-c", "alias.say=!printf 0123456789", "say"]);
+        call.stdout_max = 10;
+        assert_eq!(git.run(&call).unwrap(), b"0123456789");
+        call.stdout_max = 9;
+        assert!(git.probe(&call).is_err());
+        let error = git.run(&call).unwrap_err();
+        assert!(error.message.contains("more than the 9 bytes"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::worktree::source::{Source, bytes_of, path_from, records};
 
 /// Hexadecimal characters of an object's name where nothing else is said.
 const SHA1_CHARS: usize = 40;
+/// A blob of more bytes is not read: it is held in memory.
+const BLOB_BYTES_MAX: u64 = 4 << 30;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
@@ -23,7 +25,8 @@ fn unreadable(source: &Source<'_>, what: &str) -> WorktreeError {
 }
 
 pub(super) fn blob(source: &Source<'_>, id: &str) -> Result<Vec<u8>, WorktreeError> {
-    source.program()?.run(&source.call(&["cat-file", "blob", id]))
+    let call = source.call(&["cat-file", "blob", id]);
+    source.program()?.run(&Call { stdout_max: BLOB_BYTES_MAX, ..call })
 }
 
 pub(super) fn blob_size(source: &Source<'_>, id: &str) -> Result<u64, WorktreeError> {
