@@ -19,7 +19,7 @@ use super::same::Disk;
 use super::world::World;
 use super::{Job, Trouble, unreadable};
 use crate::worktree::carry::Entry;
-use crate::worktree::compare::same_content;
+use crate::worktree::compare::same_content_while;
 use crate::worktree::objects::{GITLINK, Objects, shown};
 use crate::worktree::safe_path::beneath;
 
@@ -130,7 +130,7 @@ impl Look<'_> {
         }
         self.job.check_time()?;
         let at = self.job.known.path.join(&path);
-        let Some(disk) = Disk::read(&at, meta)? else {
+        let Some(disk) = Disk::read(&at, meta, self.job.until)? else {
             found.note(ReasonKind::Untracked, format!("`{}` (no file and no link)", path.display()));
             return Ok(());
         };
@@ -152,7 +152,7 @@ impl Look<'_> {
                 found.note(ReasonKind::Dirty, format!("`{}`", path.display()));
                 self.pending.push(path.clone());
             }
-            None if is_own || self.is_in_checkout(&path, meta) => {}
+            None if is_own || self.is_in_checkout(&path, meta)? => {}
             None => {
                 found.note(ReasonKind::Untracked, format!("`{}`", path.display()));
                 if !self.is_ignored(&path) {
@@ -165,20 +165,19 @@ impl Look<'_> {
     }
 
     /// Whether the user's checkout has the same at the same place.
-    fn is_in_checkout(&self, path: &Path, meta: &Metadata) -> bool {
+    fn is_in_checkout(&self, path: &Path, meta: &Metadata) -> Result<bool, Trouble> {
         use std::os::unix::fs::MetadataExt;
         let (ours, Ok(theirs)) = (self.job.known.path.join(path), beneath(&self.job.known.top, path)) else {
-            return false;
+            return Ok(false);
         };
-        let Ok(found) = fs::symlink_metadata(&theirs) else { return false };
+        let Ok(found) = fs::symlink_metadata(&theirs) else { return Ok(false) };
         if meta.is_symlink() {
             let target = |path| fs::read_link(path).ok();
-            return found.is_symlink() && target(&ours) == target(&theirs);
+            return Ok(found.is_symlink() && target(&ours) == target(&theirs));
         }
-        found.is_file()
-            && found.size() == meta.size()
-            && found.mode() & 0o111 == meta.mode() & 0o111
-            && same_content(&ours, &theirs)
+        let is_alike =
+            found.is_file() && found.size() == meta.size() && found.mode() & 0o111 == meta.mode() & 0o111;
+        Ok(is_alike && same_content_while(&ours, &theirs, || self.job.check_time())?)
     }
 
     fn is_ignored(&self, path: &Path) -> bool {

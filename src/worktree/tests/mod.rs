@@ -12,6 +12,7 @@ mod methods;
 mod owners;
 mod places;
 mod refuse;
+mod removal;
 mod undo;
 
 use std::collections::BTreeMap;
