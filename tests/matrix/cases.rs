@@ -112,6 +112,22 @@ fn submodule(site: &Site) {
     git(&site.repo, &["commit", "--quiet", "-m", "a submodule"]);
 }
 
+fn built(site: &Site) {
+    site.write("target/debug/deps/a.o", "object");
+    site.write("node_modules/left-pad/index.js", "pad");
+    site.write("src/__pycache__/x.pyc", "code");
+    site.write("src/target/:odd *.o", "object");
+}
+
+/// A name that is disposable, and work below it that git does not ignore.
+fn deployed(site: &Site) {
+    site.write(".gitignore", "*.ignored\n");
+    site.git(&["commit", "--quiet", "-am", "another .gitignore"]);
+    git(&site.repo, &["merge", "--quiet", "--ff-only", &site.branch()]);
+    site.write("deploy/target/prod.tf", "mine\n");
+    site.write("deploy/target/prod.ignored", "made\n");
+}
+
 fn checked_out(site: &Site) {
     site.git(&["submodule", "--quiet", "update", "--init"]);
 }
@@ -165,14 +181,7 @@ fn repositories() -> Vec<Case> {
                 &["nested_repo"],
             ),
         ),
-        of(
-            submodule,
-            case(
-                "a submodule with a commit of its own",
-                committed_in_submodule,
-                &["nested_repo"],
-            ),
-        ),
+        of(submodule, case("a submodule with a commit of its own", committed_in_submodule, &["nested_repo"])),
         of(
             submodule,
             case(
@@ -199,6 +208,10 @@ fn repositories() -> Vec<Case> {
         of(partial, case("changed in a partial clone", |s| s.write("more", "mine\n"), &["dirty"])),
         of(reftable, case("changed in a reftable repository", |s| s.write("run.sh", "x"), &["dirty"])),
         of(reftable, case("untracked in a reftable repository", |s| s.write("new", "x"), &["untracked"])),
+        of(
+            reftable,
+            case("not ignored in a reftable repository, with a disposable name", deployed, &["untracked"]),
+        ),
         of(sha256, case("changed in a sha256 repository", |s| s.write("run.sh", "x"), &["dirty"])),
         of(sha256, case("untracked in a sha256 repository", |s| s.write("new", "x"), &["untracked"])),
         case(

@@ -69,7 +69,7 @@ impl Site {
         fs::create_dir_all(&self.repo).unwrap();
         git(&self.repo, &[&["init", "--quiet", "--initial-branch=main"], init].concat());
         self.write_repo("README.md", "a repository\n");
-        self.write_repo(".gitignore", "*.ignored\n.env\n/build/\ntarget/\nnode_modules/\n");
+        self.write_repo(".gitignore", "*.ignored\n.env\n/build/\ntarget/\nnode_modules/\n__pycache__/\n");
         self.write_repo("src/lib.rs", "fn main() {}\n");
         self.write_repo("src/deep/er/file", "deep\n");
         self.write_repo("run.sh", "#!/bin/sh\n");

@@ -2,7 +2,7 @@
 //! hide nothing, and every file that git tracks is hashed.
 //!
 //! A file is not lost if it is what HEAD has, or what counts as the person's own, or what the user's
-//! checkout has at the same place, or lies below a directory that can be made again.
+//! checkout has at the same place, or is ignored and lies below a directory that can be made again.
 //!
 //! A repository inside is a reason of its own, with a checkout or without.
 
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
+use super::ignored::ignored;
 use super::same::Disk;
 use super::world::World;
 use super::{Job, Trouble, unreadable};
@@ -35,6 +36,8 @@ struct Look<'a> {
     is_safe: bool,
     on_disk: BTreeSet<PathBuf>,
     pending: Vec<PathBuf>,
+    /// What git does not track below directories that can be made again.
+    below_disposable: Vec<(PathBuf, Metadata)>,
 }
 
 /// Looks at the content. `is_safe`: the commit of HEAD is on another branch or on a remote.
@@ -48,12 +51,21 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
         }
     }
     submodules(job, found)?;
-    let mut look = Look { job, objects, world, is_safe, on_disk: BTreeSet::new(), pending: Vec::new() };
+    let mut look = Look {
+        job,
+        objects,
+        world,
+        is_safe,
+        on_disk: BTreeSet::new(),
+        pending: Vec::new(),
+        below_disposable: Vec::new(),
+    };
     for path in std::mem::take(&mut look.world.conflicts) {
         found.note(ReasonKind::Dirty, format!("`{}` (in conflict)", path.display()));
         look.on_disk.insert(path);
     }
     look.walk(found)?;
+    look.not_ignored(found)?;
     look.not_on_disk(found);
     look.staged(found);
     for path in std::mem::take(&mut look.pending) {
@@ -106,28 +118,36 @@ impl Look<'_> {
                 if meta.is_dir() {
                     folders.push((path, is_disposable || self.job.is_disposable(&name)));
                 } else {
-                    self.file(found, path, &meta, is_disposable)?;
+                    if is_disposable && !self.world.index.contains_key(&path) {
+                        self.below_disposable.push((path, meta));
+                    } else {
+                        self.file(found, path, &meta)?;
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    /// What lies below a disposable directory, and is not ignored: somebody's own work.
+    fn not_ignored(&mut self, found: &mut Findings) -> Result<(), Trouble> {
+        let below = std::mem::take(&mut self.below_disposable);
+        let paths = below.iter().map(|(path, _)| path.as_path());
+        let ignored = ignored(self.job, self.objects.source, paths)?;
+        for (path, meta) in below {
+            if !ignored.contains(&path) {
+                self.file(found, path, &meta)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A file, a link, or something else that is no directory.
-    fn file(
-        &mut self,
-        found: &mut Findings,
-        path: PathBuf,
-        meta: &Metadata,
-        is_disposable: bool,
-    ) -> Result<(), Trouble> {
+    fn file(&mut self, found: &mut Findings, path: PathBuf, meta: &Metadata) -> Result<(), Trouble> {
         if self.on_disk.contains(&path) {
             return Ok(());
         }
         let indexed = self.world.index.get(&path).map(|indexed| indexed.entry.clone());
-        if indexed.is_none() && is_disposable {
-            return Ok(());
-        }
         self.job.check_time()?;
         let at = self.job.known.path.join(&path);
         let Some(disk) = Disk::read(&at, meta, self.job.until)? else {

@@ -12,6 +12,7 @@
 
 mod content;
 mod findings;
+mod ignored;
 mod locks;
 mod mounts;
 mod place;

@@ -165,6 +165,7 @@ pub(super) fn files() -> Vec<Case> {
             },
             &["dirty"],
         ),
+        case("not ignored below a disposable directory", deployed, &["untracked", "pending_changes"]),
         case(
             "a link with a disposable name",
             |s| {

@@ -6,12 +6,14 @@ use super::*;
 pub(super) fn safe() -> Vec<Case> {
     vec![
         case("untouched", nothing, &[]),
+        case("built", built, &[]),
+        of(reftable, case("built in a reftable repository", built, &[])),
+        of(sha256, case("built in a repository with longer names", built, &[])),
         case(
-            "built",
+            "ignored one by one below a disposable directory",
             |s| {
-                s.write("target/debug/deps/a.o", "object");
-                s.write("node_modules/left-pad/index.js", "pad");
-                s.write("src/__pycache__/x.pyc", "code");
+                s.write("src/.venv/.gitignore", "*\n");
+                s.write("src/.venv/bin/python", "program\n");
             },
             &[],
         ),
