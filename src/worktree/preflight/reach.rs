@@ -19,8 +19,18 @@ use crate::worktree::{Inner, facts, known as worktree};
 /// For reading what the files of a git directory name.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(30);
 /// Refs of a worktree's own that name commits.
-const PSEUDO_REFS: [&str; 7] =
-    ["HEAD", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "BISECT_HEAD"];
+pub(super) const PSEUDO_REFS: [&str; 8] = [
+    "HEAD",
+    "ORIG_HEAD",
+    "MERGE_HEAD",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+    "BISECT_HEAD",
+    "MERGE_AUTOSTASH",
+];
+/// Files that name what an operation under way has put aside, to bring it back in the end.
+const AUTOSTASHES: [&str; 2] = ["rebase-merge/autostash", "rebase-apply/autostash"];
 /// What does not count as reaching: ours expire, and the stash is shared by all.
 pub(in crate::worktree) const NOT_REACHING: [&str; 2] = ["refs/hob/", "refs/stash"];
 
@@ -104,7 +114,7 @@ pub(super) fn is_partial(source: &Source<'_>) -> bool {
 fn from_files(job: &Job<'_>) -> Result<BTreeSet<String>, Trouble> {
     let admin = job.admin();
     let mut found = BTreeSet::new();
-    for name in PSEUDO_REFS {
+    for name in PSEUDO_REFS.iter().chain(&AUTOSTASHES) {
         if let Some(text) = read(&admin.join(name))? {
             found.extend(text.lines().filter_map(id));
         }

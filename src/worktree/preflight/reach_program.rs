@@ -1,6 +1,6 @@
 //! Step 8 by read-only plumbing of the `git` program, for repositories that libgit2 cannot open.
 
-use super::reach::{Known, NOT_REACHING, is_elsewhere};
+use super::reach::{Known, NOT_REACHING, PSEUDO_REFS, is_elsewhere};
 use super::{Job, Trouble};
 use crate::worktree::git_program::Call;
 use crate::worktree::source::Source;
@@ -15,8 +15,10 @@ pub(super) fn own_refs(here: &Source<'_>) -> Result<Vec<String>, Trouble> {
     if let Some(out) = git.probe(&here.call(&["rev-list", "--walk-reflogs", "--no-walk", "HEAD"]))? {
         found.extend(lines(&out));
     }
-    if let Some(out) = git.probe(&here.call(&["rev-parse", "--verify", "--quiet", "ORIG_HEAD"]))? {
-        found.extend(lines(&out));
+    for name in PSEUDO_REFS {
+        if let Some(out) = git.probe(&here.call(&["rev-parse", "--verify", "--quiet", name]))? {
+            found.extend(lines(&out));
+        }
     }
     Ok(found)
 }

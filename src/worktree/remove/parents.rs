@@ -23,7 +23,7 @@ pub(super) fn only_here(
     match &common.repo {
         Some(repo) => by_libgit2(repo, &names)
             .map_err(|error| WorktreeError::git("look for commits of the worktree", &known.path, &error)),
-        None => by_program(here, &names),
+        None => by_program(&common, &names),
     }
 }
 
@@ -59,17 +59,18 @@ fn by_libgit2(repo: &Repository, names: &BTreeSet<String>) -> Result<Vec<String>
     Ok(tips.map(Oid::to_string).collect())
 }
 
-fn by_program(here: &Source<'_>, names: &BTreeSet<String>) -> Result<Vec<String>, WorktreeError> {
+/// Asked of the repository: in the worktree, its own refs would be among those that stay.
+fn by_program(common: &Source<'_>, names: &BTreeSet<String>) -> Result<Vec<String>, WorktreeError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let git = here.program()?;
+    let git = common.program()?;
     let mut args = vec!["rev-list".to_owned(), "--ignore-missing".to_owned(), "--topo-order".to_owned()];
     args.push("--stdin".to_owned());
     args.push("--not".to_owned());
     args.extend(NOT_REACHING.iter().map(|prefix| format!("--exclude={prefix}*")));
     args.push("--glob=refs/*".to_owned());
-    let mut call = here.call(&args);
+    let mut call = common.call(&args);
     // Read before what follows, so that the sign of the others is not theirs.
     call.stdin = names.iter().map(|name| format!("{name}\n")).collect::<String>().into_bytes();
     let out = git.run(&call)?;
@@ -80,6 +81,6 @@ fn by_program(here: &Source<'_>, names: &BTreeSet<String>) -> Result<Vec<String>
     }
     let mut args = vec!["merge-base", "--independent"];
     args.extend(candidates);
-    let out = git.run(&here.call(&args))?;
+    let out = git.run(&common.call(&args))?;
     Ok(String::from_utf8_lossy(&out).lines().map(str::to_owned).collect())
 }

@@ -7,6 +7,8 @@ use hob_actors::worktree::{Preflight, ReasonKind};
 
 use super::*;
 
+const REFTABLE: &[&str] = &["init", "--quiet", "--ref-format=reftable", "--initial-branch=main"];
+
 /// A worktree, with what is recorded of it.
 struct Scene {
     stage: Stage,
@@ -24,6 +26,16 @@ impl Scene {
         let ask =
             PreflightAsk { known: self.known.clone(), disposable: Vec::new(), timeout, live: Vec::new() };
         self.stage.worktrees.preflight(ask).await
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        git(&self.known.path, args)
+    }
+
+    /// The names of all commits that the salvage reaches.
+    fn reached(&self) -> Vec<String> {
+        let reference = self.stage.worktrees.salvage_ref(&self.known);
+        self.stage.git(&["rev-list", &reference]).lines().map(str::to_owned).collect()
     }
 }
 
@@ -47,4 +59,36 @@ async fn files_of_any_size_are_judged_without_being_read_to_their_end() {
     File::create(scene.stage.repo.join("new")).unwrap().set_len(1 << 40).unwrap();
     let preflight = scene.judge(Duration::from_millis(500)).await;
     assert!(kinds(&preflight).contains(&ReasonKind::Unreadable), "{preflight:?}");
+}
+
+#[tokio::test]
+async fn commits_on_refs_of_the_worktree_alone_are_salvaged() {
+    let plain: &[&str] = &["init", "--quiet", "--initial-branch=main"];
+    for init in [plain, REFTABLE] {
+        let stage = Stage::with(init, &[]);
+        stage.first_commit();
+        let scene = Scene::set(stage).await;
+        let tree = scene.git(&["rev-parse", "HEAD^{tree}"]);
+        let mine = scene.git(&["commit-tree", &tree, "-p", "HEAD", "-m", "mine"]);
+        scene.git(&["update-ref", "refs/worktree/mine", &mine]);
+        let found = kinds(&scene.judge(Duration::from_secs(20)).await);
+        assert!(found.contains(&ReasonKind::Unreachable), "{init:?}: {found:?}");
+        scene.stage.worktrees.salvage(&scene.known, &[]).await.unwrap();
+        assert!(scene.reached().contains(&mine), "{init:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_automatic_stash_is_salvaged() {
+    for name in ["rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH"] {
+        let scene = Scene::set(Stage::new()).await;
+        fs::write(scene.known.path.join("a.txt"), "put aside\n").unwrap();
+        let stash = scene.git(&["stash", "create"]);
+        scene.git(&["reset", "--quiet", "--hard"]);
+        let file = scene.known.admin().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, format!("{stash}\n")).unwrap();
+        scene.stage.worktrees.salvage(&scene.known, &[]).await.unwrap();
+        assert!(scene.reached().contains(&stash), "{name}");
+    }
 }
