@@ -4,11 +4,12 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::trashed_entry;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::Known;
+use crate::worktree::source::path_from;
 use crate::worktree::{Inner, Worktrees};
 
 /// Where a worktree is.
@@ -72,6 +73,16 @@ const RESTORED_FILE: &str = "hob-restored";
 
 type Identity = (u64, u64);
 
+/// Where the owner of a worktree moved it: its entry names another place than the one that it was made at.
+fn moved_to(known: &Known) -> Option<PathBuf> {
+    let text = fs::read(known.admin().join("gitdir")).ok()?;
+    // It may be relative to the entry.
+    let dot_git = known.admin().join(path_from(text.trim_ascii_end().to_vec()));
+    let to = dot_git.parent()?;
+    let to = fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
+    (to != known.path).then_some(to)
+}
+
 fn identity(path: &Path) -> io::Result<Identity> {
     fs::symlink_metadata(path).map(|at| (at.dev(), at.ino()))
 }
@@ -112,7 +123,10 @@ fn look(inner: &Inner, known: &Known) -> Facts {
 
 /// Where a worktree is now. Blocks.
 pub(super) fn place(inner: &Inner, known: &Known) -> Place {
-    Place::of(look(inner, known))
+    match (Place::of(look(inner, known)), moved_to(known)) {
+        (Place::Gone, Some(to)) => Place::Confused(format!("it was moved to `{}`", to.display())),
+        (place, _) => place,
+    }
 }
 
 impl Worktrees {

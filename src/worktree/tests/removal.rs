@@ -92,3 +92,46 @@ async fn an_automatic_stash_is_salvaged() {
         assert!(scene.reached().contains(&stash), "{name}");
     }
 }
+
+impl Scene {
+    async fn place(&self) -> Place {
+        self.stage.worktrees.place(&self.known).await.unwrap()
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.known.path.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.known.path.join(path)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_worktree_that_its_owner_moved_is_left_where_it_is() {
+    let scene = Scene::set(Stage::new()).await;
+    scene.stage.worktrees.salvage(&scene.known, &[]).await.unwrap();
+    scene.git(&["worktree", "unlock", "."]);
+    let to = scene.stage.base().join("moved");
+    scene.stage.git(&["worktree", "move", scene.known.path.to_str().unwrap(), to.to_str().unwrap()]);
+    fs::write(to.join("a.txt"), "staged there\n").unwrap();
+    git(&to, &["add", "a.txt"]);
+    let Place::Confused(why) = scene.place().await else { panic!("it is not where it was made") };
+    assert!(why.contains(to.to_str().unwrap()), "{why}");
+    let refused = scene.stage.worktrees.restore(&scene.known).await.unwrap_err();
+    assert!(refused.message.contains(to.to_str().unwrap()), "{refused}");
+    assert_eq!(status(&to), ["M  a.txt"]);
+}
+
+#[tokio::test]
+async fn an_entry_whose_directory_was_removed_gives_way() {
+    let scene = Scene::set(Stage::new()).await;
+    scene.write("new", "new\n");
+    scene.stage.worktrees.salvage(&scene.known, &[]).await.unwrap();
+    fs::remove_dir_all(&scene.known.path).unwrap();
+    assert_eq!(scene.place().await, Place::Gone);
+    scene.stage.worktrees.restore(&scene.known).await.unwrap();
+    assert_eq!(scene.read("new"), "new\n");
+}
