@@ -41,10 +41,10 @@ impl OpencodeAgent {
         let (orders, ordered) = unbounded_channel();
         let (to, told) = unbounded_channel();
         let server = lease.server.clone();
-        server.hub.join(&session.id, to);
+        let connected = server.hub.join(&session.id, to);
         let id = session.id.clone();
         let directory = lease.directory().to_owned();
-        let conversation = Conversation::new(server.clone(), session, &directory, (choice, sink));
+        let conversation = Conversation::new(server.clone(), session, &directory, (choice, sink, connected));
         Self {
             server,
             session: id,

@@ -100,7 +100,7 @@ impl Conversation {
         server: Arc<Server>,
         session: Session,
         directory: &Path,
-        (choice, sink): (Choice, NewsSink),
+        (choice, sink, connected): (Choice, NewsSink, bool),
     ) -> Self {
         let named = session.model.clone().map(|model| (model.provider, model.id));
         Self {
@@ -116,8 +116,9 @@ impl Conversation {
             doing: JoinSet::new(),
             look: None,
             reading: false,
-            gap: false,
-            connected: true,
+            // What happens before the stream is there is not heard.
+            gap: !connected,
+            connected,
             outdated: false,
             aborting: false,
         }
@@ -180,15 +181,16 @@ impl Conversation {
         match told {
             Told::Heard { heard, child, permit } => self.heard(heard, child, permit),
             Told::Gap => {
-                (self.gap, self.connected) = (true, false);
+                self.connected = false;
+                self.missed_something();
                 // What is being read may be older than what is missed from here on.
                 self.outdated |= self.reading;
-                if let Some(turn) = &mut self.turn {
-                    turn.missed_something();
-                }
             }
             Told::Back => {
-                self.connected = true;
+                // What was read while it was away may be older than what was missed until now.
+                if !std::mem::replace(&mut self.connected, true) {
+                    self.missed_something();
+                }
                 if self.gap {
                     self.read_record();
                 }
@@ -199,6 +201,13 @@ impl Conversation {
             }
         }
         false
+    }
+
+    fn missed_something(&mut self) {
+        self.gap = true;
+        if let Some(turn) = &mut self.turn {
+            turn.missed_something();
+        }
     }
 
     fn heard(&mut self, heard: Heard, child: bool, permit: Permit) {

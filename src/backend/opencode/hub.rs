@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use hob_actors::event::Exit;
 use hob_actors::ports::Permit;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use super::ears::{Heard, Read};
 use super::wire::Session;
@@ -45,6 +46,8 @@ struct Routes {
     conversations: BTreeMap<String, UnboundedSender<Told>>,
     /// The conversation's session, by child.
     children: BTreeMap<String, String>,
+    /// The stream is read: what the server does from here on is heard.
+    connected: watch::Sender<bool>,
     /// The process is gone: whoever comes now comes too late.
     ended: Option<Exit>,
 }
@@ -61,6 +64,11 @@ impl Routes {
         }
     }
 
+    fn turned(&self, connected: bool, told: impl Fn() -> Told) {
+        self.connected.send_replace(connected);
+        self.tell_all(told);
+    }
+
     fn tell_all(&self, told: impl Fn() -> Told) {
         for conversation in self.conversations.values() {
             // One that is just ending needs no word.
@@ -70,13 +78,22 @@ impl Routes {
 }
 
 impl Hub {
-    /// From here on the session's events go to `conversation`.
-    pub(super) fn join(&self, session: &str, conversation: UnboundedSender<Told>) {
+    /// From here on the session's events go to `conversation`. Whether the stream is there at that
+    /// very moment: whatever becomes of it after is told.
+    pub(super) fn join(&self, session: &str, conversation: UnboundedSender<Told>) -> bool {
         let mut routes = lock(&self.0);
         if let Some(exit) = &routes.ended {
             conversation.send(Told::Ended(exit.clone())).ok();
         }
         routes.conversations.insert(session.to_owned(), conversation);
+        *routes.connected.borrow()
+    }
+
+    /// Resolves when the stream is there.
+    pub(super) async fn connected(&self) {
+        let mut connected = lock(&self.0).connected.subscribe();
+        // Its sender lives as long as the hub, so there is no error.
+        connected.wait_for(|is_connected| *is_connected).await.ok();
     }
 
     /// Nobody needs to hear of that session any more.
@@ -117,12 +134,12 @@ impl Hub {
 
     /// The stream broke off.
     pub(super) fn gap(&self) {
-        lock(&self.0).tell_all(|| Told::Gap);
+        lock(&self.0).turned(false, || Told::Gap);
     }
 
     /// It is there again.
     pub(super) fn back(&self) {
-        lock(&self.0).tell_all(|| Told::Back);
+        lock(&self.0).turned(true, || Told::Back);
     }
 
     /// The process is gone.
@@ -136,6 +153,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     fn session(id: &str, parent: Option<&str>) -> Session {
@@ -169,6 +187,26 @@ mod tests {
         assert_eq!(hub.root_of("grandchild").as_deref(), Some("left"));
         hub.leave("left");
         assert_eq!(hub.root_of("grandchild"), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_joins_learns_whether_the_stream_is_there_and_can_wait_for_it() {
+        let hub = Hub::default();
+        let joins = |id| {
+            let (to, from) = unbounded_channel();
+            (hub.join(id, to), from)
+        };
+        let (is_connected, mut early) = joins("early");
+        assert!(!is_connected);
+        assert!(hub.connected().now_or_never().is_none());
+        let (waited, ()) = tokio::join!(hub.connected(), async { hub.back() });
+        assert_eq!(waited, ());
+        assert!(matches!(early.try_recv(), Ok(Told::Back)));
+        assert!(joins("late").0);
+        hub.gap();
+        assert!(hub.connected().now_or_never().is_none());
+        assert!(matches!(early.try_recv(), Ok(Told::Gap)));
+        assert!(!joins("later").0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use hob_actors::ports::{self, Launch, Launched, NewsSink, StartFailed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::agent::OpencodeAgent;
 use super::http::{Client, HttpError};
@@ -19,6 +20,10 @@ use super::servers::{Lease, ServerKey, Servers};
 use super::wire::{Session, Status};
 use crate::backend::process::{SpawnRequest, Spawner};
 use crate::config::BackendKind;
+
+/// A server that answers has its event stream within milliseconds. One that has none is no reason
+/// to wait: what is not heard of a turn is read then.
+const STREAM_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Everything about an agent that its configuration decides.
 #[derive(Debug, Clone)]
@@ -57,13 +62,19 @@ pub async fn start(
     sink: NewsSink,
 ) -> Result<Launched, StartFailed> {
     let lease = servers.lease(spawner, spec.key.clone(), &spec, &launch.cwd).await?;
-    let opening = tokio::time::timeout(spec.start_timeout, open(&spec, &lease, &launch));
+    let until = Instant::now() + spec.start_timeout;
+    let opening = tokio::time::timeout_at(until, open(&spec, &lease, &launch));
     let opened = match opening.await {
         Ok(opened) => opened,
         Err(_) => Err(Trouble::Http(HttpError::TimedOut(spec.start_timeout))),
     };
     match opened {
-        Ok(opened) => Ok(live(spec, lease, opened, sink)),
+        Ok(opened) => {
+            // Before the first prompt, so that nothing of its turn is missed.
+            let patience = until.min(Instant::now() + STREAM_TIME_MAX);
+            tokio::time::timeout_at(patience, lease.server.hub.connected()).await.ok();
+            Ok(live(spec, lease, opened, sink))
+        }
         Err(trouble) => {
             lease.end(false).await;
             Err(trouble.told(&spec))
