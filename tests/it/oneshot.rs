@@ -131,6 +131,10 @@ fn an_output_that_breaks_off_in_the_middle_of_a_line_is_heard_as_far_as_it_goes(
     let task = daemon.run(&chat, ONCE, &whole);
     assert_eq!((&task["state"], &task["text"]), (&json!("completed"), &json!("hi")), "{task:#}");
     assert_eq!((&task["usage"]["input"], &task["usage"]["output"]), (&json!(5), &json!(2)));
+    let told = daemon.events(json!({"task": task["id"], "types": ["usage", "turn_ended"]}));
+    let kinds: Vec<_> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["usage", "turn_ended"], "{told:#?}");
+    assert_eq!((&told[0]["input"], &told[0]["output"]), (&json!(5), &json!(2)), "{told:#?}");
 
     let task = daemon.run(&chat, ONCE, "printf '{\"type\":\"thread.started\"}\\n\\377 a\\n'");
     assert_eq!(task["text"], "\u{fffd} a\n", "{task:#}");

@@ -42,6 +42,8 @@ pub struct Remembered {
     pub tasks: Vec<TaskCard>,
     /// Turn ends by task: more than one is a bug.
     pub turn_ends: Vec<(TaskId, Outcome)>,
+    /// What each turn that ended had cost.
+    pub turn_costs: Vec<(TaskId, Option<f64>)>,
     /// Ends of tasks without a turn.
     pub task_ends: Vec<(TaskId, Outcome, String)>,
     /// Agent sessions.
@@ -272,6 +274,7 @@ impl Store for World {
             let was_open = memory.open_turns.remove(&end.turn).is_some();
             if was_open {
                 memory.set(&end.task, end.outcome.into());
+                memory.turn_costs.push((end.task.clone(), end.usage.cost));
                 memory.turn_ends.push((end.task, end.outcome));
             }
             was_open

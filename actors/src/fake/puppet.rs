@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{World, lock};
 use crate::backoff::Cause;
-use crate::event::{Context, Event, Exit};
+use crate::event::{Context, Event, Exit, Usage};
 use crate::id::{AgentKey, AgentName, BackendSessionId, Generation};
 use crate::ports::{
     Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Permit, ProbeFailed, Settled,
@@ -99,6 +99,10 @@ impl Agent for Puppet {
             match script.turn {
                 Some(turn) => tokio::time::sleep(turn).await,
                 None => std::future::pending().await,
+            }
+            if script.cost.is_some() {
+                let usage = Usage { cost: script.cost, ..Usage::default() };
+                sink(News::Said(Event::Usage(usage)), Permit::free());
             }
             sink(settled(number, "end_turn"), Permit::free());
         });

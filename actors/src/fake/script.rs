@@ -22,6 +22,8 @@ pub struct Script {
     pub config_hash: String,
     /// How long a turn takes; `None`: it never ends by itself.
     pub turn: Option<Duration>,
+    /// What an agent tells in a turn that its conversation has cost so far.
+    pub cost: Option<f64>,
     /// Whether a cancel ends the turn.
     pub obeys_cancel: bool,
     /// What a turn asks first.
@@ -77,6 +79,7 @@ impl Default for Script {
             fails_for_good: false,
             config_hash: "hash".into(),
             turn: Some(Duration::from_millis(100)),
+            cost: None,
             obeys_cancel: true,
             asks: None,
             limits: Limits { max_live: 100, min_available: 0, max_running: 100, max_running_per_agent: 0 },

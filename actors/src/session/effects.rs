@@ -144,8 +144,12 @@ impl Memory {
             Route::Oneshot => agent.prompt_alone(self.prompts, &card.prompt),
         }
         self.tell_busy(true);
-        self.turn =
-            Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, self.cost_total, Self::now()));
+        let cost = match self.turn_route() {
+            Route::Warm => self.cost_total,
+            // A conversation of its own, which has cost nothing yet.
+            Route::Oneshot => 0.0,
+        };
+        self.turn = Some(Turn::new(turn.clone(), Arc::new(scope), self.prompts, cost, Self::now()));
         self.watch(me);
         if self.turn_route() == Route::Warm {
             // The next turn on this backend finds it warm.
@@ -205,7 +209,9 @@ impl Memory {
             end.duration_ms = millis(open.answered.unwrap_or_else(Self::now) - open.since);
             end.first_token_ms = open.first_output.map(millis);
             end.text = open.final_text();
-            self.cost_total = open.cost_total();
+            if self.turn_route() == Route::Warm {
+                self.cost_total = open.cost_total();
+            }
         }
         let store = self.args.ports.store.clone();
         self.persist(me, move || store.end_turn(end.clone()), |_| Some(SessionMsg::Seen(Observation::Ended)));

@@ -61,3 +61,20 @@ async fn what_a_kept_backend_has_to_wait_for_a_run_of_its_own_does_not() {
     assert_eq!(ended(&world, &alone).await, TaskState::Completed);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_of_its_own_costs_is_no_part_of_what_the_kept_conversation_has_cost() {
+    let (world, tree) = stage(Script::default()).await;
+    let told = |cost| world.script().cost = Some(cost);
+    told(1.0);
+    let first = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &first).await, TaskState::Completed);
+    told(5.0);
+    let alone = submit_once(&world, &tree);
+    assert_eq!(ended(&world, &alone).await, TaskState::Completed);
+    told(1.5);
+    let second = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+    let costs = [(first, Some(1.0)), (alone, Some(5.0)), (second, Some(0.5))];
+    assert_eq!(world.memory().turn_costs, costs);
+}

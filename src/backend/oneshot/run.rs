@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::FusedFuture as _;
-use hob_actors::event::Exit;
-use hob_actors::ports::{NewsSink, Settled, chain};
+use hob_actors::event::{Event, Exit};
+use hob_actors::ports::{News, NewsSink, Permit, Settled, chain};
 use tokio::sync::watch;
 
 use super::outcome::{self, Facts};
@@ -67,7 +67,7 @@ pub(super) async fn run(
     drop(stdin);
     let tail = Tail::new(spec.stderr_tail, secrets);
     let drain = tokio::spawn(stderr::drain(stderr, tail.clone()));
-    let mut reading = Reading::new(spec.max_frame, sink);
+    let mut reading = Reading::new(spec.max_frame, sink.clone());
     let exit = {
         let mut hearing = pin!(reading.hear(stdout).fuse());
         let exit = beside(hearing.as_mut(), end_as_wished(&handle, &mut wish)).await;
@@ -81,6 +81,9 @@ pub(super) async fn run(
     let cancelled = *wish.borrow() != Wish::None;
     let facts = Facts { program: &spec.command, told: &told, exit, cancelled, stderr: &stderr };
     let result = outcome::judge(&facts);
+    if let Some(usage) = &told.usage {
+        sink(News::Said(Event::Usage(usage.clone())), Permit::free());
+    }
     (settled(result, told.usage.clone()), Exit { code: exit.code, signal: exit.signal, stderr_tail: stderr })
 }
 

@@ -194,7 +194,7 @@ impl Tokens {
     }
 
     /// What stood in the context window for that request.
-    pub(super) fn context(&self) -> Option<u64> {
+    pub(in crate::backend) fn context(&self) -> Option<u64> {
         let cached = self.cache.as_ref().and_then(|cache| cache.read).unwrap_or(0);
         self.input.map(|input| input + cached)
     }

@@ -29,6 +29,9 @@ fn text(agent: RealAgent) {
     assert_eq!((&task["state"], &task["backend"]), (&json!("completed"), &json!("oneshot")), "{task:#}");
     assert_eq!(task["text"], "the first", "{task:#}");
     assert_eq!((&task["usage"]["input"], &task["usage"]["output"]), (&json!(700), &json!(30)), "{task:#}");
+    let usage = daemon.events(json!({"task": task["id"], "types": ["usage"]}));
+    assert_eq!(usage.len(), 1, "{usage:#?}");
+    assert_eq!((&usage[0]["input"], &usage[0]["output"]), (&json!(700), &json!(30)), "{usage:#?}");
     let reasoning = daemon.events(json!({"task": task["id"], "types": ["reasoning"]}));
     assert_eq!(reasoning.iter().map(|e| e["text"].as_str().unwrap()).collect::<String>().trim(), "hm");
     assert!(

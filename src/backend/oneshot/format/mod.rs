@@ -24,7 +24,7 @@ pub(super) struct Told {
     pub(super) error: Option<String>,
     /// Why the agent stopped, in the protocol's words where it has one.
     pub(super) stop: Option<String>,
-    /// What the whole run cost, where it says so at its end.
+    /// What the whole run cost: what it says at its end, or what its steps add up to.
     pub(super) usage: Option<Usage>,
     /// The line with which an output of this format ends was missing so far.
     pub(super) is_cut: bool,

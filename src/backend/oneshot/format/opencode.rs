@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use hob_actors::event::Usage;
 use hob_actors::ports::News;
 
 use super::tool::{self, Call};
@@ -100,7 +101,11 @@ impl Reader {
     fn step_finish(&mut self, part: &RawValue) -> Option<Vec<News>> {
         let Finish { reason, tokens, cost } = serde_json::from_str(part.get()).ok()?;
         self.told.stop = reason.as_deref().map(|reason| stop_reason(Some(reason)));
-        let spent = tokens.unwrap_or_default().usage(cost);
+        let tokens = tokens.unwrap_or_default();
+        let spent = tokens.usage(cost);
+        let step = Usage { context_used: tokens.context(), ..spent.clone() };
+        let run = self.told.usage.get_or_insert_default();
+        run.add(&step);
         Some(vec![News::Spent(spent)])
     }
 }

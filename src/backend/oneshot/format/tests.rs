@@ -254,7 +254,7 @@ const OPENCODE_REJECTED: &str = r#"{"type":"tool_use","timestamp":1795849428856,
 
 #[test]
 fn opencode_tells_everything() {
-    let (said, _) = read(&OPENCODE);
+    let (said, told) = read(&OPENCODE);
     assert_eq!(
         said,
         [
@@ -269,6 +269,9 @@ fn opencode_tells_everything() {
     let News::Spent(spent) = &detect(OPENCODE[3]).unwrap().read(OPENCODE[3])[0] else { panic!() };
     assert_eq!((spent.reasoning, spent.cached_write, spent.cached_read), (Some(1), Some(2), Some(3)));
     assert_eq!((spent.cost, spent.currency.as_deref()), (Some(0.000114), Some("USD")));
+    assert_eq!(usage(&told), (Some(200), Some(13)));
+    let run = told.usage.unwrap();
+    assert_eq!((run.context_used, run.currency.as_deref()), (Some(100), Some("USD")));
     assert_eq!(judge(&OPENCODE, code(0), ""), Ok("end_turn".into()));
 }
 
