@@ -31,7 +31,7 @@ const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(300);
 /// A program may be replaced by a newer one without anything telling us.
 const UNFIT_PERIOD: Duration = Duration::from_secs(600);
 
-/// Which agents turned out to speak no protocol that hob does, by name. Clones share it.
+/// Which agents turned out to speak nothing that hob does, by name. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unfit(Arc<Mutex<BTreeMap<String, Found>>>);
 
@@ -155,10 +155,7 @@ impl Agents {
     async fn start_kept(&self, kept: Kept, launch: Launch, sink: NewsSink) -> Result<Launched, NotStarted> {
         match kept {
             Kept::Acp(spec) => acp::start(&self.spawner, spec, launch, sink).await,
-            Kept::Opencode(spec) => {
-                let started = opencode::start(&self.servers, &self.spawner, spec, launch, sink).await;
-                started.map_err(NotStarted::Failed)
-            }
+            Kept::Opencode(spec) => opencode::start(&self.servers, &self.spawner, spec, launch, sink).await,
         }
     }
 

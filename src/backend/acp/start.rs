@@ -66,7 +66,7 @@ pub struct Spec {
 pub enum NotStarted {
     /// As another start may or may not.
     Failed(StartFailed),
-    /// Nothing that speaks the protocol will ever come of this command.
+    /// Nothing that hob can speak with will ever come of this command.
     Unfit(StartFailed),
 }
 
@@ -82,7 +82,8 @@ pub async fn start(
     sink: NewsSink,
 ) -> Result<Launched, NotStarted> {
     let until = Instant::now() + spec.start_timeout;
-    let process = spawner.spawn(spec.request.clone()).await.map_err(|error| not_spawned(&spec, &error))?;
+    let process =
+        spawner.spawn(spec.request.clone()).await.map_err(|error| not_spawned(&spec.command, &error))?;
     let Process { pid, stdin, stdout, stderr, handle } = process;
     let tail = Tail::new(spec.stderr_tail, stderr::secrets(&spec.request.env));
     let drain = tokio::spawn(stderr::drain(stderr, tail.clone()));
@@ -121,8 +122,9 @@ pub async fn start(
     })
 }
 
-fn not_spawned(spec: &Spec, error: &SpawnError) -> NotStarted {
-    let message = format!("could not start `{}`: {}", spec.command, chain(error));
+/// Why there is no process of that command line.
+pub(in crate::backend) fn not_spawned(command: &str, error: &SpawnError) -> NotStarted {
+    let message = format!("could not start `{command}`: {}", chain(error));
     let failed = StartFailed { cause: error.cause(), message, exit: None };
     match error {
         SpawnError::NotFound(_)

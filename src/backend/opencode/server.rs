@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
-use hob_actors::ports::{StartFailed, chain};
+use hob_actors::ports::StartFailed;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use super::start::Spec;
 use super::stream;
 use super::version;
 use super::wire::Health;
-use crate::backend::acp::{Tail, drain, ended, secrets, shown};
+use crate::backend::acp::{NotStarted, Tail, drain, ended, not_spawned, secrets, shown};
 use crate::backend::process::{ProcessHandle, SpawnRequest, Spawner};
 
 /// Where the password of a server stands for it, and for nobody else.
@@ -61,7 +61,18 @@ pub(super) enum NotUp {
     /// Somebody else has the port by now.
     PortTaken,
     /// For another reason.
-    Failed(StartFailed),
+    Failed(NotStarted),
+}
+
+/// What is wrong with a server that is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// It is none that hob can drive, and never will be.
+    Unfit,
+    /// Another start would end the same way, until something else is changed.
+    ForGood,
+    /// Another start may go well.
+    ThisTime,
 }
 
 impl Drop for Server {
@@ -81,16 +92,15 @@ pub(super) fn free_port(wanted: Option<u16>) -> std::io::Result<u16> {
 /// Starts a server on that port and waits until it is ready.
 pub(super) async fn start(spawner: &Spawner, spec: &Spec, port: u16) -> Result<Arc<Server>, NotUp> {
     let until = Instant::now() + spec.start_timeout;
-    let failed = |cause, message: String| NotUp::Failed(StartFailed { cause, message, exit: None });
-    let password =
-        password().map_err(|error| failed(Cause::StartFailure, format!("no password: {error}")))?;
-    let client = Client::new(port, &password)
-        .map_err(|error| failed(Cause::StartFailure, format!("no HTTP client: {error}")))?;
+    let failed = |message: String| {
+        NotUp::Failed(NotStarted::Failed(StartFailed { cause: Cause::StartFailure, message, exit: None }))
+    };
+    let password = password().map_err(|error| failed(format!("no password: {error}")))?;
+    let client = Client::new(port, &password).map_err(|error| failed(format!("no HTTP client: {error}")))?;
     let request = with_address(&spec.request, port, password);
     let secrets = secrets(&request.env);
-    let process = spawner.spawn(request).await.map_err(|error| {
-        failed(error.cause(), format!("could not start `{}`: {}", spec.command, chain(&error)))
-    })?;
+    let spawned = spawner.spawn(request).await;
+    let process = spawned.map_err(|error| NotUp::Failed(not_spawned(&spec.command, &error)))?;
     let tail = Tail::new(spec.stderr_tail, secrets);
     let drained = tokio::spawn(drain(process.stderr, tail.clone()));
     let heard = tokio::spawn(silence(process.stdout));
@@ -99,16 +109,16 @@ pub(super) async fn start(spawner: &Spawner, spec: &Spec, port: u16) -> Result<A
         biased;
         ready = tokio::time::timeout_at(until, until_ready(&client)) => match ready {
             Ok(Ok(())) => None,
-            Ok(Err(why)) => Some((Cause::Configuration, why)),
+            Ok(Err(never)) => Some(never),
             Err(_) => {
                 let within = spec.start_timeout;
-                Some((Cause::StartFailure, format!("was not ready within {within:?} of its start")))
+                Some((Wrong::ThisTime, format!("was not ready within {within:?} of its start")))
             }
         },
-        _ = handle.exited() => Some((Cause::StartFailure, String::new())),
+        _ = handle.exited() => Some((Wrong::ThisTime, String::new())),
     };
-    if let Some((cause, why)) = ready {
-        return Err(not_ready(spec, (cause, why), (handle, tail, drained)).await);
+    if let Some(trouble) = ready {
+        return Err(not_ready(spec, trouble, (handle, tail, drained)).await);
     }
     let (tell_exit, exit) = tokio::sync::watch::channel(None);
     let hub = Arc::new(Hub::default());
@@ -135,7 +145,7 @@ fn password() -> Result<String, getrandom::Error> {
 
 /// Resolves when the server says that it is ready; an error if it never will be. A request that came
 /// while it started is left unanswered for long, so the next one is sent beside it.
-async fn until_ready(client: &Client) -> Result<(), String> {
+async fn until_ready(client: &Client) -> Result<(), (Wrong, String)> {
     let mut asked = JoinSet::new();
     let mut again = tokio::time::interval(READY_EVERY);
     loop {
@@ -154,20 +164,20 @@ async fn until_ready(client: &Client) -> Result<(), String> {
 }
 
 /// What an answer says for good; `None` if another may be better.
-fn verdict(answer: Result<Health, HttpError>) -> Option<Result<(), String>> {
+fn verdict(answer: Result<Health, HttpError>) -> Option<Result<(), (Wrong, String)>> {
     match answer {
         Ok(health) => match version::objection(&health.version) {
-            Some(objection) => Some(Err(objection)),
+            Some(objection) => Some(Err((Wrong::Unfit, objection))),
             None => health.healthy.then_some(Ok(())),
         },
         Err(HttpError::Status { status: 401 | 403, .. }) => {
-            Some(Err(format!("refuses the password that it was given in {PASSWORD}")))
+            Some(Err((Wrong::ForGood, format!("refuses the password that it was given in {PASSWORD}"))))
         }
         // Older ones answer any path with the page of their web interface.
         Err(error @ (HttpError::NotUnderstood { .. } | HttpError::Status { status: 404, .. })) => {
             let [major, minor, patch] = version::OLDEST;
             let needed = format!("hob needs opencode {major}.{minor}.{patch} or newer");
-            Some(Err(format!("{error} when it was asked for its health; {needed}")))
+            Some(Err((Wrong::Unfit, format!("{error} when it was asked for its health; {needed}"))))
         }
         Err(_) => None,
     }
@@ -176,7 +186,7 @@ fn verdict(answer: Result<Health, HttpError>) -> Option<Result<(), String>> {
 /// Ends what was started, and says why.
 async fn not_ready(
     spec: &Spec,
-    (cause, why): (Cause, String),
+    (wrong, why): (Wrong, String),
     (handle, tail, drained): (ProcessHandle, Tail, JoinHandle<()>),
 ) -> NotUp {
     let own = tokio::time::timeout(Duration::ZERO, handle.exited()).await.ok();
@@ -196,7 +206,9 @@ async fn not_ready(
     if let Some(shown) = shown(&tail.text()) {
         message.push_str(&format!("; stderr: {shown}"));
     }
-    NotUp::Failed(StartFailed { cause, message, exit })
+    let cause = if wrong == Wrong::ThisTime { Cause::StartFailure } else { Cause::Configuration };
+    let failed = StartFailed { cause, message, exit };
+    NotUp::Failed(if wrong == Wrong::Unfit { NotStarted::Unfit(failed) } else { NotStarted::Failed(failed) })
 }
 
 /// Reads what nobody needs: a pipe that is not read would hold the server up.

@@ -12,6 +12,7 @@ use hob_actors::ports::StartFailed;
 
 use super::server::{self, NotUp, Server, free_port};
 use super::start::Spec;
+use crate::backend::acp::NotStarted;
 use crate::backend::process::Spawner;
 use crate::sync::lock;
 
@@ -68,7 +69,7 @@ impl Servers {
         key: ServerKey,
         spec: &Spec,
         directory: &Path,
-    ) -> Result<Lease, StartFailed> {
+    ) -> Result<Lease, NotStarted> {
         let slot = self.slot(&key);
         // Whoever comes meanwhile waits here, and finds what this one started.
         let mut place = slot.0.lock().await;
@@ -81,11 +82,8 @@ impl Servers {
         }
         let server = self.start(spawner, spec, place.port).await?;
         (place.server, place.port) = (Arc::downgrade(&server), Some(server.port));
-        Lease::take(server, directory).ok_or_else(|| StartFailed {
-            cause: Cause::StartFailure,
-            message: format!("`{} serve` ended right after its start", spec.command),
-            exit: None,
-        })
+        Lease::take(server, directory)
+            .ok_or_else(|| failed(format!("`{} serve` ended right after its start", spec.command)))
     }
 
     fn slot(&self, key: &ServerKey) -> Arc<Slot> {
@@ -103,9 +101,8 @@ impl Servers {
         spawner: &Spawner,
         spec: &Spec,
         mut wanted: Option<u16>,
-    ) -> Result<Arc<Server>, StartFailed> {
+    ) -> Result<Arc<Server>, NotStarted> {
         let _alone = self.0.starting.lock().await;
-        let failed = |message| StartFailed { cause: Cause::StartFailure, message, exit: None };
         for _ in 0..PORTS_MAX {
             let port = free_port(wanted.take())
                 .map_err(|error| failed(format!("there is no free port on 127.0.0.1: {error}")))?;
@@ -118,6 +115,10 @@ impl Servers {
         }
         Err(failed(format!("`{} serve`: {PORTS_MAX} ports were taken by others", spec.command)))
     }
+}
+
+fn failed(message: String) -> NotStarted {
+    NotStarted::Failed(StartFailed { cause: Cause::StartFailure, message, exit: None })
 }
 
 impl Lease {

@@ -18,6 +18,7 @@ use super::http::{Client, HttpError};
 use super::offers::{self, Choice};
 use super::servers::{Lease, ServerKey, Servers};
 use super::wire::{Session, Status};
+use crate::backend::acp::NotStarted;
 use crate::backend::process::{SpawnRequest, Spawner};
 use crate::config::BackendKind;
 
@@ -53,14 +54,15 @@ pub struct Spec {
 /// Starts an agent session, and a server for it if there is none.
 ///
 /// # Errors
-/// What went wrong; what was begun for it is ended then.
+/// What went wrong, and whether it is no opencode that hob can drive; what was begun for it is
+/// ended then.
 pub async fn start(
     servers: &Servers,
     spawner: &Spawner,
     spec: Spec,
     launch: Launch,
     sink: NewsSink,
-) -> Result<Launched, StartFailed> {
+) -> Result<Launched, NotStarted> {
     let lease = servers.lease(spawner, spec.key.clone(), &spec, &launch.cwd).await?;
     let until = Instant::now() + spec.start_timeout;
     let opening = tokio::time::timeout_at(until, open(&spec, &lease, &launch));
@@ -104,12 +106,13 @@ impl From<HttpError> for Trouble {
 }
 
 impl Trouble {
-    fn told(self, spec: &Spec) -> StartFailed {
+    fn told(self, spec: &Spec) -> NotStarted {
         let (cause, what) = match self {
             Self::Permanent(what) => (Cause::Configuration, what),
             Self::Http(error) => (Cause::StartFailure, format!("no session could be opened: {error}")),
         };
-        StartFailed { cause, message: format!("`{} serve`: {what}", spec.command), exit: None }
+        let message = format!("`{} serve`: {what}", spec.command);
+        NotStarted::Failed(StartFailed { cause, message, exit: None })
     }
 }
 

@@ -41,6 +41,33 @@ fn a_server_that_is_none_or_too_old_is_told_with_what_is_needed() {
     }
 }
 
+#[test]
+fn what_is_no_server_that_hob_can_drive_is_run_for_each_prompt_where_that_is_configured() {
+    let oneshot = format!("[agents.{}]\noneshot = [\"/bin/echo\", \"once: {{prompt}}\"]", AGENT.name());
+    let cases: [(&[&str], bool); 3] =
+        [(&["html"], true), (&["version", "1.2.3"], true), (&["status", "401"], false)];
+    for (mode, falls_back) in cases {
+        let daemon =
+            Setup::new().real(AGENT, Consent::Assumes).fault_server(AGENT, mode).config(&oneshot).start();
+        let chat = daemon.lone_chat();
+        let params = json!({"chat": chat, "agent": AGENT.name(), "prompt": "hi", "no_wait": true});
+        let task = daemon.rpc("task/submit", params);
+        let ended = daemon.wait_task(task["id"].as_str().unwrap());
+        let (state, backend) = if falls_back { ("completed", "oneshot") } else { ("failed", "warm") };
+        assert_eq!(
+            (&ended["state"], &ended["backend"]),
+            (&json!(state), &json!(backend)),
+            "{mode:?}: {ended:#}"
+        );
+        if falls_back {
+            assert_eq!(ended["text"], "once: hi\n", "{mode:?}: {ended:#}");
+            let notices = daemon.events(json!({"chat": chat, "types": ["notice"]}));
+            let told = |event: &Value| event["text"].as_str().unwrap().contains("is run for each prompt");
+            assert!(notices.iter().any(told), "{mode:?}: {notices:#?}");
+        }
+    }
+}
+
 /// A start that cannot come to anything is not made again; told after the end of the task.
 fn circuit_opens(daemon: &TestDaemon, chat: &str) {
     until("the circuit to be open", || {
