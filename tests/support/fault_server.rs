@@ -2,7 +2,8 @@
 //!
 //! `fault-server MODE [ARGUMENT]… serve --hostname HOST --port PORT`, where the part from `serve` on
 //! is what hob adds. Modes: `status CODE` answers everything with that status, `html` with a page,
-//! `version V` says that it is of that version, `cut BYTES TIMES PROGRAM…` starts the real program
+//! `version V` says that it is of that version, `slow SECONDS` is ready after so many and answers
+//! nothing else, `cut BYTES TIMES PROGRAM…` starts the real program
 //! behind itself and cuts the connection of an event stream after so many bytes, so many times, in
 //! the middle of whatever it is saying; `password PROGRAM…` is the real program with another password
 //! than it was given; `refuse WORD TIMES CODE PROGRAM…` answers requests with that
@@ -17,10 +18,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the real program takes its password from.
 const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
+/// The request that asks whether it is ready.
+const HEALTH: &str = "GET /global/health";
 /// The requests whose answers are cut.
 const STREAM: &str = "GET /global/event";
 /// A connection is closed so long after its answer, without a word: whoever asks the next thing on it
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
         ["version", version, ..] => {
             let health = format!("{{\"healthy\":true,\"version\":\"{version}\"}}");
             answer_all(&listener, "200", "application/json", &health)
+        }
+        ["slow", seconds, ..] => {
+            slow(&listener, Instant::now() + Duration::from_secs(seconds.parse().expect("seconds")))
         }
         ["cut", bytes, times, program, ..] => {
             let spoil =
@@ -74,6 +80,18 @@ fn answer_all(listener: &TcpListener, status: &str, kind: &str, body: &str) {
     for stream in listener.incoming().flatten() {
         head(&stream);
         answer(&stream, status, kind, body);
+    }
+}
+
+/// Says from a moment on that it is ready, and leaves everything else unanswered.
+fn slow(listener: &TcpListener, ready: Instant) {
+    let mut unanswered = Vec::new();
+    for stream in listener.incoming().flatten() {
+        if !String::from_utf8_lossy(&head(&stream)).contains(HEALTH) {
+            unanswered.push(stream);
+        } else if Instant::now() >= ready {
+            answer(&stream, "200", "application/json", "{\"healthy\":true,\"version\":\"1.18.33\"}");
+        }
     }
 }
 

@@ -89,9 +89,13 @@ pub(super) fn free_port(wanted: Option<u16>) -> std::io::Result<u16> {
     Ok(address.port())
 }
 
-/// Starts a server on that port and waits until it is ready.
-pub(super) async fn start(spawner: &Spawner, spec: &Spec, port: u16) -> Result<Arc<Server>, NotUp> {
-    let until = Instant::now() + spec.start_timeout;
+/// Starts a server on that port and waits until it is ready, for as long as its start may take.
+pub(super) async fn start(
+    spawner: &Spawner,
+    spec: &Spec,
+    port: u16,
+    until: Instant,
+) -> Result<Arc<Server>, NotUp> {
     let failed = |message: String| {
         NotUp::Failed(NotStarted::Failed(StartFailed { cause: Cause::StartFailure, message, exit: None }))
     };

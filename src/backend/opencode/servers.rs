@@ -9,6 +9,7 @@ use std::time::Duration;
 use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
 use hob_actors::ports::StartFailed;
+use tokio::time::{Instant, timeout_at};
 
 use super::server::{self, NotUp, Server, free_port};
 use super::start::Spec;
@@ -62,25 +63,27 @@ pub(super) struct Lease {
 }
 
 impl Servers {
-    /// A lease on the server of that key, which is started if there is none.
+    /// A lease on the server of the key of `spec`, which is started if there is none. All of it is
+    /// over soon after `until`.
     pub(super) async fn lease(
         &self,
         spawner: &Spawner,
-        key: ServerKey,
         spec: &Spec,
         directory: &Path,
+        until: Instant,
     ) -> Result<Lease, NotStarted> {
-        let slot = self.slot(&key);
+        let slot = self.slot(&spec.key);
         // Whoever comes meanwhile waits here, and finds what this one started.
-        let mut place = slot.0.lock().await;
+        let mut place = timeout_at(until, slot.0.lock()).await.map_err(|_| kept_waiting(spec))?;
         let before = place.server.upgrade();
         if let Some(lease) = before.clone().and_then(|server| Lease::take(server, directory)) {
             return Ok(lease);
         }
         if let Some(before) = before.filter(|before| before.is_ending()) {
-            tokio::time::timeout(PREDECESSOR_TIME_MAX, before.gone()).await.ok();
+            let patience = until.min(Instant::now() + PREDECESSOR_TIME_MAX);
+            timeout_at(patience, before.gone()).await.ok();
         }
-        let server = self.start(spawner, spec, place.port).await?;
+        let server = self.start(spawner, spec, place.port, until).await?;
         (place.server, place.port) = (Arc::downgrade(&server), Some(server.port));
         Lease::take(server, directory)
             .ok_or_else(|| failed(format!("`{} serve` ended right after its start", spec.command)))
@@ -101,12 +104,13 @@ impl Servers {
         spawner: &Spawner,
         spec: &Spec,
         mut wanted: Option<u16>,
+        until: Instant,
     ) -> Result<Arc<Server>, NotStarted> {
-        let _alone = self.0.starting.lock().await;
+        let _alone = timeout_at(until, self.0.starting.lock()).await.map_err(|_| kept_waiting(spec))?;
         for _ in 0..PORTS_MAX {
             let port = free_port(wanted.take())
                 .map_err(|error| failed(format!("there is no free port on 127.0.0.1: {error}")))?;
-            match server::start(spawner, spec, port).await {
+            match server::start(spawner, spec, port, until).await {
                 Ok(server) => return Ok(server),
                 // A stranger was faster. It keeps the port, and we take another.
                 Err(NotUp::PortTaken) => tracing::info!(port, "the port was taken, another is tried"),
@@ -115,6 +119,11 @@ impl Servers {
         }
         Err(failed(format!("`{} serve`: {PORTS_MAX} ports were taken by others", spec.command)))
     }
+}
+
+fn kept_waiting(spec: &Spec) -> NotStarted {
+    let within = spec.start_timeout;
+    failed(format!("`{} serve`: other starts of opencode were not over within {within:?}", spec.command))
 }
 
 fn failed(message: String) -> NotStarted {

@@ -35,7 +35,7 @@ pub struct Spec {
     pub command: String,
     /// The model to use, as `provider/model`, and the mode to work in: an agent of opencode's.
     pub choice: ports::Choice,
-    /// Process and session, each.
+    /// Process, session and stream, together.
     pub start_timeout: Duration,
     /// The longest event that is read, in bytes.
     pub max_frame: usize,
@@ -63,8 +63,8 @@ pub async fn start(
     launch: Launch,
     sink: NewsSink,
 ) -> Result<Launched, NotStarted> {
-    let lease = servers.lease(spawner, spec.key.clone(), &spec, &launch.cwd).await?;
     let until = Instant::now() + spec.start_timeout;
+    let lease = servers.lease(spawner, &spec, &launch.cwd, until).await?;
     let opening = tokio::time::timeout_at(until, open(&spec, &lease, &launch));
     let opened = match opening.await {
         Ok(opened) => opened,

@@ -1,5 +1,7 @@
 //! An opencode server that answers with errors and pages, is too old, or has another password.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::contexts;
@@ -66,6 +68,24 @@ fn what_is_no_server_that_hob_can_drive_is_run_for_each_prompt_where_that_is_con
             assert!(notices.iter().any(told), "{mode:?}: {notices:#?}");
         }
     }
+}
+
+/// The server takes most of the time that a start has, so little is left for the session.
+#[test]
+fn server_and_session_share_the_time_of_one_start() {
+    let daemon = Setup::new()
+        .real(AGENT, Consent::Assumes)
+        .fault_server(AGENT, &["slow", "7"])
+        .config("[process]\nstart_timeout = \"8s\"\n[restart]\nmax = 1\n")
+        .start();
+    let chat = daemon.lone_chat();
+    let since = Instant::now();
+    let params = json!({"chat": chat, "agent": AGENT.name(), "prompt": "say: hi", "no_wait": true});
+    let task = daemon.rpc("task/submit", params);
+    let ended = daemon.wait_task(task["id"].as_str().unwrap());
+    let told = format!("{ended:#} {:#}", daemon.agent_session(&chat, AGENT.name()));
+    assert!(told.contains("no session could be opened: no answer within 8 s"), "{told}");
+    assert!(since.elapsed() < Duration::from_secs(14), "{:?}", since.elapsed());
 }
 
 /// A start that cannot come to anything is not made again; told after the end of the task.
