@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hob_actors::dispatch::route::{Facts, Oneshot, Warm, route};
+use hob_actors::dispatch::route::{Facts, NoRoute, Oneshot, Warm, route};
 use hob_actors::id::AgentName;
 use hob_actors::ports::{Backend, Choice, Launch, Launched, NewsSink, StartFailed};
 
@@ -49,7 +49,7 @@ pub enum Availability {
     /// No such agent is known or configured.
     Unknown,
     /// It is known, and why it cannot be started.
-    Missing(String),
+    Missing(NoRoute),
     /// It can be tried.
     Ready,
 }
@@ -100,7 +100,7 @@ impl Agents {
             None => Availability::Unknown,
             Some(agent) => match route(&self.facts_of(agent, false)) {
                 Ok(_) => Availability::Ready,
-                Err(why) => Availability::Missing(why.to_string()),
+                Err(why) => Availability::Missing(why),
             },
         }
     }

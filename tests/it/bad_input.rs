@@ -124,6 +124,10 @@ fn an_agent_that_cannot_be_started_is_refused_before_anything_is_written() {
     let missing = submit("ghost").unwrap_err();
     assert_eq!((missing.code, missing.kind.as_str()), (-32005, "unavailable"), "{missing}");
     assert!(missing.message.contains("ghost") || missing.message.contains("/no/such/program"), "{missing}");
+    assert_eq!(missing.data["hint"], "set command or oneshot in [agents.ghost]", "{missing}");
+    let arena = json!({"repo": daemon.repo("r").str(), "agents": [DEMO, "ghost"], "prompt": "x"});
+    let missing = daemon.try_rpc("arena/start", arena).unwrap_err();
+    assert_eq!(missing.data["hint"], "set command or oneshot in [agents.ghost]", "{missing}");
     let unknown = submit("nosuch").unwrap_err();
     assert_eq!((unknown.code, unknown.kind.as_str()), (-32002, "not_found"), "{unknown}");
     assert_eq!(daemon.rpc("task/list", json!({})), json!([]));

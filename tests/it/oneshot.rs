@@ -357,7 +357,9 @@ fn what_cannot_be_run_once_is_refused_with_what_to_configure() {
     assert!(none.data["hint"].as_str().unwrap().contains("in [agents.fault]"), "{none}");
     let not_there = refused("codex");
     assert!(not_there.message.contains("no command line for a one-shot run"), "{not_there}");
-    assert!(refused("claude").message.contains("`claude` is not on PATH"));
+    let no_program = refused("claude");
+    assert!(no_program.message.contains("`claude` is not on PATH"), "{no_program}");
+    assert_eq!(no_program.data["hint"], "set oneshot in [agents.claude]", "{no_program}");
 
     let path = daemon.hob_home().join("config.toml");
     let mut config = std::fs::read_to_string(&path).unwrap();

@@ -70,9 +70,12 @@ pub enum NoRoute {
     /// There is nothing at all to run.
     #[error("no command line is configured")]
     Nothing,
-    /// What there is cannot be run, and why.
+    /// The kept backend cannot come up, and why.
     #[error("{0}")]
     Unusable(String),
+    /// The program of the one-shot run cannot be run, and why.
+    #[error("{0}")]
+    OneshotUnusable(String),
 }
 
 impl NoRoute {
@@ -80,8 +83,8 @@ impl NoRoute {
     pub fn hint(&self, agent: &str) -> String {
         match self {
             Self::NoOneshot => format!("set oneshot = [\"PROGRAM\", \"{{prompt}}\"] in [agents.{agent}]"),
-            Self::Nothing => format!("set command or oneshot in [agents.{agent}]"),
-            Self::Unusable(_) => "hob agent ls".to_owned(),
+            Self::Nothing | Self::Unusable(_) => format!("set command or oneshot in [agents.{agent}]"),
+            Self::OneshotUnusable(_) => format!("set oneshot in [agents.{agent}]"),
         }
     }
 }
@@ -94,13 +97,13 @@ pub fn route(facts: &Facts) -> Result<Route, NoRoute> {
     match (facts.asked, &facts.warm, &facts.oneshot) {
         (true, _, Oneshot::Known | Oneshot::Configured) => Ok(Route::Oneshot),
         (true, _, Oneshot::None) => Err(NoRoute::NoOneshot),
-        (true, _, Oneshot::Missing(why)) => Err(NoRoute::Unusable(why.clone())),
+        (true, _, Oneshot::Missing(why)) => Err(NoRoute::OneshotUnusable(why.clone())),
         (false, Warm::Ready, _) => Ok(Route::Warm),
         (false, Warm::None | Warm::Never(_), Oneshot::Configured) => Ok(Route::Oneshot),
         (false, Warm::Never(why), _) => Err(NoRoute::Unusable(why.clone())),
         // It is driven one-shot and in no other way: that was asked for in its configuration.
         (false, Warm::None, Oneshot::Known) => Ok(Route::Oneshot),
-        (false, Warm::None, Oneshot::Missing(why)) => Err(NoRoute::Unusable(why.clone())),
+        (false, Warm::None, Oneshot::Missing(why)) => Err(NoRoute::OneshotUnusable(why.clone())),
         (false, Warm::None, Oneshot::None) => Err(NoRoute::Nothing),
     }
 }
@@ -122,6 +125,10 @@ mod tests {
         Err(NoRoute::Unusable(why.into()))
     }
 
+    fn not_there() -> Result<Route, NoRoute> {
+        Err(NoRoute::OneshotUnusable("not on PATH".into()))
+    }
+
     #[test]
     fn every_combination_has_its_answer() {
         let table = [
@@ -136,11 +143,11 @@ mod tests {
             (false, Warm::None, Oneshot::None, Err(NoRoute::Nothing)),
             (false, Warm::None, Oneshot::Known, Ok(Route::Oneshot)),
             (false, Warm::None, Oneshot::Configured, Ok(Route::Oneshot)),
-            (false, Warm::None, missing(), unusable("not on PATH")),
+            (false, Warm::None, missing(), not_there()),
             (true, Warm::Ready, Oneshot::None, Err(NoRoute::NoOneshot)),
             (true, Warm::Ready, Oneshot::Known, Ok(Route::Oneshot)),
             (true, Warm::Ready, Oneshot::Configured, Ok(Route::Oneshot)),
-            (true, Warm::Ready, missing(), unusable("not on PATH")),
+            (true, Warm::Ready, missing(), not_there()),
             (true, never(), Oneshot::Known, Ok(Route::Oneshot)),
             (true, never(), Oneshot::None, Err(NoRoute::NoOneshot)),
             (true, Warm::None, Oneshot::Known, Ok(Route::Oneshot)),
@@ -155,7 +162,10 @@ mod tests {
     #[test]
     fn a_refusal_says_what_to_configure() {
         assert_eq!(NoRoute::NoOneshot.hint("x"), "set oneshot = [\"PROGRAM\", \"{prompt}\"] in [agents.x]");
-        assert!(NoRoute::Nothing.hint("x").contains("[agents.x]"));
+        for why in [NoRoute::Nothing, NoRoute::Unusable("no ACP".into())] {
+            assert_eq!(why.hint("x"), "set command or oneshot in [agents.x]");
+        }
+        assert_eq!(NoRoute::OneshotUnusable("not on PATH".into()).hint("x"), "set oneshot in [agents.x]");
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub(super) async fn check_agent(call: &Call, name: &str) -> Done<()> {
         Availability::Unknown => Err(RpcFailure::not_found("agent", name).hint("hob agent ls")),
         Availability::Missing(why) => {
             Err(RpcFailure::unavailable(format!("agent `{}` is not available: {why}", shorten(name)))
-                .hint("hob agent ls"))
+                .hint(why.hint(name)))
         }
     }
 }
