@@ -119,6 +119,10 @@ fn agent(agent: &AgentConfig) -> Result<(), Problem> {
     if let Some(name) = agent.env.iter().find_map(|(name, value)| value.contains('\0').then_some(name)) {
         return Err(Problem::new(&at("env"), format!("the value of {name} contains a zero byte")));
     }
+    if agent.share != Share::None && agent.backend != BackendKind::Opencode {
+        let problem = Problem::new(&at("share"), "only an opencode server can be shared");
+        return Err(problem.hint("set backend = \"opencode\", or leave it out"));
+    }
     if agent.sandbox == Sandbox::Worktree && agent.share != Share::None {
         let problem = Problem::new(&at("sandbox"), "needs a process for each agent session");
         return Err(problem.hint("set share = \"none\""));

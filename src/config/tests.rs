@@ -160,6 +160,14 @@ const REFUSED: &[(&str, &str)] = &[
         "[agents.opencode]\nsandbox = \"worktree\"",
         "F:2: key `agents.opencode.sandbox`: needs a process for each",
     ),
+    (
+        "[agents.goose]\nmode = \"auto\"\nshare = \"workspace\"",
+        "F:3: key `agents.goose.share`: only an opencode server can be shared",
+    ),
+    (
+        "[agents.opencode]\nshare = \"all\"\nbackend = \"acp\"",
+        "F:2: key `agents.opencode.share`: only an opencode server can be shared",
+    ),
 ];
 
 #[test]
