@@ -176,7 +176,8 @@ impl Agents {
     }
 
     fn hash(&self, agent: &AgentConfig, cwd: &Path, choice: &Choice) -> String {
-        let words = [agent.command.as_slice(), &["--".to_owned()], &agent.oneshot].concat();
+        let driven = [agent.backend.as_str(), agent.share.as_str()].map(str::to_owned);
+        let words = [&driven, agent.command.as_slice(), &["--".to_owned()], &agent.oneshot].concat();
         let choice = over(choice, agent);
         let choices = [&choice.model, &choice.mode];
         fingerprint::config_hash(&words, &self.environment(agent), cwd, choices, self.mcp_server(agent))

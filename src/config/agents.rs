@@ -49,6 +49,17 @@ pub enum Share {
     All,
 }
 
+impl Share {
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Workspace => "workspace",
+            Self::All => "all",
+        }
+    }
+}
+
 /// What fences an agent in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -237,6 +237,15 @@ fn a_directory_in_which_nothing_is_done_loses_its_instance_and_no_context() {
     assert_eq!(contexts(&daemon, &chats[0]).len(), 2);
 }
 
+/// Changes what is configured for the agent.
+fn reconfigure(daemon: &TestDaemon, change: impl FnOnce(&mut toml::Table)) {
+    let file = daemon.hob_home().join("config.toml");
+    let mut config: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    change(config["agents"][AGENT.name()].as_table_mut().unwrap());
+    daemon.write_config(&config.to_string());
+    daemon.rpc("daemon/reload", json!({}));
+}
+
 /// Another configuration: the server of the old one serves its running turn out.
 #[test]
 fn a_changed_configuration_is_a_new_server_and_the_old_one_ends_with_its_turn() {
@@ -248,14 +257,9 @@ fn a_changed_configuration_is_a_new_server_and_the_old_one_ends_with_its_turn() 
     let task = daemon.submit(&chats[0], AGENT.name(), "slow: 120 25");
     daemon.wait_event(&task, "text");
     let old = daemon.agent_pid(&chats[0], AGENT.name());
-    let file = daemon.hob_home().join("config.toml");
-    let mut config: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
-    config["agents"][AGENT.name()]["env"]
-        .as_table_mut()
-        .unwrap()
-        .insert("SOME_SETTING".into(), "other".into());
-    daemon.write_config(&config.to_string());
-    daemon.rpc("daemon/reload", json!({}));
+    reconfigure(&daemon, |agent| {
+        agent["env"].as_table_mut().unwrap().insert("SOME_SETTING".into(), "other".into());
+    });
     assert_eq!(daemon.ask(&chats[1], AGENT.name(), "count"), "prompts=2");
     let new = daemon.agent_pid(&chats[1], AGENT.name());
     assert_ne!(new, old);
@@ -325,4 +329,24 @@ fn who_shares_a_server_is_as_configured_and_it_ends_with_the_last_of_them() {
         assert!(!leftovers::is_alive(all[2]), "{share}: nobody lives there any more");
         assert_eq!(daemon.ask(&chats[0], AGENT.name(), "count"), "prompts=2");
     }
+}
+
+/// Who shares is seen when a process is started, so every one is started again.
+#[test]
+fn what_is_changed_in_who_shares_holds_from_the_next_prompt_on() {
+    let daemon = start("");
+    let chats = chats(&daemon, 2, 1);
+    for chat in &chats {
+        daemon.ask(chat, AGENT.name(), "say: together");
+    }
+    let together = pids(&daemon, &chats);
+    assert_eq!(together[0], together[1]);
+    reconfigure(&daemon, |agent| {
+        agent.insert("share".into(), "none".into());
+    });
+    for chat in &chats {
+        assert_eq!(daemon.ask(chat, AGENT.name(), "count"), "prompts=2");
+    }
+    let alone = pids(&daemon, &chats);
+    assert_ne!(alone[0], alone[1]);
 }
