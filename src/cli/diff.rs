@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use serde_json::json;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::Outcome;
 use super::context::Ctx;
-use super::error::Exit;
+use super::error::{CliError, Exit};
+use super::find::{self, Kind};
+use super::link::Link;
 use super::render::{BAD, BOLD, DIM, GOOD, NAME, WARN, one_line, paint};
 use super::{pager, target};
 use crate::control::wire::{ChangeRow, DiffReply, HunkRow};
@@ -46,11 +49,8 @@ pub async fn run(ctx: &mut Ctx, args: &DiffArgs) -> Outcome {
     let target = target::find(&link, args.session.as_deref()).await?;
     let paths = target.paths(&args.paths)?;
     let mut params = json!({"session": target.session});
-    if let Some(turn) = &args.turn {
-        params["turn"] = json!(turn);
-    }
     if args.stat || args.hunks {
-        let answer = link.raw("change/list", params).await?;
+        let answer = ask(&link, "change/list", params, args.turn.as_deref()).await?;
         let rows: Vec<ChangeRow> = serde_json::from_str(answer.get())?;
         let rows: Vec<ChangeRow> = rows.into_iter().filter(|row| is_wanted(row, &paths)).collect();
         if ctx.globals.json {
@@ -65,7 +65,7 @@ pub async fn run(ctx: &mut Ctx, args: &DiffArgs) -> Outcome {
     if !paths.is_empty() {
         params["paths"] = json!(paths);
     }
-    let answer = link.raw("change/diff", params).await?;
+    let answer = ask(&link, "change/diff", params, args.turn.as_deref()).await?;
     if ctx.globals.json {
         ctx.print(format_args!("{}\n", answer.get()))?;
         return Ok(Exit::Done);
@@ -77,6 +77,22 @@ pub async fn run(ctx: &mut Ctx, args: &DiffArgs) -> Outcome {
     }
     pager::show(ctx, &coloured(&reply.diff), args.no_pager)?;
     Ok(Exit::Done)
+}
+
+/// Makes a call about the turn that is meant, or about all of them.
+async fn ask(
+    link: &Link,
+    method: &str,
+    params: Value,
+    turn: Option<&str>,
+) -> Result<Box<RawValue>, CliError> {
+    let Some(turn) = turn else { return link.raw(method, params).await };
+    find::with_id(link, Kind::Turn, turn, async |turn| {
+        let mut params = params.clone();
+        params["turn"] = json!(turn);
+        link.raw(method, params).await
+    })
+    .await
 }
 
 fn say_nothing(ctx: &mut Ctx, is_empty: bool) {

@@ -20,6 +20,8 @@ pub enum Kind {
     Chat,
     /// `t-…`
     Task,
+    /// `u-…`
+    Turn,
     /// `p-…`
     Permission,
     /// `w-…`
@@ -34,6 +36,7 @@ impl Kind {
             Self::Session => "session",
             Self::Chat => "chat",
             Self::Task => "task",
+            Self::Turn => "turn",
             Self::Permission => "permission",
             Self::Worktree => "worktree",
             Self::Arena => "arena",

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::context::Ctx;
 use super::error::Exit;
+use super::find::{self, Kind};
 use super::render::{GOOD, one_line, paint};
 use super::{Outcome, target};
 use crate::control::wire::UndoReply;
@@ -23,7 +24,10 @@ pub struct UndoArgs {
 pub async fn run(ctx: &mut Ctx, args: &UndoArgs) -> Outcome {
     let link = ctx.link().await?;
     let target = target::find(&link, args.session.as_deref()).await?;
-    let answer = link.raw("change/undo", json!({"session": target.session, "turn": args.turn})).await?;
+    let answer = find::with_id(&link, Kind::Turn, &args.turn, async |turn| {
+        link.raw("change/undo", json!({"session": target.session, "turn": turn})).await
+    })
+    .await?;
     let reply: UndoReply = serde_json::from_str(answer.get())?;
     ctx.show(&answer, |reply: UndoReply| {
         let line = |path: &String| format!("{} {}\n", paint(GOOD, "restored"), one_line(path, usize::MAX));

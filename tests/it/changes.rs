@@ -101,7 +101,14 @@ fn changes_are_given_up_and_turns_undone_and_both_can_be_found_again() {
     let turn = first["turn"].as_str().unwrap();
     let shown = desk.hob(&["diff", "--turn", turn, "--stat"]).ok().stdout;
     assert!(shown.contains("one.txt") && !shown.contains("two.txt"), "{shown}");
-    let undone = desk.hob(&["undo", turn]).ok();
+    // As all ids, it may be shortened.
+    let short = &turn[..turn.len() - 3];
+    assert_eq!(desk.hob(&["diff", "--turn", short, "--stat"]).ok().stdout, shown);
+    assert!(desk.hob(&["diff", "--turn", short]).ok().stdout.contains("+one"));
+    desk.hob(&["diff", "--turn", "u-nowhere"]).exit(5).says(&["u-nowhere"]);
+    desk.hob(&["undo", "u-nowhere"]).exit(5).says(&["u-nowhere"]);
+    desk.hob(&["undo", "u-"]).exit(2).says(&["more than one turn begins with `u-`"]);
+    let undone = desk.hob(&["undo", short]).ok();
     assert!(undone.stdout.contains("restored one.txt"), "{undone:?}");
     assert!(!desk.session.worktree.join("one.txt").exists());
     let rescue = undone.stderr.split_whitespace().last().unwrap();

@@ -101,6 +101,7 @@ pub(crate) async fn find_id(call: &Call, params: FindId) -> Done<Vec<String>> {
         IdKind::Session => store::Kind::Session,
         IdKind::Chat => store::Kind::Chat,
         IdKind::Task => store::Kind::Task,
+        IdKind::Turn => store::Kind::Turn,
         IdKind::Permission => store::Kind::Permission,
         IdKind::Worktree => store::Kind::Worktree,
         IdKind::Arena => store::Kind::Arena,

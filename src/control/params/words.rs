@@ -32,6 +32,8 @@ words! {
         Chat = "chat",
         /// A task.
         Task = "task",
+        /// A turn.
+        Turn = "turn",
         /// A permission.
         Permission = "permission",
         /// A worktree.
