@@ -114,7 +114,7 @@ impl McpClient {
     }
 
     /// What was told so far of calls that are under way.
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         self.told.lock().unwrap().clone()
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer;
 use super::progress::Progress;
 use super::tools::{Arena, Call, NewTask, TaskResult};
-use super::wait::{Cancels, Wait};
+use super::wait::{self, Cancels, Wait};
 use super::{Opened, Server, Trouble};
 use crate::control::wire::{TaskRow, is_terminal};
 
@@ -99,8 +99,9 @@ impl Server {
         let mut arena: Value = opened.client.call("arena/start", &params).await?;
         drop(opened);
         if asked.wait.unwrap_or(true) {
-            self.wait_for_all(&tasks_of(&arena), context).await?;
-            self.wait_for_checks(&arena["id"], context).await?;
+            let mut progress = Progress::default();
+            self.wait_for_all(&tasks_of(&arena), context, &mut progress).await?;
+            self.wait_for_checks(&arena["id"], context, &mut progress).await?;
             arena = self.call("arena/show", json!({"arena": arena["id"]})).await?;
         }
         Ok(CallToolResult::structured(json!({"arena": arena})))
@@ -111,10 +112,10 @@ impl Server {
         &self,
         tasks: &[String],
         context: &RequestContext<RoleServer>,
+        progress: &mut Progress,
     ) -> Result<(), Trouble> {
-        let mut progress = Progress::default();
         for (n, task) in tasks.iter().enumerate() {
-            let waited = Wait::new(self, task, context, Cancels::Task, &mut progress).run().await;
+            let waited = Wait::new(self, task, context, Cancels::Task, progress).run().await;
             if let Err(trouble) = waited {
                 if context.ct.is_cancelled() && !self.gone.is_cancelled() {
                     for left in &tasks[n + 1..] {
@@ -132,7 +133,10 @@ impl Server {
         &self,
         arena: &Value,
         context: &RequestContext<RoleServer>,
+        progress: &mut Progress,
     ) -> Result<(), Trouble> {
+        let token = context.meta.get_progress_token();
+        let mut alive = wait::alive_after(Duration::ZERO);
         loop {
             let shown: Value = self.call("arena/show", json!({"arena": arena, "brief": true})).await?;
             if !is_checking(&shown) {
@@ -140,6 +144,9 @@ impl Server {
             }
             tokio::select! {
                 () = tokio::time::sleep(CHECK_PAUSE) => {}
+                _ = alive.tick(), if token.is_some() => {
+                    wait::tell(context, token.as_ref(), progress.checking()).await;
+                }
                 () = context.ct.cancelled() => return Err(Trouble::new("the request was cancelled", None)),
                 () = self.gone.cancelled() => return Err(Trouble::new("the client went away", None)),
             }

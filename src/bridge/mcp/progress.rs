@@ -66,6 +66,11 @@ impl Progress {
         self.tell(&line)
     }
 
+    /// The line for the time after the work, while it is judged.
+    pub(super) fn checking(&mut self) -> (u64, String) {
+        self.tell("checks run")
+    }
+
     fn tell(&mut self, line: &str) -> (u64, String) {
         self.n_told += 1;
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -98,6 +103,7 @@ mod tests {
         }
         assert_eq!(progress.alive(), (7, "5 characters written".into()));
         assert_eq!(progress.alive(), (8, "running".into()));
+        assert_eq!(progress.checking(), (9, "checks run".into()));
     }
 
     #[test]

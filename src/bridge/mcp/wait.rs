@@ -5,7 +5,7 @@ use std::time::Duration;
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::progress::{Progress, TYPES};
 use super::{Server, Trouble};
@@ -98,8 +98,7 @@ impl<'a> Wait<'a> {
         let params = json!({"task": self.task});
         let waited = opened.client.call::<TaskRow>("task/wait", &params);
         tokio::pin!(waited);
-        let mut alive = interval_at(Instant::now() + ALIVE_INTERVAL, ALIVE_INTERVAL);
-        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut alive = alive_after(ALIVE_INTERVAL);
         loop {
             tokio::select! {
                 // What happened before the end is told before it.
@@ -157,12 +156,8 @@ impl<'a> Wait<'a> {
         tokio::time::timeout(REST_TIME_MAX, rest).await.ok();
     }
 
-    async fn tell(&self, (number, line): (u64, String)) {
-        let Some(token) = &self.token else { return };
-        #[expect(clippy::cast_precision_loss, reason = "the protocol counts in floating point")]
-        let told = ProgressNotificationParam::new(token.clone(), number as f64).with_message(line);
-        // A client that does not listen any more is found out by its silence.
-        self.context.peer.notify_progress(told).await.ok();
+    async fn tell(&self, line: (u64, String)) {
+        tell(self.context, self.token.as_ref(), line).await;
     }
 
     /// Waits until a daemon answers again. The task is in its store, whatever became of it.
@@ -177,6 +172,26 @@ impl<'a> Wait<'a> {
         }
         Ok(())
     }
+}
+
+/// Ticks as often as a client has to hear something, first after `first`.
+pub(super) fn alive_after(first: Duration) -> Interval {
+    let mut alive = interval_at(Instant::now() + first, ALIVE_INTERVAL);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    alive
+}
+
+/// Tells the client a line, if it wants to hear of its call.
+pub(super) async fn tell(
+    context: &RequestContext<RoleServer>,
+    token: Option<&ProgressToken>,
+    (number, line): (u64, String),
+) {
+    let Some(token) = token else { return };
+    #[expect(clippy::cast_precision_loss, reason = "the protocol counts in floating point")]
+    let told = ProgressNotificationParam::new(token.clone(), number as f64).with_message(line);
+    // A client that does not listen any more is found out by its silence.
+    context.peer.notify_progress(told).await.ok();
 }
 
 fn ended(answer: Result<TaskRow, ClientError>) -> Result<Ended, Trouble> {

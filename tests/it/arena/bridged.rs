@@ -18,7 +18,7 @@ fn client(ring: &Ring) -> McpClient {
 fn an_arena_is_waited_for_with_its_checks_and_tells_how_far_it_is() {
     let ring = Ring::set("[permissions]\ndefault = \"allow\"");
     let client = client(&ring);
-    let asked = json!({"agents": ["left", "right"], "prompt": SIGN, "check": "sleep 1; grep left who.txt"});
+    let asked = json!({"agents": ["left", "right"], "prompt": SIGN, "check": "sleep 7; grep left who.txt"});
     let (_, shown) = client.ok("arena", asked);
     let entries = shown["arena"]["entries"].as_array().unwrap();
     let told: Vec<_> =
@@ -29,6 +29,8 @@ fn an_arena_is_waited_for_with_its_checks_and_tells_how_far_it_is() {
     for line in ["left began", "right began"] {
         client.wait_told(line);
     }
+    let n_told = client.told().iter().filter(|line| *line == "checks run").count();
+    assert!(n_told >= 2, "at once, and after five seconds: {:?}", client.told());
     let (_, detached) =
         client.ok("arena", json!({"agents": ["left", "right"], "prompt": SIGN, "wait": false}));
     assert!(detached["arena"]["id"].as_str().unwrap().starts_with("a-"), "{detached:#}");
