@@ -5,6 +5,7 @@ use hob_actors::event::Level;
 use super::{Retire, RetireError};
 use crate::control::wire::SessionRow;
 use crate::store::TombstoneKind;
+use crate::worktree::Place;
 
 impl Retire {
     /// Brings a worktree back from the trash, or from its salvage, with its session.
@@ -13,7 +14,10 @@ impl Retire {
     /// `Conflict` if it is in its place; whatever failed.
     pub async fn restore(&self, id: &str) -> Result<SessionRow, RetireError> {
         let found = self.known(id).await?;
-        if !matches!(found.state.as_str(), "archived" | "purged") {
+        // In the trash it must come back, also where its row does not say that it is there.
+        let is_away = matches!(found.state.as_str(), "archived" | "purged")
+            || matches!(self.0.worktrees.place(&found.known).await?, Place::InTrash | Place::HalfMoved);
+        if !is_away {
             return Err(RetireError::Conflict(format!("worktree {id} is {}, in its place", found.state)));
         }
         self.0.store.begin_with_worktree(id, TombstoneKind::Restore, "a person").await?;
@@ -21,9 +25,7 @@ impl Retire {
         match self.bring_back(id).await {
             Ok(session) => Ok(session),
             Err(error) => {
-                if let Err(error) = self.0.store.nothing_begun(id).await {
-                    tracing::warn!(worktree = id, %error, "a restore that failed stays written down");
-                }
+                self.settle_failure(id, TombstoneKind::Restore).await;
                 Err(error)
             }
         }

@@ -4,7 +4,8 @@
 //! ```text
 //! preflight ▶ tombstone ▶ salvage ▶ agents stopped ▶ hooks ▶ preflight and salvage again ▶ trash ▶ archived
 //!             │ commit point: a start finishes or undoes it, by what is on the disk
-//!             └── anything that fails before the move clears it, and the worktree is as it was
+//!             ├── anything that fails before the move clears it, and the worktree is as it was
+//!             └── after a failure of the move, the place of the worktree says what is written down
 //! ```
 //!
 //! **Invariants:** nothing is moved that was not judged and salvaged as it is; what was begun is written
@@ -28,7 +29,7 @@ pub use hooks::{ARENA, CheckAsk, CheckEnd, Checked, HookEvent, Hooks, RunningChe
 
 use crate::config::SharedConfig;
 use crate::store::{SessionWorktree, Store, StoreError, TombstoneKind};
-use crate::worktree::{Place, PreflightAsk, WorktreeError, Worktrees};
+use crate::worktree::{Known, Place, PreflightAsk, Salvaged, WorktreeError, Worktrees};
 
 /// Why a worktree was not removed, or did not come back.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +142,8 @@ impl Retire {
     /// Removes a worktree: into the trash, with its salvage on a ref.
     ///
     /// # Errors
-    /// `Kept` with the reasons; whatever failed. The worktree is then as it was.
+    /// `Kept` with the reasons; whatever failed. The worktree is then as it was, unless the words say
+    /// otherwise.
     pub async fn remove(&self, id: &str, consents: Consents, by: &str) -> Result<Removed, RetireError> {
         let found = self.known(id).await?;
         match found.state.as_str() {
@@ -155,15 +157,26 @@ impl Retire {
         self.check(&found, consents).await?;
         self.0.store.begin_with_worktree(id, TombstoneKind::Remove, by).await?;
         crash_point!("retire.begun");
-        match self.carry_out(&found, consents).await {
-            Ok(removed) => Ok(removed),
+        let (salvaged, mut notices) = match self.make_ready(&found, consents).await {
+            Ok(ready) => ready,
             Err(error) => {
-                // Where that cannot be written down, the next start finds it in its place.
-                if let Err(error) = self.0.store.nothing_begun(id).await {
-                    tracing::warn!(worktree = id, %error, "a removal that failed stays written down");
-                }
-                Err(error)
+                self.nothing_came_of_it(id).await;
+                return Err(error);
             }
+        };
+        if let Err(error) = self.move_out(&found.known, &salvaged).await {
+            self.settle_failure(id, TombstoneKind::Remove).await;
+            return Err(error);
+        }
+        notices.extend(salvaged.left_out.into_iter().map(|what| format!("not salvaged: {what}")));
+        Ok(Removed { salvage_ref: Some(salvaged.reference), notices })
+    }
+
+    /// Nothing was moved.
+    async fn nothing_came_of_it(&self, id: &str) {
+        // Where that cannot be written down, the next start finds it where it was.
+        if let Err(error) = self.0.store.nothing_begun(id).await {
+            tracing::warn!(worktree = id, %error, "what failed stays written down");
         }
     }
 
@@ -175,7 +188,12 @@ impl Retire {
         if objections.is_empty() { Ok(()) } else { Err(RetireError::Kept(objections)) }
     }
 
-    async fn carry_out(&self, found: &SessionWorktree, consents: Consents) -> Result<Removed, RetireError> {
+    /// Everything that comes before the move, and moves nothing.
+    async fn make_ready(
+        &self,
+        found: &SessionWorktree,
+        consents: Consents,
+    ) -> Result<(Salvaged, Vec<String>), RetireError> {
         let (known, worktrees) = (&found.known, &self.0.worktrees);
         let disposable = self.0.config.current().worktrees.disposable.clone();
         worktrees.salvage(known, &disposable).await?;
@@ -197,14 +215,15 @@ impl Retire {
         crash_point!("retire.hooked");
         // Agents and hooks may have written, and somebody may have come in.
         self.check(found, consents).await?;
-        let salvaged = worktrees.salvage(known, &disposable).await?;
-        worktrees.to_trash(known, &salvaged).await?;
+        Ok((worktrees.salvage(known, &disposable).await?, notices))
+    }
+
+    async fn move_out(&self, known: &Known, salvaged: &Salvaged) -> Result<(), RetireError> {
+        self.0.worktrees.to_trash(known, salvaged).await?;
         crash_point!("retire.moved");
-        let salvage_ref = Some(salvaged.reference);
-        self.0.store.worktree_archived(&known.id, salvage_ref.as_deref(), None).await?;
+        self.0.store.worktree_archived(&known.id, Some(&salvaged.reference), None).await?;
         crash_point!("retire.archived");
-        notices.extend(salvaged.left_out.into_iter().map(|what| format!("not salvaged: {what}")));
-        Ok(Removed { salvage_ref, notices })
+        Ok(())
     }
 
     /// Its directory was removed by somebody else: there is nothing to salvage, and nothing to keep.

@@ -5,7 +5,7 @@ use hob_actors::event::Level;
 
 use super::{Retire, RetireError};
 use crate::store::{Tombstone, TombstoneKind};
-use crate::worktree::Place;
+use crate::worktree::{Known, Place};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,41 @@ fn way(kind: TombstoneKind, place: &Place) -> Way {
     }
 }
 
+/// What is to be done at once after a failure; `None` if that is for the next start: half of it is moved,
+/// or nobody knows.
+fn after_failure(kind: TombstoneKind, place: &Place) -> Option<Way> {
+    match (kind, place) {
+        // On its way back: the directory is more than the row says.
+        (TombstoneKind::Restore, Place::InPlace | Place::HalfMoved) => None,
+        (TombstoneKind::Restore, _) => Some(Way::Undone),
+        _ => Some(way(kind, place)).filter(|way| matches!(way, Way::Undone | Way::Archived)),
+    }
+}
+
 impl Retire {
+    /// Writes down what came of something that failed, by where the worktree is now.
+    pub(super) async fn settle_failure(&self, id: &str, kind: TombstoneKind) {
+        if let Err(error) = self.settle(id, kind).await {
+            tracing::warn!(worktree = id, ?kind, %error, "what failed stays written down for the next start");
+        }
+    }
+
+    async fn settle(&self, id: &str, kind: TombstoneKind) -> Result<(), RetireError> {
+        let found = self.known(id).await?;
+        let place = self.0.worktrees.place(&found.known).await?;
+        match after_failure(kind, &place) {
+            Some(Way::Archived) => self.archive(&found.known).await,
+            Some(_) => Ok(self.0.store.nothing_begun(id).await?),
+            None => Err(RetireError::Conflict(format!("it is half-way: {place:?}"))),
+        }
+    }
+
+    /// It is in the trash, and that was not written down.
+    async fn archive(&self, known: &Known) -> Result<(), RetireError> {
+        let salvage = self.0.worktrees.salvage_ref(known);
+        Ok(self.0.store.worktree_archived(&known.id, Some(&salvage), None).await?)
+    }
+
     /// Finishes or undoes what was begun before this daemon.
     ///
     /// # Errors
@@ -58,10 +92,7 @@ impl Retire {
                 self.0.worktrees.back_from_trash(&found.known).await?;
                 Ok(self.0.store.nothing_begun(id).await?)
             }
-            Way::Archived => {
-                let salvage = self.0.worktrees.salvage_ref(&found.known);
-                Ok(self.0.store.worktree_archived(id, Some(&salvage), None).await?)
-            }
+            Way::Archived => self.archive(&found.known).await,
             Way::On => self.bring_back(id).await.map(drop),
             Way::Stuck(why) => Err(RetireError::Conflict(why)),
         }
@@ -90,6 +121,26 @@ mod tests {
         ];
         for (kind, place, expected) in cases {
             assert_eq!(way(kind, &place), expected, "{kind:?} {place:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_written_down_by_where_it_left_the_worktree() {
+        use TombstoneKind::{Remove, Restore};
+        let confused = Place::Confused("both".into());
+        let cases = [
+            (Remove, Place::InPlace, Some(Way::Undone)),
+            (Remove, Place::HalfMoved, None),
+            (Remove, Place::InTrash, Some(Way::Archived)),
+            (Remove, confused.clone(), None),
+            (Restore, Place::InPlace, None),
+            (Restore, Place::HalfMoved, None),
+            (Restore, Place::InTrash, Some(Way::Undone)),
+            (Restore, Place::Gone, Some(Way::Undone)),
+            (Restore, confused, Some(Way::Undone)),
+        ];
+        for (kind, place, expected) in cases {
+            assert_eq!(after_failure(kind, &place), expected, "{kind:?} {place:?}");
         }
     }
 }

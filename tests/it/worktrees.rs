@@ -248,3 +248,41 @@ fn bad_calls_are_answered_with_what_is_wrong() {
     assert_eq!(code("session/delete", json!({"session": "s-nowhere"})), -32002);
     assert!(Path::new(&desk.session.worktree).exists());
 }
+
+#[test]
+fn a_removal_that_fails_half_way_is_settled_by_the_next_start() {
+    let mut desk = Desk::set(BY_HAND);
+    desk.write("new.txt", "mine\n");
+    let in_the_way = desk.repo.path.join(".git/hob-trash").join(&desk.worktree);
+    fs::create_dir_all(in_the_way.join("x")).unwrap();
+    let consents = json!({"session": desk.session.id, "discard_changes": true});
+    let failed = desk.daemon.try_rpc("session/delete", consents).unwrap_err();
+    assert!(failed.message.contains("could not be moved back"), "{failed:?}");
+    assert!(!desk.session.worktree.exists());
+    fs::remove_dir_all(in_the_way).unwrap();
+    desk.daemon.stop();
+    desk.daemon.start_again();
+    assert_ne!(desk.row()["state"], "archived");
+    assert_eq!(fs::read_to_string(desk.session.worktree.join("new.txt")).unwrap(), "mine\n");
+    assert_eq!(git(&desk.session.worktree, &["status", "--porcelain"]), "?? new.txt");
+}
+
+#[test]
+fn what_is_in_the_trash_comes_back_whatever_its_row_says() {
+    let mut desk = Desk::set(BY_HAND);
+    desk.write("new.txt", "mine\n");
+    desk.daemon.stop();
+    let root = desk.session.worktree.parent().unwrap();
+    let git_dir = desk.repo.path.join(".git");
+    for (from, trash) in
+        [(root.to_owned(), root.join(".trash")), (git_dir.join("worktrees"), git_dir.join("hob-trash"))]
+    {
+        fs::create_dir_all(&trash).unwrap();
+        fs::rename(from.join(&desk.worktree), trash.join(&desk.worktree)).unwrap();
+    }
+    desk.daemon.start_again();
+    assert_eq!(desk.row()["state"], "active");
+    desk.daemon.hob(&["worktree", "restore", &desk.worktree]).ok();
+    assert_eq!(git(&desk.session.worktree, &["status", "--porcelain"]), "?? new.txt");
+    desk.daemon.hob(&["worktree", "restore", &desk.worktree]).exit(6);
+}

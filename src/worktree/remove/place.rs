@@ -130,13 +130,14 @@ pub(super) fn place(inner: &Inner, known: &Known) -> Place {
 }
 
 impl Worktrees {
-    /// Where a worktree is now.
+    /// Where a worktree is now. Waits for nobody: who decides by it has written down that nobody else
+    /// may move it.
     ///
     /// # Errors
-    /// `Busy` if the repository is.
+    /// The look itself fails.
     pub async fn place(&self, known: &Known) -> Result<Place, WorktreeError> {
         let known = known.clone();
-        self.locked_job(&known.common_dir.clone(), move |inner, _lock| Ok(place(inner, &known))).await
+        self.job(&self.inner.looks, move |inner| Ok(place(inner, &known))).await
     }
 
     /// Forgets how a worktree that came back was known until its row said so.
