@@ -1,11 +1,15 @@
 //! The way back of a worktree, and the end of its trash.
 
-use hob_actors::event::Level;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hob_actors::event::{Event, Level, NewEvent, Scope};
+use hob_actors::ports::{Permit, Store as _};
 
 use super::{Retire, RetireError};
 use crate::control::wire::SessionRow;
 use crate::store::TombstoneKind;
-use crate::worktree::Place;
+use crate::worktree::{Left, Place};
 
 impl Retire {
     /// Brings a worktree back from the trash, or from its salvage, with its session.
@@ -46,31 +50,73 @@ impl Retire {
         Ok(session)
     }
 
-    /// Empties the trash of a worktree.
+    /// Empties the trash of a worktree. What cannot be removed is told, and tried again.
     ///
     /// # Errors
-    /// Whatever failed: then it is tried again.
+    /// `Conflict` if it is not in the trash by now; whatever failed: then it is tried again.
     pub async fn purge(&self, id: &str) -> Result<(), RetireError> {
-        let found = self.known(id).await?;
-        if found.state != "archived" {
-            return Err(RetireError::Conflict(format!("worktree {id} is {}", found.state)));
+        self.0.store.begin_with_worktree(id, TombstoneKind::Purge, "the reaper").await?;
+        crash_point!("purge.begun");
+        if let Err(error) = self.empty_trash(id).await {
+            self.nothing_came_of_it(id).await;
+            return Err(error);
         }
-        self.0.worktrees.purge(&found.known).await?;
+        Ok(self.0.store.worktree_purged(id).await?)
+    }
+
+    async fn empty_trash(&self, id: &str) -> Result<(), RetireError> {
+        // One that was never made whole has nothing in the trash.
+        let Some(found) = self.0.store.known_worktree(id).await? else { return Ok(()) };
+        let left = self.0.worktrees.purge(&found.known).await?;
+        self.tell_left(left);
         // Its session may want its trees for as long as it is there.
         if self.0.store.session_of_worktree(id).await?.is_none() {
             self.0.worktrees.forget_trees(&found.known).await?;
         }
-        Ok(self.0.store.worktree_purged(id).await?)
+        Ok(())
+    }
+
+    /// Tries once more to remove what purges had to leave.
+    ///
+    /// # Errors
+    /// The store.
+    pub(super) async fn sweep(&self) -> Result<(), RetireError> {
+        let common_dirs = self.0.store.common_dirs().await?.into_iter().map(PathBuf::from).collect();
+        let left = self.0.worktrees.sweep(common_dirs).await?;
+        self.tell_left(left);
+        Ok(())
+    }
+
+    /// Tells once of each.
+    fn tell_left(&self, left: Vec<Left>) {
+        for Left { path, why } in left {
+            let is_new = self.0.told.lock().is_ok_and(|mut told| told.insert(path.clone()));
+            if is_new {
+                let text = format!("`{}` was purged and cannot be removed: {why}", path.display());
+                tracing::warn!("{text}");
+                let event = Event::Notice { level: Level::Warning, text };
+                let scope = Arc::new(Scope::default());
+                self.0.store.append(NewEvent { scope, event }, Permit::free());
+            }
+        }
     }
 
     /// Lets go of the salvage of a worktree that was purged.
     ///
     /// # Errors
-    /// Whatever failed: then it is tried again.
+    /// `Conflict` if it came back by now; whatever failed: then it is tried again.
     pub async fn drop_salvage(&self, id: &str) -> Result<(), RetireError> {
+        self.0.store.begin_with_worktree(id, TombstoneKind::Drop, "the reaper").await?;
+        if let Err(error) = self.forget(id).await {
+            self.nothing_came_of_it(id).await;
+            return Err(error);
+        }
+        Ok(self.0.store.salvage_dropped(id).await?)
+    }
+
+    async fn forget(&self, id: &str) -> Result<(), RetireError> {
         let found = self.known(id).await?;
         self.0.worktrees.drop_salvage(&found.known).await?;
-        self.0.worktrees.forget_trees(&found.known).await?;
-        Ok(self.0.store.salvage_dropped(id).await?)
+        Ok(self.0.worktrees.forget_trees(&found.known).await?)
     }
 }

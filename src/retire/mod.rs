@@ -16,8 +16,9 @@ mod hooks;
 mod port;
 mod resume;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use hob_actors::event::{Event, Level, NewEvent, Scope};
 use hob_actors::id::{AgentKey, ChatId};
@@ -77,6 +78,8 @@ struct Inner {
     config: SharedConfig,
     hooks: Hooks,
     tree: OnceLock<Handle>,
+    /// What purges left and was told of.
+    told: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Retire {
@@ -88,7 +91,14 @@ impl Retire {
         env: BTreeMap<String, String>,
     ) -> Self {
         let hooks = Hooks::new(config.clone(), env);
-        Self(Arc::new(Inner { store, worktrees, config, hooks, tree: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            store,
+            worktrees,
+            config,
+            hooks,
+            tree: OnceLock::new(),
+            told: Mutex::default(),
+        }))
     }
 
     /// From now on the tree can be asked to let agents go.

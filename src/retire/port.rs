@@ -38,6 +38,9 @@ fn since(then: Option<i64>, now: i64) -> Option<Duration> {
 
 impl Retire {
     async fn candidates(&self) -> Result<Vec<Candidate>, RetireError> {
+        if let Err(error) = self.sweep().await {
+            tracing::warn!(%error, "what purges left could not be looked over");
+        }
         let mut found = self.adopt_strays().await?;
         let now = Moment::now().0;
         for row in self.0.store.survey_worktrees().await? {
@@ -157,14 +160,7 @@ impl Worktrees for Retire {
 
     fn purge(&self, worktree: WorktreeId) -> Answer<()> {
         let this = self.clone();
-        Box::pin(async move {
-            let known = this.0.store.known_worktree(worktree.as_str()).await.map_err(RetireError::from)?;
-            match known {
-                Some(_) => Retire::purge(&this, worktree.as_str()).await?,
-                None => this.0.store.worktree_purged(worktree.as_str()).await.map_err(RetireError::from)?,
-            }
-            Ok(())
-        })
+        Box::pin(async move { Ok(Retire::purge(&this, worktree.as_str()).await?) })
     }
 
     fn drop_salvage(&self, worktree: WorktreeId) -> Answer<()> {

@@ -24,6 +24,8 @@ enum Way {
 
 fn way(kind: TombstoneKind, place: &Place) -> Way {
     match (kind, place) {
+        // Whoever wanted it comes round again.
+        (TombstoneKind::Purge | TombstoneKind::Drop, _) => Way::Undone,
         (_, Place::Confused(why)) => Way::Stuck(why.clone()),
         (TombstoneKind::Remove, Place::InPlace) => Way::Undone,
         (TombstoneKind::Remove, Place::HalfMoved) => Way::Back,
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_was_begun_is_finished_if_it_is_moved_and_undone_if_it_is_not() {
-        use TombstoneKind::{Remove, Restore};
+        use TombstoneKind::{Drop, Purge, Remove, Restore};
         let confused = Place::Confused("both".into());
         let cases = [
             (Remove, Place::InPlace, Way::Undone),
@@ -117,7 +119,10 @@ mod tests {
             (Restore, Place::HalfMoved, Way::On),
             (Restore, Place::InTrash, Way::On),
             (Restore, Place::Gone, Way::On),
-            (Restore, confused, Way::Stuck("both".into())),
+            (Restore, confused.clone(), Way::Stuck("both".into())),
+            (Purge, Place::InTrash, Way::Undone),
+            (Purge, confused, Way::Undone),
+            (Drop, Place::Gone, Way::Undone),
         ];
         for (kind, place, expected) in cases {
             assert_eq!(way(kind, &place), expected, "{kind:?} {place:?}");

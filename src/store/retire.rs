@@ -30,6 +30,23 @@ pub enum TombstoneKind {
     Remove,
     /// It comes back.
     Restore,
+    /// Its trash is emptied.
+    Purge,
+    /// Its salvage goes.
+    Drop,
+}
+
+impl TombstoneKind {
+    /// Whether it can be begun with a worktree that stands there. One that is in the trash, whatever its
+    /// row says of it, must be able to come back.
+    fn fits(self, state: &str) -> bool {
+        match self {
+            Self::Remove => matches!(state, "active" | "orphaned"),
+            Self::Restore => word(state).is_some(),
+            Self::Purge => state == "archived",
+            Self::Drop => state == "purged",
+        }
+    }
 }
 
 /// What is known of a worktree without looking at the disk.
@@ -87,16 +104,19 @@ fn moved(tx: &mut Tx<'_>, id: &str, to: &'static str, reasons: Vec<String>) -> R
     Ok(())
 }
 
-/// The commit point of a removal or a restore.
+/// The commit point of whatever is begun with a worktree.
 fn begin(tx: &mut Tx<'_>, id: &str, kind: TombstoneKind, by: &str) -> Result<()> {
-    let sql = "SELECT removal FROM worktrees WHERE id = ?1";
-    let found = sql::one(tx.conn, sql, [id], |row| row.get::<_, Option<String>>(0))?;
-    match found {
+    let sql = "SELECT removal, state FROM worktrees WHERE id = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?));
+    match sql::one(tx.conn, sql, [id], read)? {
         None => return Err(StoreError::not_found("worktree", id)),
-        Some(Some(_)) => {
+        Some((Some(_), _)) => {
             return Err(StoreError::Conflict(format!("something else is under way with worktree {id}")));
         }
-        Some(None) => {}
+        Some((None, state)) if !kind.fits(&state) => {
+            return Err(StoreError::Conflict(format!("worktree {id} is {state}")));
+        }
+        Some((None, _)) => {}
     }
     let tombstone = Tombstone { kind, by: by.to_owned(), since: tx.now().0 };
     let text = serde_json::to_string(&tombstone)
@@ -206,10 +226,10 @@ impl Store {
         })
     }
 
-    /// Records that a removal or a restore begins.
+    /// Records that something begins with a worktree.
     ///
     /// # Errors
-    /// `Conflict` if something else is under way with it.
+    /// `Conflict` if something else is under way with it, or if it stands elsewhere by now.
     pub fn begin_with_worktree(&self, id: &str, kind: TombstoneKind, by: &str) -> Reply<()> {
         let (id, by) = (id.to_owned(), by.to_owned());
         self.write("record what is begun with a worktree", move |tx| begin(tx, &id, kind, &by))
@@ -239,7 +259,8 @@ impl Store {
     pub fn salvage_dropped(&self, id: &str) -> Reply<()> {
         let id = id.to_owned();
         self.write("record that a salvage is gone", move |tx| {
-            sql::run(tx.conn, "UPDATE worktrees SET salvage_ref = NULL WHERE id = ?1", [id]).map(drop)
+            let sql = "UPDATE worktrees SET salvage_ref = NULL, removal = NULL WHERE id = ?1";
+            sql::run(tx.conn, sql, [id]).map(drop)
         })
     }
 
@@ -272,6 +293,14 @@ impl Store {
                 params![id, integer(bytes)],
             )
             .map(drop)
+        })
+    }
+
+    /// The git directories of all repositories that there were worktrees of.
+    pub fn common_dirs(&self) -> Reply<Vec<String>> {
+        self.read("read where repositories are", |conn| {
+            let sql = "SELECT DISTINCT common_dir FROM worktrees WHERE common_dir IS NOT NULL ORDER BY 1";
+            sql::all(conn, sql, [], |row| row.get(0))
         })
     }
 

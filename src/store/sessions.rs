@@ -84,6 +84,11 @@ pub(super) fn close(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
 
 fn reopen(tx: &mut Tx<'_>, id: &str) -> Result<SessionRow> {
     if known_state(tx.conn, id)? == "closed" {
+        let sql = "SELECT 1 FROM worktrees WHERE session_id = ?1 AND removal IS NOT NULL LIMIT 1";
+        if sql::one(tx.conn, sql, [id], |_| Ok(()))?.is_some() {
+            let message = format!("something is under way with the worktree of session {id}");
+            return Err(StoreError::Conflict(message));
+        }
         if worktrees::move_of_session(tx, id, "orphaned", "active")? == 0 {
             return Err(StoreError::Conflict(format!(
                 "the worktree of session {id} is gone; restore it first"
@@ -169,7 +174,7 @@ impl Store {
     /// Opens a closed session again; its chats stay closed. Reopening an open one changes nothing.
     ///
     /// # Errors
-    /// `Conflict` if its worktree is no longer on the disk.
+    /// `Conflict` if its worktree is no longer on the disk, or is about to go.
     pub fn reopen_session(&self, id: &str) -> Reply<SessionRow> {
         let id = id.to_owned();
         self.write("reopen the session", move |tx| reopen(tx, &id))

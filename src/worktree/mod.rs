@@ -60,7 +60,7 @@ pub use error::{WorktreeError, WorktreeErrorKind};
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;
 pub use preflight::PreflightAsk;
-pub use remove::{Place, Restored, Salvaged, Stray};
+pub use remove::{Left, Place, Restored, Salvaged, Stray};
 pub use snapshot::Snapshot;
 pub use undo::TakenBack;
 

@@ -118,7 +118,16 @@ pub const SALVAGE: &[&str] =
     &["restore.begun", "restore.written", "restore.linked", "restore.renamed", "restore.unrecorded"];
 
 /// Every window of a purge, in order.
-pub const PURGE: &[&str] = &["purge.half", "uncommitted/record that a worktree is purged"];
+pub const PURGE: &[&str] = &[
+    "uncommitted/record what is begun with a worktree",
+    "committed/record what is begun with a worktree",
+    "purge.begun",
+    "purge.half_aside",
+    "purge.aside",
+    "purge.within",
+    "purge.half",
+    "uncommitted/record that a worktree is purged",
+];
 
 #[cfg(test)]
 mod tests {

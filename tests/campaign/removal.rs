@@ -186,3 +186,22 @@ fn a_purge_that_is_killed_is_made_again_and_leaves_the_salvage() {
         salvaged(&work, point);
     }
 }
+
+#[test]
+#[cfg_attr(not(feature = "campaign"), ignore = "needs the cargo feature `campaign`")]
+fn what_a_killed_purge_leaves_is_never_taken_for_the_whole() {
+    let mut scene = Scene::set();
+    for point in PURGE {
+        let work = scene.work();
+        scene.remove(&work);
+        scene.die(point, "worktree/reap", json!({}));
+        scene.restore(&work);
+        salvaged(&work, point);
+    }
+    // Nothing of it stays for ever.
+    scene.daemon.rpc("worktree/reap", json!({}));
+    let trash = scene.daemon.rpc("worktree/list", json!({}))[0]["path"].as_str().unwrap().to_owned();
+    let trash = std::path::Path::new(&trash).parent().unwrap().join(".trash");
+    let left: Vec<_> = fs::read_dir(trash).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

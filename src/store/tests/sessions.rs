@@ -162,3 +162,39 @@ async fn the_database_is_told_in_figures() {
     assert_eq!((status.schema, status.path.ends_with("hob.db")), (migrate::SCHEMA as u64, true));
     assert!(status.size_bytes > 0);
 }
+
+#[tokio::test]
+async fn what_is_begun_with_a_worktree_fits_where_it_stands_now() {
+    use TombstoneKind::{Drop, Purge, Remove, Restore};
+    let stage = Stage::set().await;
+    let store = &stage.store;
+    let refuses = async |kinds: &[TombstoneKind]| {
+        for kind in kinds {
+            let begun = store.begin_with_worktree("w-s", *kind, "a test").await;
+            assert!(matches!(begun, Err(StoreError::Conflict(_))), "{kind:?}: {begun:?}");
+        }
+    };
+    refuses(&[Purge, Drop]).await;
+    store.begin_with_worktree("w-s", Remove, "a test").await.unwrap();
+    refuses(&[Remove, Restore]).await;
+    store.worktree_archived("w-s", Some("refs/x"), None).await.unwrap();
+    refuses(&[Remove, Drop]).await;
+    store.begin_with_worktree("w-s", Purge, "a test").await.unwrap();
+    refuses(&[Restore, Purge]).await;
+    store.worktree_purged("w-s").await.unwrap();
+    refuses(&[Remove, Purge]).await;
+    store.begin_with_worktree("w-s", Drop, "a test").await.unwrap();
+    refuses(&[Restore]).await;
+    store.salvage_dropped("w-s").await.unwrap();
+    store.begin_with_worktree("w-s", Restore, "a test").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_is_not_reopened_on_a_worktree_that_is_about_to_go() {
+    let stage = Stage::set().await;
+    stage.store.close_session("s").await.unwrap();
+    stage.store.begin_with_worktree("w-s", TombstoneKind::Remove, "a test").await.unwrap();
+    assert!(matches!(stage.store.reopen_session("s").await, Err(StoreError::Conflict(_))));
+    stage.store.nothing_begun("w-s").await.unwrap();
+    assert_eq!(stage.store.reopen_session("s").await.unwrap().state, "open");
+}

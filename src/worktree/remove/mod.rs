@@ -7,7 +7,8 @@
 //!    ▼ │  <root>/<w>             ⇄  <root>/.trash/<w>
 //! trash   <common>/worktrees/<w> ⇄  <common>/hob-trash/<w>
 //!    │
-//!    ▼ purge: the trash goes; the commit stays, and a worktree can be made of it again
+//!    ▼ purge: both halves get a name that ends in `.purging`, and go; the commit stays, and a worktree
+//!      can be made of it again
 //! ```
 //!
 //! **Invariants:** nothing is removed in place; nothing is moved that is not salvaged as it is at that
@@ -24,6 +25,7 @@ mod stray;
 mod trash;
 
 pub use place::Place;
+pub use purge::Left;
 pub use restore::Restored;
 pub use salvage::Salvaged;
 pub use stray::Stray;

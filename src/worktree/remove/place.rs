@@ -129,6 +129,11 @@ pub(super) fn place(inner: &Inner, known: &Known) -> Place {
     }
 }
 
+/// Whether our directory is where it was made.
+pub(super) fn is_in_place(inner: &Inner, known: &Known) -> bool {
+    look(inner, known).directory
+}
+
 impl Worktrees {
     /// Where a worktree is now. Waits for nobody: who decides by it has written down that nobody else
     /// may move it.

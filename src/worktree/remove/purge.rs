@@ -1,42 +1,62 @@
 //! Removes what is in the trash, at last: opening each directory beneath the one above it, through no
-//! link and across no mount. What cannot be removed this way stays.
+//! link and across no mount. What cannot be removed this way stays, under a name that says so.
 
 use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{salvage_ref, trashed_entry};
-use crate::worktree::Worktrees;
+use super::manifest::Manifest;
+use super::place::is_in_place;
+use super::salvage::sync;
+use super::trash::in_the_way;
+use super::{ENTRIES_DIR, TRASH_DIR, salvage_ref, trashed_entry};
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::Known;
 use crate::worktree::objects::Objects;
+use crate::worktree::{Inner, Worktrees};
 
 /// Directories inside one another, at most: each is held open.
 const DEPTH_MAX: usize = 512;
+/// Ends the name of what is purged, before a number.
+const PURGING: &str = ".purging";
+/// What is left of one worktree by purges, at most.
+const ASIDE_MAX: usize = 100;
+/// What is left by purges and tried again at once, at most.
+const SWEPT_MAX: usize = 64;
 
 impl Worktrees {
-    /// Removes a worktree from the trash, directory and entry. What is gone already is no error.
+    /// Removes a worktree from the trash, directory and entry. What is gone already is no error. Both
+    /// halves are put aside first, so that what is left of them is never taken for the worktree. Gives
+    /// what could not be removed, and why: [`Worktrees::sweep`] tries it again.
     ///
     /// # Errors
-    /// `Io` where something cannot be removed, or is mounted in it: the rest may be gone then.
-    pub async fn purge(&self, known: &Known) -> Result<(), WorktreeError> {
+    /// `InTheWay` if the worktree is in its place, or if its salvage is gone: then the trash has the last
+    /// copy, and nothing of it is touched. `Io` where it cannot be put aside.
+    pub async fn purge(&self, known: &Known) -> Result<Vec<Left>, WorktreeError> {
         let known = known.clone();
-        self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
-            for path in [inner.trashed(&known), trashed_entry(&known)] {
-                remove(&path).map_err(|error| WorktreeError::io("purge", &path, &error))?;
-                crash_point!("purge.half");
-            }
-            // Only an empty one can go.
-            std::fs::remove_dir(known.common_dir.join(super::ENTRIES_DIR)).ok();
-            Ok(())
+        self.locked_job(&known.common_dir.clone(), move |inner, _lock| purge(inner, &known)).await
+    }
+
+    /// Removes what purges put aside and could not remove, in the trash and in these repositories; so
+    /// much at once. Gives what still cannot be removed.
+    ///
+    /// # Errors
+    /// The look itself fails.
+    pub async fn sweep(&self, common_dirs: Vec<PathBuf>) -> Result<Vec<Left>, WorktreeError> {
+        self.job(&self.inner.jobs, move |inner| {
+            let entries = common_dirs.iter().map(|dir| dir.join(ENTRIES_DIR));
+            let places = [inner.root.join(TRASH_DIR)].into_iter().chain(entries);
+            let aside = places.flat_map(|place| aside(&place)).take(SWEPT_MAX);
+            Ok(aside.filter_map(|path| removed(&path)).collect())
         })
         .await
     }
@@ -61,6 +81,84 @@ impl Worktrees {
         })
         .await
     }
+}
+
+/// What is left of a worktree that was purged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Where.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+fn purge(inner: &Inner, known: &Known) -> Result<Vec<Left>, WorktreeError> {
+    if is_in_place(inner, known) {
+        return Err(in_the_way(format!("`{}` is in its place, and not in the trash", known.path.display())));
+    }
+    // The directory first: without it, nothing takes the rest for the worktree.
+    let halves = [inner.trashed(known), trashed_entry(known)];
+    if halves.iter().any(|half| fs::symlink_metadata(half).is_ok()) {
+        check_salvage(inner, known)?;
+    }
+    let mut aside = Vec::new();
+    for half in &halves {
+        aside.extend(put_aside(half)?);
+        crash_point!("purge.half_aside");
+    }
+    sync(&inner.root)?;
+    sync(&known.common_dir)?;
+    crash_point!("purge.aside");
+    let mut left = Vec::new();
+    for half in &aside {
+        left.extend(removed(half));
+        crash_point!("purge.half");
+    }
+    // Only an empty one can go.
+    fs::remove_dir(known.common_dir.join(ENTRIES_DIR)).ok();
+    Ok(left)
+}
+
+/// That the worktree can be made of its salvage.
+fn check_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
+    let source = inner.repository(known)?;
+    let name = salvage_ref(known);
+    let at = source.commit_of_ref(&name)?.ok_or_else(|| {
+        in_the_way(format!("the trash has the last copy of the worktree `{}`: `{name}` is gone", known.id))
+    })?;
+    let objects = Objects::of(&source);
+    Manifest::read(&objects.message(&at)?)?;
+    objects.entries(&at).map(drop)
+}
+
+/// Gives something in the trash a name under which it is no worktree any more; `None` if it is not there.
+pub(super) fn put_aside(path: &Path) -> Result<Option<PathBuf>, WorktreeError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for n in 0..ASIDE_MAX {
+        let number = if n == 0 { String::new() } else { format!("-{n}") };
+        let to = path.with_file_name(format!("{name}{PURGING}{number}"));
+        match renameat2(AT_FDCWD, path, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => return Ok(Some(to)),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(WorktreeError::io("put aside", path, &errno.into())),
+        }
+    }
+    Err(in_the_way(format!("too much is left beside `{}` of what was purged before", path.display())))
+}
+
+/// What was put aside in a directory.
+fn aside(place: &Path) -> Vec<PathBuf> {
+    let is_aside = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.split_once(PURGING).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('-'))
+    };
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_aside).collect()
+}
+
+fn removed(path: &Path) -> Option<Left> {
+    remove(path).err().map(|error| Left { path: path.to_owned(), why: error.to_string() })
 }
 
 /// Removes a directory with everything in it.
@@ -117,7 +215,10 @@ fn empty(folder: OwnedFd, depth: usize) -> io::Result<()> {
     }
     for name in names {
         match unlinkat(&folder, name.as_c_str(), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => continue,
+            Ok(()) | Err(Errno::ENOENT) => {
+                crash_point!("purge.within");
+                continue;
+            }
             Err(Errno::EISDIR | Errno::EPERM) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -136,7 +237,6 @@ fn c_name(name: &OsStr) -> io::Result<CString> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;

@@ -12,9 +12,10 @@ use git2::{IndexEntry, Oid};
 use super::files::places;
 use super::manifest::{Manifest, path as path_of};
 use super::place::{Place, is_new, mark, place};
+use super::purge::put_aside;
 use super::salvage::{is_of_conflict, sync};
 use super::trash::{back, make};
-use super::{TRASH_DIR, salvage_ref};
+use super::{TRASH_DIR, salvage_ref, trashed_entry};
 use crate::worktree::carry::{Entry, index_entry};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind, shell};
 use crate::worktree::known::Known;
@@ -150,7 +151,10 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     let manifest = Manifest::read(&objects.message(&commit)?)?;
     let place = unfinished(inner, known);
     make(&inner.root.join(TRASH_DIR))?;
-    // What an earlier try left is nothing but copies.
+    // An entry in the trash whose directory is gone is no half of this one.
+    put_aside(&trashed_entry(known))?;
+    // What an earlier try left is nothing but copies, and an entry whose worktree is elsewhere was
+    // recognised before.
     for left in [place.as_path(), &known.admin()] {
         match fs::remove_dir_all(left) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

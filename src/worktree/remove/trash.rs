@@ -37,7 +37,7 @@ impl Worktrees {
     }
 }
 
-fn in_the_way(message: String) -> WorktreeError {
+pub(super) fn in_the_way(message: String) -> WorktreeError {
     WorktreeError::new(WorktreeErrorKind::InTheWay, message)
 }
 

@@ -93,7 +93,15 @@ async fn an_automatic_stash_is_salvaged() {
     }
 }
 
+/// Directories inside one another that a purge does not go through to their end.
+const TOO_DEEP: usize = 600;
+
 impl Scene {
+    async fn to_trash(&self) {
+        let salvaged = self.stage.worktrees.salvage(&self.known, &[]).await.unwrap();
+        self.stage.worktrees.to_trash(&self.known, &salvaged).await.unwrap();
+    }
+
     async fn place(&self) -> Place {
         self.stage.worktrees.place(&self.known).await.unwrap()
     }
@@ -107,6 +115,49 @@ impl Scene {
     fn read(&self, path: &str) -> String {
         fs::read_to_string(self.known.path.join(path)).unwrap()
     }
+}
+
+#[tokio::test]
+async fn a_purge_that_stops_half_way_leaves_nothing_that_is_taken_for_the_worktree() {
+    let scene = Scene::set(Stage::new()).await;
+    scene.write("a.txt", "changed\n");
+    scene.write("new", "new\n");
+    let deep = (0..TOO_DEEP).map(|_| "d").collect::<PathBuf>();
+    fs::create_dir_all(scene.known.path.join(deep)).unwrap();
+    scene.to_trash().await;
+    let worktrees = &scene.stage.worktrees;
+    let left = worktrees.purge(&scene.known).await.unwrap();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].why.contains("too deep") && left[0].path.exists(), "{left:?}");
+    assert_eq!(scene.place().await, Place::Gone);
+
+    let restored = worktrees.restore(&scene.known).await.unwrap();
+    assert!(!restored.from_trash);
+    assert_eq!((scene.read("a.txt"), scene.read("new")), ("changed\n".to_owned(), "new\n".to_owned()));
+    assert_eq!(status(&scene.known.path), [" M a.txt", "?? new"]);
+
+    // It is tried again, in vain until it can be removed, and nothing else is touched.
+    let common_dirs = vec![scene.known.common_dir.clone()];
+    assert_eq!(worktrees.sweep(common_dirs.clone()).await.unwrap(), left);
+    fs::remove_dir_all(left[0].path.join("d")).unwrap();
+    assert_eq!(worktrees.sweep(common_dirs).await.unwrap(), []);
+    assert!(!left[0].path.exists() && scene.known.path.exists());
+}
+
+#[tokio::test]
+async fn the_trash_is_not_emptied_of_the_last_copy() {
+    let scene = Scene::set(Stage::new()).await;
+    scene.write("new", "new\n");
+    scene.to_trash().await;
+    scene.stage.git(&["update-ref", "-d", &scene.stage.worktrees.salvage_ref(&scene.known)]);
+    let refused = scene.stage.worktrees.purge(&scene.known).await.unwrap_err();
+    assert!(refused.message.contains("last copy"), "{refused}");
+    assert_eq!(scene.place().await, Place::InTrash);
+    assert!(scene.stage.worktrees.restore(&scene.known).await.unwrap().from_trash);
+    assert_eq!(scene.read("new"), "new\n");
+    // In its place it is no trash at all.
+    scene.stage.worktrees.purge(&scene.known).await.unwrap_err();
+    assert_eq!(scene.read("new"), "new\n");
 }
 
 #[tokio::test]
