@@ -95,7 +95,8 @@ pub(super) fn move_of_session(
     for id in &ids {
         sql::run(
             tx.conn,
-            "UPDATE worktrees SET state = ?2, orphaned_at = CASE ?2 WHEN 'orphaned' THEN ?3 END WHERE id = ?1",
+            "UPDATE worktrees SET state = ?2, kept_because = NULL,
+                orphaned_at = CASE ?2 WHEN 'orphaned' THEN ?3 END WHERE id = ?1",
             params![id, to, tx.now().0],
         )?;
         told(tx, Some(session), moved(id, Some(from), to, Vec::new()))?;

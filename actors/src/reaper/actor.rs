@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::messages::{Action, ByHand, PassResult, Reaped, ReaperMsg};
 use super::policy::{Step, Then, first, then};
 use crate::id::WorktreeId;
-use crate::ports::{PortError, Ports, Settings, Worktrees};
+use crate::ports::{PortError, Ports, Settings, Stand, Worktrees};
 use crate::worktree::{Reason, ReasonKind};
 
 /// Requests of people that wait for the pass before them.
@@ -157,8 +157,12 @@ impl Pass {
             let id = candidate.worktree.clone();
             let step = first(&candidate, &self.settings.reaper(), self.by_hand.is_some());
             match step {
+                Step::Leave if only.is_some() => reaped.push(left(&id, candidate.stand)),
                 Step::Leave => {}
-                Step::Wait(why) => tracing::debug!(worktree = %id, why, "kept for now"),
+                Step::Wait(why) => {
+                    let kept = self.keep(&id, vec![Reason::one(ReasonKind::Live, why)]).await;
+                    reaped.extend(only.is_some().then_some(kept));
+                }
                 Step::Keep(why) => {
                     let reasons = vec![Reason::one(ReasonKind::Foreign, why)];
                     reaped.push(self.keep(&id, reasons).await);
@@ -225,6 +229,17 @@ impl Pass {
             tracing::warn!(worktree = %id, error = error.chain(), "its salvage is kept");
         }
     }
+}
+
+/// The answer to who named one that there is nothing to do with.
+fn left(id: &WorktreeId, stand: Stand) -> Reaped {
+    let why = match stand {
+        Stand::Active | Stand::Orphaned => "its session is open",
+        Stand::Archived => "it is in the trash, whose time is not over",
+        Stand::Purged => "nothing is left of it but its salvage, if that",
+    };
+    let reasons = vec![Reason::one(ReasonKind::Live, why)];
+    Reaped { worktree: id.clone(), action: Action::Kept, reasons, salvage: None }
 }
 
 fn archived(id: &WorktreeId, salvage: Option<String>) -> Reaped {

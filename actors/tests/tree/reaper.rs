@@ -122,3 +122,16 @@ async fn a_reaper_that_died_has_seen_nothing_yet() {
     assert!(!done(&world).contains(&"retired w-1".to_owned()), "it begins with its first pass");
     until("the third pass", || done(&world).contains(&"retired w-1".to_owned())).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_lists_or_names_one_that_has_to_wait_sees_why() {
+    let fresh = Candidate { since: Some(Duration::from_secs(1)), ..orphan("w-fresh") };
+    let used = Candidate { stand: Stand::Active, ..orphan("w-used") };
+    let (world, tree) = stage(with(vec![(fresh, Preflight::default()), (used, Preflight::default())])).await;
+    until("the first pass", || !done(&world).is_empty()).await;
+    assert_eq!(done(&world), ["kept (live) w-fresh"], "and nothing of the one that is in use");
+    let wish = ByHand { worktree: Some("w-used".into()), dry_run: false };
+    let reaped = tree.handle().reap(wish, LIMIT).await.expect("the reaper answers").expect("a pass");
+    assert_eq!((reaped.len(), reaped[0].action), (1, Action::Kept));
+    assert_eq!(reaped[0].reasons, [Reason::one(ReasonKind::Live, "its session is open")]);
+}

@@ -252,6 +252,10 @@ fn make_entry(common: &Source<'_>, known: &Known, manifest: &Manifest) -> Result
         call.args.push(beside.clone().into_os_string());
         call.args.push(head.into());
         common.program()?.run(&call)?;
+        if let Some(branch) = &manifest.branch {
+            // Whether it may stay there is decided when everything is in its place.
+            common.program()?.run(&common.call_in(&beside, &["symbolic-ref", "HEAD", branch]))?;
+        }
         let dot_git = beside.join(".git");
         fs::remove_file(&dot_git).map_err(|error| WorktreeError::io("remove", &dot_git, &error))?;
         return fs::remove_dir(&beside).map_err(|error| WorktreeError::io("remove", &beside, &error));

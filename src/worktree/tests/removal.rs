@@ -186,3 +186,19 @@ async fn an_entry_whose_directory_was_removed_gives_way() {
     scene.stage.worktrees.restore(&scene.known).await.unwrap();
     assert_eq!(scene.read("new"), "new\n");
 }
+
+#[tokio::test]
+async fn made_of_its_salvage_it_is_on_its_branch_again() {
+    for format in [&["init", "--quiet"][..], REFTABLE, &["init", "--quiet", "--object-format=sha256"]] {
+        let stage = Stage::with(format, &[]);
+        stage.first_commit();
+        let scene = Scene::set(stage).await;
+        scene.write("new", "new\n");
+        scene.to_trash().await;
+        scene.stage.worktrees.purge(&scene.known).await.unwrap();
+        let restored = scene.stage.worktrees.restore(&scene.known).await.unwrap();
+        assert_eq!((restored.from_trash, restored.notices), (false, vec![]), "{format:?}");
+        assert_eq!(git(&scene.known.path, &["symbolic-ref", "HEAD"]), "refs/heads/hob/w-test", "{format:?}");
+        assert_eq!(status(&scene.known.path), ["?? new"], "{format:?}");
+    }
+}
