@@ -154,8 +154,13 @@ fn is_of_one_look(row: &ChangeRow, diff: &str) -> bool {
         return true;
     }
     let bodies = hunk_texts(diff);
-    let headers = bodies.iter().map(|body| body.lines().next().unwrap_or_default().trim_end());
-    bodies.is_empty() || headers.eq(row.hunks.iter().map(|hunk| hunk.header.as_str()))
+    let shown = bodies.iter().map(|body| lines_of(body));
+    bodies.is_empty() || shown.eq(row.hunks.iter().map(|hunk| lines_of(&hunk.header)))
+}
+
+/// `-1,3 +1,4` of a hunk. What git writes behind it depends on the attributes of the file.
+fn lines_of(header: &str) -> Option<&str> {
+    header.split("@@").nth(1)
 }
 
 /// A file as what is to be asked: each hunk with its lines and its owner.
@@ -238,6 +243,7 @@ mod tests {
         });
         let row: ChangeRow = serde_json::from_value(row).unwrap();
         assert!(is_of_one_look(&row, "--- a/x\n+++ b/x\n@@ -9 +9 @@\n-c\n+d\n"));
+        assert!(is_of_one_look(&row, "@@ -9 +9 @@ fn main()\n-c\n+d\n"), "by the lines alone");
         assert!(is_of_one_look(&row, ""), "it has none, as a file that is too large");
         assert!(!is_of_one_look(&row, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"));
         assert!(!is_of_one_look(&row, "@@ -1 +1 @@\n-a\n+b\n@@ -9 +9 @@\n-c\n+d\n"));
