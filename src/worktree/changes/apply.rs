@@ -92,7 +92,8 @@ fn apply(
         return Ok(applied);
     }
     // Somebody's git is about to write: its picture of the files must stay true.
-    retry_busy(inner.options.lock_file_wait, || check_unlocked(&checkout, &known.top))?;
+    let git_dir = git_dir_of(&checkout, &known.top);
+    retry_busy(inner.options.lock_file_wait, || check_unlocked(&git_dir, &known.top))?;
     // Kept before anything is changed, so that nothing but the record of it can fail afterwards.
     let baseline = objects.tree_with(&base, &entries)?;
     let commit = objects.commit(&baseline, &[], "hob: applied")?;
@@ -102,9 +103,13 @@ fn apply(
     Ok(applied)
 }
 
+/// The git directory of a checkout.
+fn git_dir_of(source: &Source<'_>, top: &Path) -> PathBuf {
+    source.repo.as_ref().map_or_else(|| top.join(".git"), |repo| repo.path().to_owned())
+}
+
 /// Whether no git is writing the index of a checkout.
-pub(super) fn check_unlocked(source: &Source<'_>, top: &Path) -> Result<(), WorktreeError> {
-    let git_dir = source.repo.as_ref().map_or_else(|| top.join(".git"), |repo| repo.path().to_owned());
+pub(super) fn check_unlocked(git_dir: &Path, top: &Path) -> Result<(), WorktreeError> {
     let lock = git_dir.join("index.lock");
     if stamp(&lock).is_none() {
         return Ok(());

@@ -84,7 +84,7 @@ fn discard(
     if dry_run || chosen.is_empty() {
         return Ok(discarded);
     }
-    check_unchanged(inner, known, &objects, (present, &goal))?;
+    check_unchanged(inner, &source, known, (present, &goal))?;
     let head = head_tree(&objects)?;
     discarded.rescue_ref = Some(rescue(inner, &source, known, present)?);
     swap(&known.path, &replacements)?;
@@ -135,7 +135,7 @@ fn undo(inner: &Inner, known: &Known, present: &str, to: &str) -> Result<Undone,
     let mut replacements = Vec::new();
     let conflicts = replace_all(known, &objects, (present, &goal), &mut replacements)?;
     refuse(&conflicts, "they cannot be put back")?;
-    check_unchanged(inner, known, &objects, (present, &goal))?;
+    check_unchanged(inner, &source, known, (present, &goal))?;
     let head = head_tree(&objects)?;
     let rescue_ref = rescue(inner, &source, known, present)?;
     swap(&known.path, &replacements)?;
@@ -156,12 +156,12 @@ pub(super) fn check_at_rest(known: &Known) -> Result<(), WorktreeError> {
 /// older. What changes after this is told by the stamps, which were taken before.
 pub(super) fn check_unchanged(
     inner: &Inner,
+    source: &Source<'_>,
     known: &Known,
-    objects: &Objects<'_>,
     (seen, goal): (&str, &Goal),
 ) -> Result<(), WorktreeError> {
-    let source = inner.at(known)?;
-    retry_busy(inner.options.lock_file_wait, || check_unlocked(&source, &known.path))?;
+    let objects = Objects::of(source);
+    retry_busy(inner.options.lock_file_wait, || check_unlocked(&known.admin(), &known.path))?;
     let now = present(inner, known)?;
     if now == seen {
         return Ok(());

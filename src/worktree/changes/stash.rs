@@ -64,7 +64,7 @@ fn stash(inner: &Inner, known: &Known, message: Option<&str>) -> Result<Stashed,
     let mut replacements = Vec::new();
     let conflicts = replace_all(known, &objects, (&work, &goal), &mut replacements)?;
     refuse(&conflicts, "the work cannot be put away")?;
-    check_unchanged(inner, known, &objects, (&work, &goal))?;
+    check_unchanged(inner, &source, known, (&work, &goal))?;
     let stash_ref = next_ref(&objects, &place(known))?;
     let title = message.unwrap_or("work in progress");
     let index_commit = objects.commit(
@@ -100,7 +100,7 @@ fn unstash(inner: &Inner, known: &Known, stash_ref: Option<&str>) -> Result<Unst
     refuse(&changed, "nothing was brought back")?;
     let mut replacements = Vec::new();
     refuse(&replace_all(known, &objects, (&now, &goal), &mut replacements)?, "nothing was brought back")?;
-    check_unchanged(inner, known, &objects, (&now, &goal))?;
+    check_unchanged(inner, &source, known, (&now, &goal))?;
     let entries: Goal = way_back(&objects, &base, &staged)?;
     swap(&known.path, &replacements)?;
     let files = goal.keys().map(|path| shown(path)).collect();

@@ -100,17 +100,21 @@ async fn in_the_middle_of_an_operation_of_git_nothing_is_given_up() {
 
 #[tokio::test]
 async fn while_a_git_writes_the_index_nothing_is_begun() {
-    let desk = Desk::set().await;
-    desk.write("a.txt", "changed\n");
-    let present = desk.tree().await;
-    let lock = desk.known.admin().join("index.lock");
-    fs::write(&lock, "").unwrap();
-    let error = desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap_err();
-    assert!(error.message.contains("another git works"), "{error}");
-    assert_eq!(desk.read("a.txt"), "changed\n");
-    fs::remove_file(lock).unwrap();
-    desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap();
-    assert_eq!(desk.read("a.txt"), "one\n");
+    for format in FORMATS {
+        let stage = Stage::with(&[&["init", "--quiet"][..], format].concat(), &[]);
+        stage.first_commit();
+        let desk = Desk::at(stage).await;
+        desk.write("a.txt", "changed\n");
+        let present = desk.tree().await;
+        let lock = desk.known.admin().join("index.lock");
+        fs::write(&lock, "").unwrap();
+        let error = desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap_err();
+        assert!(error.message.contains("another git works"), "{format:?}: {error}");
+        assert_eq!(desk.read("a.txt"), "changed\n");
+        fs::remove_file(lock).unwrap();
+        desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap();
+        assert_eq!(desk.read("a.txt"), "one\n");
+    }
 }
 
 #[tokio::test]
