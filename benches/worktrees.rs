@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hob::worktree::{Known, PreflightAsk, Segment, Worktrees, Writer};
+use hob::worktree::{Known, PreflightAsk, Seen, Segment, Worktrees, Writer};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -152,8 +152,9 @@ impl Bench {
     fn list(&self, base: &str) {
         let to = self.tree();
         let writers = vec![Writer { turn: "u-1".to_owned(), agent: "demo".to_owned() }];
-        let history = vec![Segment { from: base.to_owned(), to: to.clone(), writers, doubt: false }];
-        let listed = self.runtime.block_on(self.worktrees.pending(&self.known, &to, history)).unwrap();
+        let step = Segment { from: base.to_owned(), to: to.clone(), writers, doubt: false };
+        let seen = Seen { present: to, history: vec![step] };
+        let listed = self.runtime.block_on(self.worktrees.pending(&self.known, seen)).unwrap();
         assert_eq!(listed.len(), N_CHANGED);
         assert!(listed.iter().all(|change| change.hunks.len() == 1));
     }

@@ -30,7 +30,7 @@ pub struct ActArgs {
     /// Choose hunk by hunk, on a terminal
     #[arg(long, short, conflicts_with = "hunks")]
     pub patch: bool,
-    /// Do not ask before everything is discarded
+    /// Do not ask before everything is discarded, or before files go from the checkout
     #[arg(long, short)]
     pub yes: bool,
     /// Only these files, and what is below these directories
@@ -111,7 +111,36 @@ async fn run(ctx: &mut Ctx, args: &ActArgs, act: Act) -> Outcome {
         ctx.say("nothing was discarded");
         return Ok(Exit::Cancelled);
     }
+    if act == Act::Apply && !args.dry_run && !may_delete(ctx, &link, &mut params, args.yes).await? {
+        ctx.say("nothing was applied");
+        return Ok(Exit::Cancelled);
+    }
     finish(ctx, &link, act, params).await
+}
+
+/// Names what would go from the checkout, before it does, and asks on a terminal. What was named is all
+/// that may go.
+pub(super) async fn may_delete(
+    ctx: &mut Ctx,
+    link: &Link,
+    params: &mut Value,
+    is_sure: bool,
+) -> Result<bool, CliError> {
+    let mut asked = params.clone();
+    asked["dry_run"] = json!(true);
+    let reply: ApplyReply = link.call("change/apply", asked).await?;
+    for deletion in &reply.deletions {
+        let path = paint(NAME, one_line(&deletion.path, usize::MAX));
+        let by = if deletion.agents.is_empty() {
+            "you named it".to_owned()
+        } else {
+            format!("removed by {}", deletion.agents.join(", "))
+        };
+        ctx.say(format_args!("{} {path} ({by})", paint(BAD, "deletes")));
+    }
+    params["deletions"] = reply.deletions.iter().map(|deletion| json!(deletion.path)).collect();
+    let asks = !reply.deletions.is_empty() && !is_sure && ctx.can_ask();
+    if asks { hunks::confirm(ctx, "apply, and delete these files in the checkout?") } else { Ok(true) }
 }
 
 async fn finish(ctx: &mut Ctx, link: &Link, act: Act, params: Value) -> Outcome {
@@ -133,7 +162,14 @@ pub(super) fn told(ctx: &mut Ctx, answer: &RawValue, act: Act, is_dry: bool) -> 
         let message = format!("nothing was {}: {n} of the files stand against it", act.done());
         return Err(CliError::new(Exit::Conflict, message));
     }
-    if reply.applied.is_empty() {
+    for path in &reply.kept {
+        let path = one_line(path, usize::MAX);
+        ctx.say(format_args!(
+            "kept {}: it is gone from the worktree, and no turn took it away; `hob apply {path}` deletes it",
+            paint(NAME, &path)
+        ));
+    }
+    if reply.applied.is_empty() && reply.kept.is_empty() {
         ctx.say("no pending changes");
     }
     if let Some(rescue) = &reply.rescue_ref {

@@ -84,6 +84,9 @@ pub struct AdoptArgs {
     pub arena: String,
     /// Whose changes are taken over
     pub agent: String,
+    /// Do not ask before files go from the checkout
+    #[arg(long, short)]
+    pub yes: bool,
     /// Only these files, and what is below these directories
     pub paths: Vec<PathBuf>,
 }
@@ -168,6 +171,20 @@ async fn adopt(ctx: &mut Ctx, args: &AdoptArgs) -> Outcome {
     let mut params = json!({"arena": arena.id, "agent": args.agent});
     if !args.paths.is_empty() {
         params["paths"] = json!(Target::of_checkout("", &arena.repo).paths(&args.paths)?);
+    }
+    let winner = arena.entries.iter().find(|entry| entry.agent == args.agent);
+    if let Some(session) = winner.and_then(|entry| entry.session.as_ref()) {
+        let mut shown = json!({"session": session});
+        shown["paths"] = params.get("paths").cloned().unwrap_or_default();
+        // What stands against it is told when it is tried.
+        match apply::may_delete(ctx, &link, &mut shown, args.yes).await {
+            Ok(false) => {
+                ctx.say("nothing was adopted");
+                return Ok(Exit::Cancelled);
+            }
+            Ok(true) => params["deletions"] = shown["deletions"].take(),
+            Err(_) => {}
+        }
     }
     let answer = link.raw("arena/adopt", params).await?;
     let exit = apply::told(ctx, &answer, Act::Apply, false)?;

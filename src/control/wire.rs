@@ -16,8 +16,8 @@ mod task;
 
 pub use arena::{ArenaEntryRow, ArenaRow, CheckRow};
 pub use changes::{
-    ApplyReply, ChangeRow, ChangedFileRow, ConflictRow, DeleteReply, DiffReply, HunkRow, ReapRow, ReasonRow,
-    RiskRow, StashReply, UndoReply, UnstashReply,
+    ApplyReply, ChangeRow, ChangedFileRow, ConflictRow, DeleteReply, DeletionRow, DiffReply, HunkRow,
+    ReapRow, ReasonRow, RiskRow, StashReply, UndoReply, UnstashReply,
 };
 pub use health::{FailureRow, HealthRow};
 pub use moment::Moment;

@@ -6,7 +6,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Pending, PendingError};
 use crate::store::{Occasion, SessionWorktree, TurnTrees};
-use crate::worktree::{Applied, Change, Diff, Discarded, Selection, Stashed, Undone, is_within};
+use crate::worktree::{Applied, Change, Diff, Discarded, Seen, Selection, Stashed, Undone, is_within};
 
 /// Which changes are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,10 +35,9 @@ impl Pending {
         let mut changes = match &shown.turn {
             Some(turn) => self.of_turn(session, &found, turn).await?,
             None => {
-                let present = self.look(&found, Occasion::Asked).await?;
-                let history = self.0.store.segments(&found.known.id).await?;
+                let seen = self.seen(&found).await?;
                 drop(line);
-                self.0.worktrees.pending(&found.known, &present, history).await?
+                self.0.worktrees.pending(&found.known, seen).await?
             }
         };
         changes.retain(|change| shown.wants(change));
@@ -53,7 +52,10 @@ impl Pending {
         let (found, line) = self.enter(session).await?;
         let (from, to) = match &shown.turn {
             Some(turn) => self.trees_of(session, &found, turn).await?,
-            None => (self.baseline(&found.known).await?, self.look(&found, Occasion::Asked).await?),
+            None => {
+                let seen = self.seen(&found).await?;
+                (self.0.worktrees.ground(&found.known, &seen).await?, seen.present)
+            }
         };
         drop(line);
         Ok(self.0.worktrees.diff(&found.known, &from, &to, shown.paths.clone()).await?)
@@ -105,6 +107,13 @@ impl Pending {
         Ok((self.of_session(session).await?, line))
     }
 
+    /// Looks now; what is to be done is decided on that and on all that was seen before.
+    async fn seen(&self, found: &SessionWorktree) -> Result<Seen, PendingError> {
+        let present = self.look(found, Occasion::Asked).await?;
+        let history = self.0.store.segments(&found.known.id).await?;
+        Ok(Seen { present, history })
+    }
+
     /// What was done here is the person's doing. It is done, whether it can be looked at or not.
     async fn look_again(&self, session: &str) {
         let looked = async { self.look(&self.of_session(session).await?, Occasion::Asked).await };
@@ -136,9 +145,9 @@ impl Pending {
         dry_run: bool,
     ) -> Result<Applied, PendingError> {
         let (found, _line) = self.enter(session).await?;
-        let present = self.look(&found, Occasion::Asked).await?;
+        let seen = self.seen(&found).await?;
         let known = &found.known;
-        let applied = self.0.worktrees.apply(known, &present, selection, dry_run).await?;
+        let applied = self.0.worktrees.apply(known, seen, selection, dry_run).await?;
         if let Some(baseline) = applied.baseline.as_ref().filter(|_| !dry_run) {
             let recorded = self.0.store.set_baseline(&known.id, baseline).await;
             let top = || known.top.display().to_string();
@@ -166,8 +175,8 @@ impl Pending {
     ) -> Result<Discarded, PendingError> {
         let (found, _line) = self.enter(session).await?;
         self.check_nobody_works(&found).await?;
-        let present = self.look(&found, Occasion::Asked).await?;
-        let discarded = self.0.worktrees.discard(&found.known, &present, selection, dry_run).await?;
+        let seen = self.seen(&found).await?;
+        let discarded = self.0.worktrees.discard(&found.known, seen, selection, dry_run).await?;
         if let Some(rescue) = discarded.rescue_ref.as_ref().filter(|_| !dry_run) {
             self.say(session, format!("{} discarded; `{rescue}` has them", files(&discarded.paths)));
             self.warn(session, &discarded.notices);

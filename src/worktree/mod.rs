@@ -54,7 +54,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use changes::is_within;
 pub use changes::{
-    Applied, Change, ChangeKind, Content, Diff, Discarded, Hunk, Selection, Stashed, Undone, Unstashed,
+    Applied, Change, ChangeKind, Content, Deletion, Diff, Discarded, Hunk, Seen, Selection, Stashed, Undone,
+    Unstashed,
 };
 pub use error::{WorktreeError, WorktreeErrorKind};
 pub use known::{Known, Segment, Writer};

@@ -182,3 +182,25 @@ fn into_the_worktree_of_another_session_nothing_is_applied_while_a_turn_works_th
     desk.hob(&["apply", "-s", session]).ok();
     assert_eq!(fs::read_to_string(desk.session.worktree.join("new.txt")).unwrap(), "new\n");
 }
+
+#[test]
+fn what_was_carried_and_stashed_stays_in_the_checkout_and_what_a_turn_removed_is_named() {
+    let daemon = Setup::new().start();
+    let repo = daemon.repo("repo");
+    fs::write(repo.path.join("README.md"), "changed by hand\n").unwrap();
+    fs::write(repo.path.join("notes.txt"), "by hand\n").unwrap();
+    let hob = |arguments: &[&str]| {
+        Ran::of(daemon.hob_command(arguments).current_dir(&repo.path).output().unwrap()).ok()
+    };
+    let state = |name: &str| fs::read_to_string(repo.path.join(name)).unwrap_or_default();
+    let session = daemon.rpc("session/create", json!({"repo": repo.str(), "carry_changes": true}));
+    let id = session["id"].as_str().unwrap();
+    hob(&["worktree", "stash", "-s", id]);
+    hob(&["apply", "-s", id]).says(&["no pending changes"]);
+    assert_eq!((state("README.md"), state("notes.txt")), ("changed by hand\n".into(), "by hand\n".into()));
+    hob(&["worktree", "unstash", "-s", id]);
+    hob(&["prompt", "-a", DEMO, "-s", id, "shell: rm notes.txt"]);
+    let applied = hob(&["apply", "-s", id]).says(&["deletes notes.txt (removed by demo)"]);
+    assert_eq!(applied.stdout.trim_end(), "applied notes.txt");
+    assert_eq!((state("README.md"), state("notes.txt")), ("changed by hand\n".into(), String::new()));
+}

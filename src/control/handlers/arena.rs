@@ -9,9 +9,7 @@ use super::{Call, Done, pool};
 use crate::arena::judge::{self, Unadopted};
 use crate::control::error::RpcFailure;
 use crate::control::params::{ArenaAdopt, ArenaShow, Nothing};
-use crate::control::wire::{
-    ApplyReply, ArenaEntryRow, ArenaRow, CheckRow, ConflictRow, Moment, TaskRow, UsageRow,
-};
+use crate::control::wire::{ApplyReply, ArenaEntryRow, ArenaRow, CheckRow, Moment, TaskRow, UsageRow};
 use crate::control::{delegation, make};
 use crate::pending::{PendingError, Shown};
 use crate::store::{Figures, StoredArena, StoredEntry, words};
@@ -60,7 +58,7 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
     let figures = figures(call, &arena).await?;
     let losers = open_chats_of_others(call, &arena, &params.agent).await?;
     let session = winner.session.clone().unwrap_or_default();
-    let selection = Selection { paths: params.paths, hunks: None };
+    let selection = Selection { paths: params.paths, hunks: None, deletions: params.deletions };
     let applied = services.pending.apply(&session, selection, false).await?;
     if applied.conflicts.is_empty() {
         for chat in &losers {
@@ -69,8 +67,7 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
         let figures = figures.into_iter().collect();
         services.store.adopt_entry(&arena.id, &params.agent, figures).await?;
     }
-    let conflicts = applied.conflicts.into_iter().map(|(path, why)| ConflictRow { path, why }).collect();
-    Ok(ApplyReply { applied: applied.paths, conflicts, rescue_ref: None })
+    Ok(super::changes::applied_reply(applied))
 }
 
 /// The chats that will be closed with the sessions of those who are not adopted: also those that

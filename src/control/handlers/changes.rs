@@ -5,10 +5,10 @@ use crate::control::delegation;
 use crate::control::error::RpcFailure;
 use crate::control::params::{ChangeAct, ChangeDiff, ChangeList, ChangeUndo, WorktreeStash, WorktreeUnstash};
 use crate::control::wire::{
-    ApplyReply, ChangeRow, ConflictRow, DiffReply, HunkRow, StashReply, UndoReply, UnstashReply,
+    ApplyReply, ChangeRow, ConflictRow, DeletionRow, DiffReply, HunkRow, StashReply, UndoReply, UnstashReply,
 };
 use crate::pending::{PendingError, Shown};
-use crate::worktree::{Change, Hunk, Selection};
+use crate::worktree::{Applied, Change, Deletion, Hunk, Selection};
 
 /// `change/list`
 pub(crate) async fn list(call: &Call, params: ChangeList) -> Done<Vec<ChangeRow>> {
@@ -38,7 +38,19 @@ pub(crate) async fn apply(call: &Call, params: ChangeAct) -> Done<ApplyReply> {
         check_target(call, &found.known.top.to_string_lossy()).await?;
     }
     let applied = call.services().pending.apply(&session, selection(params)?, dry_run).await?;
-    Ok(ApplyReply { applied: applied.paths, conflicts: conflicts(applied.conflicts), rescue_ref: None })
+    Ok(applied_reply(applied))
+}
+
+/// What `change/apply` and `arena/adopt` answer.
+pub(super) fn applied_reply(applied: Applied) -> ApplyReply {
+    let row = |deletion: Deletion| DeletionRow { path: deletion.path, agents: deletion.agents };
+    ApplyReply {
+        applied: applied.paths,
+        conflicts: conflicts(applied.conflicts),
+        deletions: applied.deletions.into_iter().map(row).collect(),
+        kept: applied.kept,
+        rescue_ref: None,
+    }
 }
 
 /// The worktree of another session is not written to while an agent works in it, unless that one asks
@@ -62,6 +74,7 @@ pub(crate) async fn discard(call: &Call, params: ChangeAct) -> Done<ApplyReply> 
         applied: discarded.paths,
         conflicts: conflicts(discarded.conflicts),
         rescue_ref: discarded.rescue_ref,
+        ..ApplyReply::default()
     })
 }
 
@@ -96,7 +109,7 @@ fn selection(params: ChangeAct) -> Done<Selection> {
             ));
         }
     }
-    Ok(Selection { paths: params.paths, hunks: params.hunks })
+    Ok(Selection { paths: params.paths, hunks: params.hunks, deletions: params.deletions })
 }
 
 fn conflicts(found: Vec<(String, String)>) -> Vec<ConflictRow> {

@@ -47,5 +47,8 @@ params! {
         /// Only these files, and what is below these directories.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         paths: Option<Vec<String>>,
+        /// The files that may go from the checkout, as the person was shown them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deletions: Option<Vec<String>>,
     }
 }

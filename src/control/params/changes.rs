@@ -38,6 +38,9 @@ params! {
         /// These hunks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hunks: Option<Vec<String>>,
+        /// Of `change/apply`: the files that may go from the checkout, as the person was shown them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deletions: Option<Vec<String>>,
         /// Only say what would happen.
         #[serde(default)]
         dry_run: bool,

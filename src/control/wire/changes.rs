@@ -94,9 +94,24 @@ pub struct ApplyReply {
     pub applied: Vec<String>,
     /// What stands against it.
     pub conflicts: Vec<ConflictRow>,
+    /// What of it goes (or would go) from the checkout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<DeletionRow>,
+    /// What is gone from the worktree and stays in the checkout, because no turn took it away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
     /// Where the worktree's content from before a `discard` is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescue_ref: Option<String>,
+}
+
+/// A file that goes from the checkout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionRow {
+    /// The file.
+    pub path: String,
+    /// The agents whose turn took it away; none where it was named and no turn did.
+    pub agents: Vec<String>,
 }
 
 /// Why a file cannot be applied or discarded.

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use git2::{MergeFileInput, MergeFileOptions, merge_file};
 
-use super::choose::{Chosen, choose};
+use super::choose::{Chosen, choose, spare};
 use super::disk::{Found, Stamp, holds_only, look, stamp};
 use super::filtered;
+use super::ground;
 use super::list::files;
 use super::swap::{Replace, Wanted, swap};
 use super::text::is_binary;
-use super::{Applied, ChangeKind, Content, Selection, baseline};
+use super::{Applied, ChangeKind, Content, Seen, Selection, baseline};
 use crate::worktree::carry::Entry;
 use crate::worktree::compare::same_content;
 use crate::worktree::eol::{self, Eol};
@@ -24,7 +25,7 @@ use crate::worktree::source::Source;
 use crate::worktree::{Inner, Worktrees};
 
 impl Worktrees {
-    /// Applies pending changes to the user's checkout. `present` is the tree that they were listed of.
+    /// Applies pending changes to the user's checkout, as they were listed of what was seen.
     ///
     /// # Errors
     /// `InTheWay` for a hunk or path that names no pending change; what git or the disk says. A conflict
@@ -32,13 +33,13 @@ impl Worktrees {
     pub async fn apply(
         &self,
         known: &Known,
-        present: &str,
+        seen: Seen,
         selection: Selection,
         dry_run: bool,
     ) -> Result<Applied, WorktreeError> {
-        let (known, present) = (known.clone(), present.to_owned());
+        let known = known.clone();
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
-            apply(inner, &known, &present, (&selection, dry_run))
+            apply(inner, &known, &seen, (&selection, dry_run))
         })
         .await
     }
@@ -63,17 +64,19 @@ struct Plan {
 fn apply(
     inner: &Inner,
     known: &Known,
-    present: &str,
+    seen: &Seen,
     (selection, dry_run): (&Selection, bool),
 ) -> Result<Applied, WorktreeError> {
     let source = inner.repository(known)?;
     let objects = Objects::of(&source);
     let checkout = inner.source(&known.top, &known.common_dir)?;
     let base = baseline(&objects, known)?;
-    let chosen = choose(files(&objects, &base, present)?, selection)?;
+    let ground = ground::of(&objects, known, seen)?;
+    let chosen = choose(files(&objects, &ground.tree, &seen.present)?, selection)?;
+    let (chosen, mut applied) = spare(chosen, &ground, selection);
     let going = chosen.iter().filter_map(Chosen::taken_away).collect();
     let target = Target { known, objects: &objects, checkout: &checkout, going };
-    let (mut applied, mut replacements, mut entries) = (Applied::default(), Vec::new(), BTreeMap::new());
+    let (mut replacements, mut entries) = (Vec::new(), BTreeMap::new());
     for change in &chosen {
         match target.plan(change)? {
             Ok(plan) => {
@@ -86,6 +89,7 @@ fn apply(
     }
     if !applied.conflicts.is_empty() {
         applied.paths.clear();
+        applied.deletions.clear();
         return Ok(applied);
     }
     if dry_run || chosen.is_empty() {

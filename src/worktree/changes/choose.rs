@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::ground::Ground;
 use super::list::File;
 use super::text::with_hunks;
-use super::{Selection, is_within};
+use super::{Applied, Deletion, Selection, is_within};
 use crate::worktree::carry::Entry;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
-use crate::worktree::objects::Objects;
+use crate::worktree::objects::{Objects, shown};
 
 /// A change that was chosen, whole or in part.
 #[derive(Debug)]
@@ -81,6 +82,36 @@ fn choose_by(
 fn none(what: &str, name: &str) -> WorktreeError {
     WorktreeError::new(WorktreeErrorKind::NoSuchChange, format!("no pending {what} `{name}`"))
         .hint("hob diff --hunks")
+}
+
+/// Leaves out what would go from the checkout though no turn took it away, unless it is named itself;
+/// says what goes and what stays.
+pub(super) fn spare(chosen: Vec<Chosen>, ground: &Ground, selection: &Selection) -> (Vec<Chosen>, Applied) {
+    let (mut taken, mut applied) = (Vec::new(), Applied::default());
+    let is_named = |path: &str| {
+        let paths = selection.paths.iter().flatten();
+        selection.hunks.is_some() || paths.into_iter().any(|named| named == path)
+    };
+    for mut change in chosen {
+        if let Some(gone) = change.taken_away() {
+            let path = shown(&gone);
+            let agents = ground.removed_by(&gone).map(<[String]>::to_vec);
+            if agents.is_none() && !is_named(&path) {
+                applied.kept.push(path);
+                if change.file.delta.new.is_none() {
+                    continue;
+                }
+                change.file.delta.old = None;
+            } else if selection.deletions.as_ref().is_some_and(|told| !told.contains(&path)) {
+                let why = "it is gone from the worktree since what goes was shown".to_owned();
+                applied.conflicts.push((path, why));
+            } else {
+                applied.deletions.push(Deletion { path, agents: agents.unwrap_or_default() });
+            }
+        }
+        taken.push(change);
+    }
+    (taken, applied)
 }
 
 impl Chosen {

@@ -11,7 +11,7 @@ use super::filtered;
 use super::list::files;
 use super::swap::{Replace, Wanted, swap};
 use super::text::with_hunks;
-use super::{ChangeKind, Discarded, Selection, Undone, baseline};
+use super::{ChangeKind, Discarded, Seen, Selection, Undone, ground};
 use crate::worktree::carry::Entry;
 use crate::worktree::eol::{self, Eol};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
@@ -22,7 +22,7 @@ use crate::worktree::source::Source;
 use crate::worktree::{Inner, Worktrees, index, large, operation, snapshot};
 
 impl Worktrees {
-    /// Reverts pending changes in the worktree. `present` is the tree that they were listed of.
+    /// Reverts pending changes in the worktree, as they were listed of what was seen.
     ///
     /// # Errors
     /// `InTheWay` for a hunk or path that names no pending change; what git or the disk says. A conflict
@@ -30,13 +30,13 @@ impl Worktrees {
     pub async fn discard(
         &self,
         known: &Known,
-        present: &str,
+        seen: Seen,
         selection: Selection,
         dry_run: bool,
     ) -> Result<Discarded, WorktreeError> {
-        let (known, present) = (known.clone(), present.to_owned());
+        let known = known.clone();
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
-            discard(inner, &known, &present, (&selection, dry_run))
+            discard(inner, &known, &seen, (&selection, dry_run))
         })
         .await
     }
@@ -58,14 +58,15 @@ pub(super) type Goal = BTreeMap<PathBuf, Option<Entry>>;
 fn discard(
     inner: &Inner,
     known: &Known,
-    present: &str,
+    seen: &Seen,
     (selection, dry_run): (&Selection, bool),
 ) -> Result<Discarded, WorktreeError> {
+    let present = seen.present.as_str();
     let source = inner.at(known)?;
     check_at_rest(known)?;
     let objects = Objects::of(&source);
-    let base = baseline(&objects, known)?;
-    let chosen = choose(files(&objects, &base, present)?, selection)?;
+    let ground = ground::of(&objects, known, seen)?;
+    let chosen = choose(files(&objects, &ground.tree, present)?, selection)?;
     let (mut discarded, mut goal) = (Discarded::default(), Goal::new());
     for change in &chosen {
         match give_up(&objects, change, &mut goal)? {

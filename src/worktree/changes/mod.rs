@@ -2,7 +2,8 @@
 //! is; applied to the user's checkout, or given up.
 //!
 //! ```text
-//! list    baseline ▶ present: deltas ▶ hunks (text) ▶ owners (blame, over the segments)
+//! ground  baseline, but for what was put away since ▶ what is compared with
+//! list    ground ▶ present: deltas ▶ hunks (text) ▶ owners (blame, over the segments)
 //! apply   the user's checkout: each file as it is, merged where it moved on ▶ swap, all or nothing
 //! discard, undo, stash: the worktree, after its content was put on a ref ▶ swap
 //! ```
@@ -17,16 +18,18 @@ mod diff;
 mod discard;
 mod disk;
 mod filtered;
+mod ground;
 mod list;
 mod stash;
 mod swap;
 mod text;
 
 use super::error::WorktreeError;
-use super::known::{Known, Segment};
+use super::known::Known;
 use super::{Worktrees, objects::Objects};
 
 pub use diff::Diff;
+pub use ground::Seen;
 pub(super) use swap::PREFIX as SWAP_PREFIX;
 
 /// How a file differs, by the contract's words.
@@ -145,6 +148,8 @@ pub struct Selection {
     pub paths: Option<Vec<String>>,
     /// These hunks.
     pub hunks: Option<Vec<String>>,
+    /// The files that may go from the checkout, as the person was shown them; `None` for any.
+    pub deletions: Option<Vec<String>>,
 }
 
 /// What was applied, or what stood against it.
@@ -156,6 +161,19 @@ pub struct Applied {
     pub conflicts: Vec<(String, String)>,
     /// The tree that counts as the person's own now, if it is another.
     pub baseline: Option<String>,
+    /// What goes from the checkout, and whose turn took it away.
+    pub deletions: Vec<Deletion>,
+    /// What is gone from the worktree, and stays in the checkout: no turn took it away.
+    pub kept: Vec<String>,
+}
+
+/// A file that goes from the user's checkout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Which.
+    pub path: String,
+    /// The agents whose turn took it away; empty where it was named and no turn did.
+    pub agents: Vec<String>,
 }
 
 /// What was given up, or what stood against it.
@@ -217,23 +235,18 @@ impl Worktrees {
         .await
     }
 
-    /// What differs between the baseline of a worktree and a tree of it, each file and hunk with its
+    /// What differs between the person's own and what was seen of a worktree, each file and hunk with its
     /// owners by what was seen to change since the beginning.
     ///
     /// # Errors
     /// What git says.
-    pub async fn pending(
-        &self,
-        known: &Known,
-        present: &str,
-        history: Vec<Segment>,
-    ) -> Result<Vec<Change>, WorktreeError> {
-        let (known, present) = (known.clone(), present.to_owned());
+    pub async fn pending(&self, known: &Known, seen: Seen) -> Result<Vec<Change>, WorktreeError> {
+        let known = known.clone();
         self.job(&self.inner.looks, move |inner| {
             let source = inner.repository(&known)?;
             let objects = Objects::of(&source);
-            let baseline = baseline(&objects, &known)?;
-            list::owned(&objects, (&baseline, &present), &history)
+            let ground = ground::of(&objects, &known, &seen)?;
+            list::owned(&objects, (&ground.tree, &seen.present), &seen.history)
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::worktree::{ChangeKind, Content, Known, Segment, Selection, Writer};
+use crate::worktree::{ChangeKind, Content, Known, Seen, Segment, Selection, Writer};
 
 /// A worktree with its repository, and what was seen of it.
 pub(super) struct Desk {
@@ -20,11 +20,12 @@ pub(super) fn all() -> Selection {
 }
 
 pub(super) fn paths(paths: &[&str]) -> Selection {
-    Selection { paths: Some(paths.iter().map(|path| (*path).to_owned()).collect()), hunks: None }
+    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+    Selection { paths: Some(paths), ..Selection::default() }
 }
 
 pub(super) fn hunk(id: &str) -> Selection {
-    Selection { paths: None, hunks: Some(vec![id.to_owned()]) }
+    Selection { hunks: Some(vec![id.to_owned()]), ..Selection::default() }
 }
 
 pub(super) fn numbered(changed: &[(usize, &str)]) -> String {
@@ -75,14 +76,20 @@ impl Desk {
         tree
     }
 
+    /// What was seen of it, with the files as they are in a tree.
+    pub(super) fn seen(&self, present: &str) -> Seen {
+        Seen { present: present.to_owned(), history: self.history.clone() }
+    }
+
     pub(super) async fn pending(&self) -> Vec<crate::worktree::Change> {
         let present = self.tree().await;
-        self.stage.worktrees.pending(&self.known, &present, self.history.clone()).await.unwrap()
+        self.stage.worktrees.pending(&self.known, self.seen(&present)).await.unwrap()
     }
 
     pub(super) async fn apply(&mut self, selection: Selection) -> crate::worktree::Applied {
         let present = self.tree().await;
-        let applied = self.stage.worktrees.apply(&self.known, &present, selection, false).await.unwrap();
+        let applied =
+            self.stage.worktrees.apply(&self.known, self.seen(&present), selection, false).await.unwrap();
         if applied.baseline.is_some() {
             self.known.baseline.clone_from(&applied.baseline);
         }
@@ -91,7 +98,7 @@ impl Desk {
 
     pub(super) async fn discard(&mut self, selection: Selection) -> crate::worktree::Discarded {
         let present = self.tree().await;
-        self.stage.worktrees.discard(&self.known, &present, selection, false).await.unwrap()
+        self.stage.worktrees.discard(&self.known, self.seen(&present), selection, false).await.unwrap()
     }
 
     pub(super) fn checkout(&self, path: &str) -> String {

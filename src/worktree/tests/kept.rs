@@ -9,7 +9,8 @@ use super::*;
 /// Discards everything, which must be refused with these words for this path.
 async fn refused(desk: &Desk, path: &str, words: &str) {
     let present = desk.tree().await;
-    let discarded = desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap();
+    let discarded =
+        desk.stage.worktrees.discard(&desk.known, desk.seen(&present), all(), false).await.unwrap();
     let conflict = discarded.conflicts.iter().find(|(of, _)| of == path);
     assert!(conflict.is_some_and(|(_, why)| why.contains(words)), "{:?}", discarded.conflicts);
     assert_eq!((discarded.rescue_ref, discarded.paths), (None, vec![]));
@@ -50,7 +51,8 @@ async fn what_was_written_after_the_look_is_not_given_up() {
     desk.write("a.txt", "seen\n");
     let present = desk.tree().await;
     desk.write("a.txt", "written since\n");
-    let error = desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap_err();
+    let error =
+        desk.stage.worktrees.discard(&desk.known, desk.seen(&present), all(), false).await.unwrap_err();
     assert!(error.message.contains("changed just now"), "{error}");
     let error = desk.stage.worktrees.undo(&desk.known, &present, &desk.last).await.unwrap_err();
     assert!(error.message.contains("changed just now"), "{error}");
@@ -59,8 +61,12 @@ async fn what_was_written_after_the_look_is_not_given_up() {
     // Elsewhere it may.
     let present = desk.tree().await;
     desk.write("elsewhere", "new\n");
-    let discarded =
-        desk.stage.worktrees.discard(&desk.known, &present, paths(&["a.txt"]), false).await.unwrap();
+    let discarded = desk
+        .stage
+        .worktrees
+        .discard(&desk.known, desk.seen(&present), paths(&["a.txt"]), false)
+        .await
+        .unwrap();
     assert_eq!((discarded.paths, desk.read("a.txt")), (vec!["a.txt".to_owned()], "one\n".to_owned()));
 }
 
@@ -93,7 +99,8 @@ async fn in_the_middle_of_an_operation_of_git_nothing_is_given_up() {
     git(&desk.known.path, &["commit", "--quiet", "--all", "-m", "theirs"]);
     assert!(!try_git(&desk.known.path, &["merge", "hob/w-test"]).status.success(), "a conflict");
     let (present, before) = (desk.tree().await, git(&desk.known.path, &["ls-files", "--stage"]));
-    let error = desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap_err();
+    let error =
+        desk.stage.worktrees.discard(&desk.known, desk.seen(&present), all(), false).await.unwrap_err();
     assert!(error.message.contains("a merge is under way"), "{error}");
     assert_eq!(git(&desk.known.path, &["ls-files", "--stage"]), before);
 }
@@ -108,11 +115,12 @@ async fn while_a_git_writes_the_index_nothing_is_begun() {
         let present = desk.tree().await;
         let lock = desk.known.admin().join("index.lock");
         fs::write(&lock, "").unwrap();
-        let error = desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap_err();
+        let error =
+            desk.stage.worktrees.discard(&desk.known, desk.seen(&present), all(), false).await.unwrap_err();
         assert!(error.message.contains("another git works"), "{format:?}: {error}");
         assert_eq!(desk.read("a.txt"), "changed\n");
         fs::remove_file(lock).unwrap();
-        desk.stage.worktrees.discard(&desk.known, &present, all(), false).await.unwrap();
+        desk.stage.worktrees.discard(&desk.known, desk.seen(&present), all(), false).await.unwrap();
         assert_eq!(desk.read("a.txt"), "one\n");
     }
 }
@@ -145,6 +153,7 @@ async fn a_file_that_became_a_directory_goes_both_ways() {
     desk.write("a.txt/deep/new", "new\n");
     fs::remove_dir_all(desk.known.path.join("dir")).unwrap();
     desk.write("dir", "a file\n");
+    desk.look(&["demo"]).await;
     let applied = desk.apply(all()).await;
     assert_eq!(applied.conflicts, []);
     assert_eq!(

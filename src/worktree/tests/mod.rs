@@ -11,6 +11,7 @@ mod locate;
 mod methods;
 mod owners;
 mod places;
+mod put_away;
 mod refuse;
 mod removal;
 mod undo;
