@@ -93,6 +93,7 @@ impl Bench {
             device: at.dev(),
             inode: at.ino(),
             baseline: None,
+            made_with: None,
             path,
         };
         // Beside the real one, which must not be written by what is compared.

@@ -145,6 +145,7 @@ async fn facts(
         device: created.device,
         inode: created.inode,
         baseline: None,
+        made_with: None,
     };
     let carried = carry_changes || !created.copied.is_empty();
     let baseline = services.pending.first_look(&known, carried).await;

@@ -48,6 +48,14 @@ impl Pending {
                 Ok(tree) => {
                     let reference = format!("refs/hob/baseline/{}", known.id);
                     let kept = self.0.worktrees.keep_tree(known, &reference, &tree, "hob: carried").await;
+                    let kept = match kept {
+                        // The baseline moves with what is applied; where all began is needed for longer.
+                        Ok(()) => {
+                            let reference = format!("{reference}-carried");
+                            self.0.worktrees.keep_tree(known, &reference, &tree, "hob: carried").await
+                        }
+                        failed => failed,
+                    };
                     kept.map(|()| tree).map_err(PendingError::from)
                 }
                 failed => failed,

@@ -189,7 +189,8 @@ fn history(conn: &Connection, worktree: &str) -> Result<Vec<Segment>> {
 }
 
 /// What every query for [`worktree`] selects.
-const WORKTREE: &str = "SELECT w.* FROM worktrees AS w";
+const WORKTREE: &str = "SELECT w.*, (SELECT s.from_tree FROM segments AS s
+    WHERE s.worktree_id = w.id ORDER BY s.num LIMIT 1) AS made_with FROM worktrees AS w";
 
 fn worktree(row: &rusqlite::Row<'_>) -> rusqlite::Result<SessionWorktree> {
     let path = |column: &str| row.get::<_, String>(column).map(std::path::PathBuf::from);
@@ -204,6 +205,7 @@ fn worktree(row: &rusqlite::Row<'_>) -> rusqlite::Result<SessionWorktree> {
             device: row.get::<_, i64>("device")?.cast_unsigned(),
             inode: row.get::<_, i64>("inode")?.cast_unsigned(),
             baseline: row.get("baseline")?,
+            made_with: row.get("made_with")?,
         },
         state: row.get("state")?,
         last_tree: row.get("last_tree")?,

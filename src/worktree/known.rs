@@ -26,6 +26,8 @@ pub struct Known {
     pub inode: u64,
     /// The tree that counts as the person's own, in hex; `None` for that of the base commit.
     pub baseline: Option<String>,
+    /// The tree that it was made with, in hex, if that was seen; `None` while nothing has changed since.
+    pub made_with: Option<String>,
 }
 
 impl Known {

@@ -48,6 +48,7 @@ async fn make(site: &mut Site, worktrees: &Worktrees) -> Known {
         device: created.device,
         inode: created.inode,
         baseline: None,
+        made_with: None,
     }
 }
 

@@ -204,3 +204,23 @@ fn what_was_carried_and_stashed_stays_in_the_checkout_and_what_a_turn_removed_is
     assert_eq!(applied.stdout.trim_end(), "applied notes.txt");
     assert_eq!((state("README.md"), state("notes.txt")), ("changed by hand\n".into(), String::new()));
 }
+
+#[test]
+fn carried_work_that_is_nowhere_else_goes_with_its_session_only_by_consent() {
+    let daemon = Setup::new().start();
+    let repo = daemon.repo("repo");
+    fs::write(repo.path.join("README.md"), "changed by hand\n").unwrap();
+    let session = daemon.rpc("session/create", json!({"repo": repo.str(), "carry_changes": true}));
+    let risk = || daemon.rpc("worktree/risk", json!({"worktree": session["worktree"]["id"]}));
+    let kinds = |risk: &Value| {
+        let reasons = risk["reasons"].as_array().unwrap().iter();
+        reasons.map(|reason| reason["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let id = session["id"].as_str().unwrap();
+    daemon.rpc("session/close", json!({"session": id}));
+    assert_eq!(kinds(&risk()), [] as [&str; 0]);
+    repo.git(&["checkout", "--quiet", "README.md"]);
+    assert_eq!(kinds(&risk()), ["dirty", "pending_changes"]);
+    daemon.hob(&["session", "rm", id]).exit(4).says(&["README.md"]);
+    daemon.hob(&["session", "rm", id, "--discard-changes"]).ok();
+}

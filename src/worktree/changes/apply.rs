@@ -4,15 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use git2::{MergeFileInput, MergeFileOptions, merge_file};
-
 use super::choose::{Chosen, choose, spare};
 use super::disk::{Found, Stamp, holds_only, look, stamp};
 use super::filtered;
 use super::ground;
 use super::list::files;
 use super::swap::{Replace, Wanted, swap};
-use super::text::is_binary;
+use super::text::{is_binary, merged};
 use super::{Applied, ChangeKind, Content, Seen, Selection, baseline};
 use crate::worktree::carry::Entry;
 use crate::worktree::compare::same_content;
@@ -346,26 +344,12 @@ impl Target<'_> {
         }
         let eol = eol::of(ours, &base_text);
         let our_text = if eol == Eol::CrLf { eol::to_lf(ours) } else { ours.clone() };
-        let Some(text) = merge(&base_text, &our_text, &their_text)? else {
+        let failed = |error| WorktreeError::git("merge two changes", Path::new("a file"), &error);
+        let Some(text) = merged(&base_text, &our_text, &their_text).map_err(failed)? else {
             return Ok(Err("it was changed at the same place in the checkout".to_owned()));
         };
         let their_mode = (base.mode != theirs.mode).then_some(theirs.mode == EXECUTABLE);
         let bytes = if eol == Eol::CrLf { eol::to_crlf(&text) } else { text };
         Ok(Ok(Wanted::File { bytes, executable: their_mode.unwrap_or(*executable) }))
     }
-}
-
-/// The merge of three texts; `None` if they conflict.
-fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Option<Vec<u8>>, WorktreeError> {
-    let input = |bytes| {
-        let mut input = MergeFileInput::new();
-        input.content(bytes);
-        input
-    };
-    let mut options = MergeFileOptions::new();
-    options.style_standard(true);
-    let failed = |error| WorktreeError::git("merge two changes", Path::new("a file"), &error);
-    let (base, ours, theirs) = (input(base), input(ours), input(theirs));
-    let merged = merge_file(&base, &ours, &theirs, Some(&mut options)).map_err(failed)?;
-    Ok(merged.is_automergeable().then(|| merged.content().to_vec()))
 }

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::baseline;
 use crate::worktree::Worktrees;
-use crate::worktree::carry::Entry;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::{Known, Segment};
-use crate::worktree::objects::{Objects, Status};
+use crate::worktree::objects::{Move, Moves, Objects, Version};
 
 /// Stashes of git's own that are looked at, newest first.
 const GIT_STASHES_MAX: usize = 20;
@@ -26,9 +25,6 @@ pub struct Seen {
     /// Everything that was seen to change in it, oldest first.
     pub history: Vec<Segment>,
 }
-
-/// What is at a path, or nothing.
-type Version = Option<Entry>;
 
 /// What pending changes are compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +60,7 @@ impl Worktrees {
 /// Finds it.
 pub(super) fn of(objects: &Objects<'_>, known: &Known, seen: &Seen) -> Result<Ground, WorktreeError> {
     let base = baseline(objects, known)?;
-    let differing = moves(objects, &base, &seen.present)?;
+    let differing = objects.moves(&base, &seen.present)?;
     let mut ground = Ground { tree: base.clone(), removals: BTreeMap::new() };
     if differing.is_empty() {
         return Ok(ground);
@@ -73,7 +69,7 @@ pub(super) fn of(objects: &Objects<'_>, known: &Known, seen: &Seen) -> Result<Gr
     let origin = seen.history.first().map_or(&base, |first| &first.from);
     // Where the commit is gone, nothing can be told to have come back to it.
     let committed = objects.tree_of(&known.base_commit).unwrap_or_else(|_| origin.clone());
-    let carried = moves(objects, &committed, origin)?;
+    let carried = objects.moves(&committed, origin)?;
     let stashes = stashes(objects, known)?;
     let mut put_back = BTreeMap::new();
     for (path, step) in &differing {
@@ -98,43 +94,12 @@ pub(super) fn of(objects: &Objects<'_>, known: &Known, seen: &Seen) -> Result<Gr
     Ok(ground)
 }
 
-/// What a path was before a step, and after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Move {
-    from: Version,
-    to: Version,
-}
-
-type Moves = BTreeMap<PathBuf, Move>;
-
-/// What differs between two trees, each path for itself.
-fn moves(objects: &Objects<'_>, from: &str, to: &str) -> Result<Moves, WorktreeError> {
-    let mut found = Moves::new();
-    for delta in objects.deltas(from, to)? {
-        match (delta.status, delta.old, delta.new) {
-            (Status::Renamed, Some((old, was)), Some((new, is))) if old != new => {
-                found.entry(old).or_insert(Move { from: None, to: None }).from = Some(was);
-                found.entry(new).or_insert(Move { from: None, to: None }).to = Some(is);
-            }
-            (_, old, new) => {
-                let path = new.as_ref().or(old.as_ref()).map(|(path, _)| path.clone());
-                let entry = path.map(|path| found.entry(path).or_insert(Move { from: None, to: None }));
-                if let Some(step) = entry {
-                    step.from = old.map(|(_, entry)| entry).or(step.from.take());
-                    step.to = new.map(|(_, entry)| entry).or(step.to.take());
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// Each segment with what it changed.
 fn steps<'s>(
     objects: &Objects<'_>,
     history: &'s [Segment],
 ) -> Result<Vec<(&'s Segment, Moves)>, WorktreeError> {
-    let step = |segment: &'s Segment| Ok((segment, moves(objects, &segment.from, &segment.to)?));
+    let step = |segment: &'s Segment| Ok((segment, objects.moves(&segment.from, &segment.to)?));
     history.iter().map(step).collect()
 }
 

@@ -31,6 +31,7 @@ use super::{Worktrees, objects::Objects};
 pub use diff::Diff;
 pub use ground::Seen;
 pub(super) use swap::PREFIX as SWAP_PREFIX;
+pub(super) use text::{is_binary, merged};
 
 /// How a file differs, by the contract's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Texts, line by line: the hunks between two of them, and one with some of the hunks taken over.
 //! Pure: bytes in, bytes out.
 
-use git2::{DiffOptions, Patch};
+use git2::{DiffOptions, MergeFileInput, MergeFileOptions, Patch, merge_file};
 use sha2::{Digest, Sha256};
 
 /// Unchanged lines around a hunk, as git shows them.
@@ -47,8 +47,26 @@ impl HunkText {
 }
 
 /// Whether git would take it for anything but text.
-pub(super) fn is_binary(bytes: &[u8]) -> bool {
+pub(in crate::worktree) fn is_binary(bytes: &[u8]) -> bool {
     memchr::memchr(0, &bytes[..bytes.len().min(BINARY_LOOK_BYTES)]).is_some()
+}
+
+/// The merge of three texts; `None` if they conflict.
+pub(in crate::worktree) fn merged(
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+) -> Result<Option<Vec<u8>>, git2::Error> {
+    let input = |bytes| {
+        let mut input = MergeFileInput::new();
+        input.content(bytes);
+        input
+    };
+    let mut options = MergeFileOptions::new();
+    options.style_standard(true);
+    let (base, ours, theirs) = (input(base), input(ours), input(theirs));
+    let merged = merge_file(&base, &ours, &theirs, Some(&mut options))?;
+    Ok(merged.is_automergeable().then(|| merged.content().to_vec()))
 }
 
 /// The lines of a text, each with its end.

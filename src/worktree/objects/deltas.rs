@@ -1,5 +1,6 @@
 //! What differs between two trees, file by file. Reads objects only.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use git2::{Diff, DiffFindOptions, DiffOptions, Oid, Repository};
@@ -97,4 +98,33 @@ pub(in crate::worktree) fn of(delta: &git2::DiffDelta<'_>) -> Option<Delta> {
         _ => (old, new),
     };
     Some(Delta { status, old, new })
+}
+
+/// What is at a path, or nothing.
+pub(in crate::worktree) type Version = Option<Entry>;
+
+/// What a path was, and is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::worktree) struct Move {
+    /// Before.
+    pub(in crate::worktree) from: Version,
+    /// After.
+    pub(in crate::worktree) to: Version,
+}
+
+/// What differs between two trees, each path for itself.
+pub(in crate::worktree) type Moves = BTreeMap<PathBuf, Move>;
+
+/// The same without renames: what went, and what came.
+pub(super) fn moves(deltas: Vec<Delta>) -> Moves {
+    let mut found = Moves::new();
+    for delta in deltas {
+        if let Some((path, entry)) = delta.old {
+            found.entry(path).or_default().from = Some(entry);
+        }
+        if let Some((path, entry)) = delta.new {
+            found.entry(path).or_default().to = Some(entry);
+        }
+    }
+    found
 }

@@ -15,7 +15,7 @@ use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalk
 
 pub(super) use program::index_info;
 
-pub(super) use deltas::{Delta, Status, diff as diff_of, of as plain};
+pub(super) use deltas::{Delta, Move, Moves, Status, Version, diff as diff_of, of as plain};
 
 use super::carry::{Entry, index_entry};
 use super::error::WorktreeError;
@@ -253,6 +253,11 @@ impl<'a> Objects<'a> {
     /// The tree of a commit.
     pub(super) fn tree_of(&self, commit: &str) -> Result<String, WorktreeError> {
         self.source.tree_of(commit)
+    }
+
+    /// What differs between two trees, each path for itself.
+    pub(super) fn moves(&self, from: &str, to: &str) -> Result<Moves, WorktreeError> {
+        self.deltas(from, to).map(deltas::moves)
     }
 
     /// What differs between two trees, renames found.

@@ -2,7 +2,8 @@
 //! hide nothing, and every file that git tracks is hashed.
 //!
 //! A file is not lost if it is what HEAD has, or what counts as the person's own, or what the user's
-//! checkout has at the same place, or is ignored and lies below a directory that can be made again.
+//! checkout has at the same place, or is ignored and lies below a directory that can be made again. What
+//! the worktree was made with and was not committed is the person's own only as long as it is elsewhere.
 //!
 //! A repository inside is a reason of its own, with a checkout or without.
 
@@ -14,15 +15,14 @@ use std::path::{Path, PathBuf};
 
 use hob_actors::worktree::ReasonKind;
 
+use super::carried::{Carried, is_in_checkout};
 use super::findings::Findings;
 use super::ignored::ignored;
 use super::same::Disk;
 use super::world::World;
 use super::{Job, Trouble, unreadable};
 use crate::worktree::carry::Entry;
-use crate::worktree::compare::same_content_while;
 use crate::worktree::objects::{GITLINK, Objects, shown};
-use crate::worktree::safe_path::beneath;
 
 /// What makes a directory a repository without a checkout.
 const BARE: [&str; 3] = ["HEAD", "objects", "refs"];
@@ -32,6 +32,7 @@ struct Look<'a> {
     job: &'a Job<'a>,
     objects: Objects<'a>,
     world: World,
+    carried: Carried,
     /// Whether the commit of HEAD is kept elsewhere.
     is_safe: bool,
     on_disk: BTreeSet<PathBuf>,
@@ -53,6 +54,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
     submodules(job, found)?;
     let mut look = Look {
         job,
+        carried: Carried::read(job, &objects)?,
         objects,
         world,
         is_safe,
@@ -156,7 +158,10 @@ impl Look<'_> {
         };
         let is = |entry: &Entry| disk.is(&self.objects, &path, entry);
         let is_own = match self.world.base.get(&path) {
-            Some(base) => is(base)?,
+            Some(base) => {
+                let places = (path.as_path(), meta);
+                is(base)? && self.carried.is_kept((self.job, &self.objects), places, base)?
+            }
             None => false,
         };
         match &indexed {
@@ -172,7 +177,7 @@ impl Look<'_> {
                 found.note(ReasonKind::Dirty, format!("`{}`", path.display()));
                 self.pending.push(path.clone());
             }
-            None if is_own || self.is_in_checkout(&path, meta)? => {}
+            None if is_own || is_in_checkout(self.job, &path, meta)? => {}
             None => {
                 found.note(ReasonKind::Untracked, format!("`{}`", path.display()));
                 if !self.is_ignored(&path) {
@@ -182,22 +187,6 @@ impl Look<'_> {
         }
         self.on_disk.insert(path);
         Ok(())
-    }
-
-    /// Whether the user's checkout has the same at the same place.
-    fn is_in_checkout(&self, path: &Path, meta: &Metadata) -> Result<bool, Trouble> {
-        use std::os::unix::fs::MetadataExt;
-        let (ours, Ok(theirs)) = (self.job.known.path.join(path), beneath(&self.job.known.top, path)) else {
-            return Ok(false);
-        };
-        let Ok(found) = fs::symlink_metadata(&theirs) else { return Ok(false) };
-        if meta.is_symlink() {
-            let target = |path| fs::read_link(path).ok();
-            return Ok(found.is_symlink() && target(&ours) == target(&theirs));
-        }
-        let is_alike =
-            found.is_file() && found.size() == meta.size() && found.mode() & 0o111 == meta.mode() & 0o111;
-        Ok(is_alike && same_content_while(&ours, &theirs, || self.job.check_time())?)
     }
 
     fn is_ignored(&self, path: &Path) -> bool {

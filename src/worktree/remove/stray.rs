@@ -86,5 +86,6 @@ fn identify(name: &str, path: &Path) -> Option<Known> {
         device: at.dev(),
         inode: at.ino(),
         baseline: None,
+        made_with: None,
     })
 }

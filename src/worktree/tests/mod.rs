@@ -6,6 +6,7 @@ mod copy;
 mod create;
 mod given_up;
 mod kept;
+mod last_copy;
 mod limits;
 mod locate;
 mod methods;
@@ -166,6 +167,7 @@ pub(super) fn known(stage: &Stage, created: &Created) -> Known {
         device: created.device,
         inode: created.inode,
         baseline: None,
+        made_with: None,
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::worktree::{ChangeKind, Deletion};
 
 /// A worktree that the person's uncommitted work was carried into: an edit, a removal, a new file.
-async fn carried(format: &[&str]) -> Desk {
+pub(super) async fn carried(format: &[&str]) -> Desk {
     let stage = Stage::with(&[&["init", "--quiet"][..], format].concat(), &[]);
     stage.first_commit();
     stage.write("text", numbered(&[]));
