@@ -19,4 +19,5 @@ pub mod retire;
 pub mod store;
 mod sync;
 pub mod sys;
+pub mod trust;
 pub mod worktree;

@@ -11,8 +11,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::trust::{PlaceError, no_link, trusted_path};
+
 /// What `sockaddr_un` can hold: 108 bytes with the closing zero.
 const SOCKET_BYTES_MAX: usize = 107;
+/// What SQLite adds to the name of the database for the files beside it.
+const DATABASE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// Only their owner may look into hob's directories.
 const PRIVATE: u32 = 0o700;
 
@@ -140,7 +144,8 @@ impl Paths {
     }
 
     /// Makes the directories that hob writes to, readable by their owner alone. What exists is
-    /// left as it is: it may be shared on purpose.
+    /// left as it is: others may read it on purpose. [`Paths::check_owners`] refuses what they can
+    /// write to.
     ///
     /// # Errors
     /// The first that could not be made, named in the message.
@@ -153,6 +158,27 @@ impl Paths {
             Some(parent) if !self.socket_is_given => private_dir(parent),
             _ => Ok(()),
         }
+    }
+}
+
+impl Paths {
+    /// Checks that everything that hob writes to is ours alone. The directory of a socket that was
+    /// given is not asked for: a client looks who answers there.
+    ///
+    /// # Errors
+    /// The first place that is not.
+    pub fn check_owners(&self) -> Result<(), PlaceError> {
+        let socket_directory = self.socket.parent().filter(|_| !self.socket_is_given);
+        let directories = [&*self.state, &*self.worktrees, &*self.logs];
+        for directory in directories.into_iter().chain(socket_directory) {
+            trusted_path(directory)?;
+        }
+        for suffix in DATABASE_FILES {
+            let mut file = self.database.as_os_str().to_owned();
+            file.push(suffix);
+            no_link(Path::new(&file))?;
+        }
+        Ok(())
     }
 }
 

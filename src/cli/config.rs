@@ -7,7 +7,7 @@ use super::Outcome;
 use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::render::{DIM, paint};
-use crate::config::{Config, ConfigError, Loaded, Shown};
+use crate::config::{Config, ConfigError, ConfigFault, Loaded, Shown};
 
 /// What can be done with the configuration.
 #[derive(Debug, Subcommand)]
@@ -51,9 +51,13 @@ fn load(ctx: &Ctx) -> Result<Loaded, CliError> {
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        let hint = error.hint.clone();
+        let (hint, fault) = (error.hint.clone(), error.fault);
         let message = ConfigError { hint: None, ..error }.to_string();
-        Self { hint, ..Self::new(Exit::Config, message) }
+        let exit = match fault {
+            ConfigFault::Bad => Exit::Config,
+            ConfigFault::Untrusted => Exit::Refused,
+        };
+        Self { hint, ..Self::new(exit, message) }
     }
 }
 

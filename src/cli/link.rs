@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::error::{CliError, Exit};
 use crate::control::PROTOCOL;
-use crate::control::client::Client;
+use crate::control::client::{Client, SocketPlace};
 use crate::control::wire::Moment;
 use crate::paths::Paths;
 
@@ -49,10 +49,11 @@ impl Link {
     /// Connects. Where no socket was told and none answers at the usual place, the lock file
     /// says where the daemon of this home listens.
     pub async fn open(paths: &Paths) -> Result<Self, CliError> {
-        match Self::to(&paths.socket).await {
+        let place = if paths.socket_is_given { SocketPlace::Named } else { SocketPlace::Usual };
+        match Self::to(&paths.socket, place).await {
             Err(error) if error.is_no_daemon() && !paths.socket_is_given => match socket_in_lock(&paths.lock)
             {
-                Some(socket) if socket != paths.socket => Self::to(&socket).await.map_err(|_| error),
+                Some(socket) if socket != paths.socket => Self::to(&socket, place).await.map_err(|_| error),
                 _ => Err(error),
             },
             linked => linked,
@@ -60,9 +61,9 @@ impl Link {
     }
 
     /// Connects to this socket and no other.
-    pub async fn to(socket: &Path) -> Result<Self, CliError> {
+    pub async fn to(socket: &Path, place: SocketPlace) -> Result<Self, CliError> {
         let greet = async {
-            let client = Client::connect(socket).await.map_err(CliError::from)?;
+            let client = Client::connect(socket, place).await.map_err(CliError::from)?;
             let hello = client.call("daemon/hello", &json!({"client": "hob", "protocol": PROTOCOL})).await;
             Ok::<_, CliError>((client, hello?))
         };

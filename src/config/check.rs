@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use super::error::{ConfigError, dotted, nearest};
+use super::error::{ConfigError, ConfigFault, dotted, nearest};
 use super::{AgentConfig, BackendKind, Config, Origin, Restart, Sandbox, Share};
 use crate::backend::oneshot::template;
 
@@ -39,6 +39,7 @@ impl Problem {
         match around.find_map(|key| origins.get(&key)) {
             Some(Origin::Variable(variable)) => ConfigError::of_variable(variable, self.message, self.hint),
             Some(Origin::File { path, line }) => ConfigError {
+                fault: ConfigFault::Bad,
                 path: path.clone(),
                 line: Some(*line),
                 key: Some(dotted(&self.key)),
@@ -46,6 +47,7 @@ impl Problem {
                 hint: self.hint,
             },
             Some(Origin::Default | Origin::Known) | None => ConfigError {
+                fault: ConfigFault::Bad,
                 path: file.map(Path::to_path_buf).unwrap_or_default(),
                 line: None,
                 key: Some(dotted(&self.key)),

@@ -9,14 +9,27 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::trust::PlaceError;
+
 /// A guess further away than this would not help.
 const GUESS_DISTANCE_MAX: usize = 3;
 /// How much of a bad value is repeated.
 const EXCERPT_CHARS: usize = 60;
 
-/// The configuration cannot be used. Everything of this kind is exit code 78.
+/// What is the matter with a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigFault {
+    /// It says something that cannot be, or cannot be read: exit code 78.
+    Bad,
+    /// Somebody else can write to it: exit code 4.
+    Untrusted,
+}
+
+/// The configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
+    /// Which of the two.
+    pub fault: ConfigFault,
     /// The file; empty where an environment variable is at fault.
     pub path: PathBuf,
     /// The line in it, counted from 1.
@@ -57,12 +70,19 @@ impl ConfigError {
     /// The file could not be read.
     pub(crate) fn unreadable(path: &Path, why: impl fmt::Display) -> Self {
         Self {
+            fault: ConfigFault::Bad,
             path: path.into(),
             line: None,
             key: None,
             message: format!("cannot be read: {why}"),
             hint: None,
         }
+    }
+
+    /// The file is not ours alone.
+    pub(super) fn untrusted(path: &Path, error: &PlaceError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { fault: ConfigFault::Untrusted, hint, ..Self::unreadable(path, error) }
     }
 
     /// The text of a file was refused.
@@ -81,7 +101,8 @@ impl ConfigError {
             None if excerpt.trim().is_empty() || excerpt.contains('\n') => (error.message().to_owned(), None),
             None => (format!("{} at {}", error.message(), quoted(excerpt)), None),
         };
-        Self { path: path.into(), line: Some(line_of(text, span.start)), key, message, hint }
+        let line = Some(line_of(text, span.start));
+        Self { fault: ConfigFault::Bad, path: path.into(), line, key, message, hint }
     }
 
     /// The value of an environment variable was refused.
@@ -92,7 +113,14 @@ impl ConfigError {
 
     /// An environment variable is refused in our own words.
     pub(super) fn of_variable(variable: &str, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { path: PathBuf::new(), line: None, key: Some(variable.into()), message: message.into(), hint }
+        Self {
+            fault: ConfigFault::Bad,
+            path: PathBuf::new(),
+            line: None,
+            key: Some(variable.into()),
+            message: message.into(),
+            hint,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use super::agents::{AgentConfig, AgentFile};
 use super::check;
-use super::error::{ConfigError, dotted, line_of, places};
+use super::error::{ConfigError, ConfigFault, dotted, line_of, places};
 use super::permissions::Permissions;
 use super::sections::{
     Control, Dispatch, Health, Hooks, Journal, Pool, Process, Reaper, Restart, Watchdog, Worktrees,
@@ -88,6 +88,7 @@ pub(super) fn load(path: Option<&Path>, env: &BTreeMap<String, String>) -> Resul
 /// The text of the file, or `None` if there is none.
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     use std::io::Read as _;
+    crate::trust::trusted_path(path).map_err(|error| ConfigError::untrusted(path, &error))?;
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -261,6 +262,7 @@ fn with_sections(own: Option<&Table>, values: &Table) -> Table {
 fn internal(path: Option<&Path>, error: &dyn std::error::Error) -> ConfigError {
     let path = path.map(PathBuf::from).unwrap_or_default();
     ConfigError {
+        fault: ConfigFault::Bad,
         path,
         line: None,
         key: None,

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 pub use agents::{AgentConfig, BackendKind, Sandbox, Share};
 pub use check::NEVER_PASSED;
-pub use error::ConfigError;
+pub use error::{ConfigError, ConfigFault};
 pub use permissions::{Permissions, Policy, UnattendedPolicy};
 pub use program::{find_program, find_program_of};
 pub use sections::{

@@ -141,9 +141,42 @@ impl From<CallError> for ClientError {
     }
 }
 
+/// How the place of a socket was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketPlace {
+    /// The person named it.
+    Named,
+    /// It lies where sockets of hob's lie, or where a lock file says.
+    Usual,
+}
+
+/// The user that root is.
+const ROOT: u32 = 0;
+
+/// Whether a client of `own_uid` says anything to a daemon of `server_uid`. Pure. Root may talk to
+/// the daemon of any user, but only to one that was named: in an environment that `sudo` kept, the
+/// usual place is somebody else's.
+fn may_serve(server_uid: u32, own_uid: u32, place: SocketPlace) -> bool {
+    let by_name = own_uid == ROOT && place == SocketPlace::Named;
+    server_uid == own_uid || server_uid == ROOT || by_name
+}
+
+/// Checks who listens, before anything is said.
+fn check_server(stream: &UnixStream, socket: &Path, place: SocketPlace) -> Result<(), ClientError> {
+    let failed = |error: io::Error| ClientError::not_reached(socket, &error);
+    let (server, own) = (stream.peer_cred().map_err(failed)?.uid(), nix::unistd::geteuid().as_raw());
+    if may_serve(server, own, place) {
+        return Ok(());
+    }
+    let message = format!("the daemon at {} runs as user {server}, you are user {own}", socket.display());
+    let mut failure = ClientError::own(Kind::Refused, message);
+    failure.hint = Some("set HOB_HOME to a directory of your own, or name a socket with --socket".to_owned());
+    Err(failure)
+}
+
 impl Client {
-    /// Connects to the socket of a daemon.
-    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+    /// Connects to the socket of a daemon, if that daemon is ours or root's.
+    pub async fn connect(socket: &Path, place: SocketPlace) -> Result<Self, ClientError> {
         if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             let message = format!(
                 "the socket path has {} bytes, at most {SOCKET_PATH_BYTES_MAX} work: {}",
@@ -153,6 +186,7 @@ impl Client {
             return Err(ClientError::own(Kind::InvalidParams, message));
         }
         let stream = UnixStream::connect(socket).await.map_err(|e| ClientError::not_reached(socket, &e))?;
+        check_server(&stream, socket, place)?;
         Ok(Self::over(stream))
     }
 
@@ -276,9 +310,30 @@ mod tests {
     #[tokio::test]
     async fn a_socket_that_is_not_there_means_no_daemon() {
         let dir = tempfile::tempdir().expect("a directory");
-        let error = Client::connect(&dir.path().join("hob.sock")).await.err().expect("nothing listens");
+        let error = Client::connect(&dir.path().join("hob.sock"), SocketPlace::Named)
+            .await
+            .err()
+            .expect("nothing listens");
         assert_eq!(error.kind, Kind::NoDaemon);
         assert_eq!(error.hint.as_deref(), Some("hob up"));
+    }
+
+    #[test]
+    fn nothing_is_said_to_a_daemon_of_somebody_elses() {
+        use SocketPlace::{Named, Usual};
+        for (server, own, place, expected) in [
+            (1000, 1000, Usual, true),
+            (1000, 1000, Named, true),
+            // systemd may listen for us.
+            (0, 1000, Usual, true),
+            (1001, 1000, Usual, false),
+            (1001, 1000, Named, false),
+            (1000, 0, Usual, false),
+            (1000, 0, Named, true),
+            (0, 0, Usual, true),
+        ] {
+            assert_eq!(may_serve(server, own, place), expected, "{server} {own} {place:?}");
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
+use crate::trust::open_own;
+
 /// How long a lock is waited for that is held and whose holder is dead.
 const LET_GO_TIME_MAX: Duration = Duration::from_secs(2);
 /// Between two attempts.
@@ -69,14 +71,9 @@ impl HomeLock {
     /// # Errors
     /// [`Held`] where another daemon has it.
     pub fn take(lock: &Path, socket: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(lock)
-            .with_context(|| format!("cannot open {}", lock.display()))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = open_own(lock, &mut options)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
                 let holder = format!("{}\n{}\n", std::process::id(), socket.display());

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
 use super::READY;
+use crate::trust::open_own;
 
 /// The environment variable with the filter, in the form that `tracing` documents.
 const FILTER: &str = "HOB_LOG";
@@ -29,8 +30,7 @@ pub(super) fn start(debug: bool, background: Option<&Path>) -> anyhow::Result<Op
         return Ok(None);
     };
     let path = logs.join("hobd.log");
-    let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-    let file = open().with_context(|| format!("cannot open {}", path.display()))?;
+    let file = open_own(&path, OpenOptions::new().append(true).create(true).mode(0o600))?;
     let writer = file.try_clone().context("cannot share the log")?;
     subscriber.with_writer(Mutex::new(writer)).try_init().ok();
     Ok(Some(LogFile(file)))

@@ -20,16 +20,17 @@ use crate::backend::mcp_server::OwnServer;
 use crate::backend::process::{
     KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors,
 };
-use crate::config::{Config, ConfigError, SharedConfig};
+use crate::config::{Config, SharedConfig};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
-use crate::paths::{PathOverrides, Paths, PathsError};
+use crate::paths::{PathOverrides, Paths};
 use crate::pending::Pending;
-use crate::retire::{Retire, RetireError};
-use crate::store::{OpenError, Store, StoreError};
+use crate::retire::Retire;
+use crate::store::Store;
 use crate::worktree::Worktrees;
 
 mod control_door;
+mod exit;
 mod lock;
 mod log;
 mod wait;
@@ -74,73 +75,19 @@ pub struct DaemonOptions {
     pub keeper: KeeperProgram,
 }
 
-/// Exit codes of docs/contract.md that a daemon can end with.
-const FAILED: u8 = 1;
-const CONFLICT: u8 = 6;
-const BAD_CONFIG: u8 = 78;
-
 /// Runs a daemon until it is told to stop. Says on stderr why it could not.
 pub fn main(args: DaemonArgs) -> ExitCode {
     match prepare(args).and_then(serve_until_stopped) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let (code, hint) = judge(&error);
-            eprintln!("error: {}", spoken(&error));
+            let (code, hint) = exit::judge(&error);
+            eprintln!("error: {}", exit::spoken(&error));
             if let Some(hint) = hint {
                 eprintln!("hint: {hint}");
             }
             ExitCode::from(code)
         }
     }
-}
-
-/// The exit code of a failure, and what the person can do about it.
-fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
-    if let Some(error) = error.downcast_ref::<PathsError>() {
-        return (BAD_CONFIG, Some(error.hint.clone()));
-    }
-    if let Some(error) = error.downcast_ref::<ConfigError>() {
-        return (BAD_CONFIG, error.hint.clone());
-    }
-    if error.downcast_ref::<Held>().is_some() {
-        return (CONFLICT, Some("`hob status` shows it, `hob down` stops it".into()));
-    }
-    if let Some(error) = error.downcast_ref::<control::BindError>() {
-        return (FAILED, error.hint());
-    }
-    if let Some(NotOpened { database, error }) = error.downcast_ref() {
-        return (FAILED, error.hint(database));
-    }
-    if error.chain().any(is_full) {
-        return (FAILED, Some("df -h".into()));
-    }
-    if let Some(failure) = error.downcast_ref::<wait::Failure>() {
-        return (FAILED, failure.hint());
-    }
-    (FAILED, None)
-}
-
-/// Whether that is what a failure comes from: no room on a disk.
-fn is_full(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-    // One that is passed on as it is does not stand in the chain by itself.
-    let passed_on = cause.downcast_ref::<RetireError>().and_then(|error| match error {
-        RetireError::Store(error) => Some(error),
-        _ => None,
-    });
-    let store = cause.downcast_ref::<StoreError>().or(passed_on);
-    matches!(io, Some(libc::ENOSPC | libc::EDQUOT)) || matches!(store, Some(StoreError::Full(_)))
-}
-
-fn spoken(error: &anyhow::Error) -> String {
-    // These carry their hint in their own words; it is printed on a line of its own.
-    if let Some(error) = error.downcast_ref::<PathsError>() {
-        return error.message.clone();
-    }
-    if let Some(error) = error.downcast_ref::<ConfigError>() {
-        return ConfigError { hint: None, ..error.clone() }.to_string();
-    }
-    format!("{error:#}")
 }
 
 fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
@@ -216,8 +163,12 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     failed
 }
 
+/// Makes the directories, and looks whose everything is that the daemon will write to.
 fn make_dirs(paths: &Paths) -> anyhow::Result<()> {
-    paths.create_dirs().with_context(|| format!("cannot make the directories of {}", paths.state.display()))
+    paths
+        .create_dirs()
+        .with_context(|| format!("cannot make the directories of {}", paths.state.display()))?;
+    Ok(paths.check_owners()?)
 }
 
 async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<Parts> {
@@ -309,16 +260,7 @@ async fn start_spawner(
 async fn open_store(paths: &Paths) -> anyhow::Result<Store> {
     let database = paths.database.clone();
     let opened = tokio::task::spawn_blocking(move || Store::open(&database)).await?;
-    Ok(opened.map_err(|error| NotOpened { database: paths.database.clone(), error })?)
-}
-
-/// The database is there, and of no use.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open {}", database.display())]
-struct NotOpened {
-    database: PathBuf,
-    #[source]
-    error: OpenError,
+    Ok(opened.map_err(|error| exit::NotOpened { database: paths.database.clone(), error })?)
 }
 
 /// The socket that systemd handed over, else our own; and whether it is our own.
@@ -367,23 +309,5 @@ async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Request
         // A database that failed cannot be closed well, and that is not the news.
         Some(failure) => Err(failure.into()),
         None => closed.context("cannot close the database"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_known_however_the_error_was_passed_on() {
-        let full = || StoreError::Full("less than 1 byte is free".to_owned());
-        let errors = [
-            anyhow::Error::from(full()).context("cannot settle"),
-            anyhow::Error::from(RetireError::Store(full())).context("cannot finish"),
-        ];
-        for error in errors {
-            assert_eq!(judge(&error), (FAILED, Some("df -h".to_owned())), "{error:#}");
-        }
-        assert_eq!(judge(&anyhow::Error::from(RetireError::Conflict("other".to_owned()))), (FAILED, None));
     }
 }

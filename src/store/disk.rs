@@ -23,7 +23,9 @@ pub(super) fn trouble(database: &Path) -> Option<StoreError> {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut file: File = options.open(path)?;
     file.write_all(&[0; PROBE_BYTES])?;
     file.sync_all()
 }

@@ -21,6 +21,7 @@ mod daemon_clients;
 mod daemon_clock;
 mod daemon_crash;
 mod daemon_descriptors;
+mod daemon_owners;
 mod daemon_parts;
 mod daemon_place;
 mod daemon_signals;

@@ -16,6 +16,7 @@ use crate::backend::{DEMO_COMMAND, DEMO_STATE};
 use crate::cli::error::CliError;
 use crate::cli::link::Link;
 use crate::cli::start;
+use crate::control::client::SocketPlace;
 use crate::daemon::READY;
 
 /// How long the daemon may take to come up or to end.
@@ -121,7 +122,7 @@ impl Stage {
 
     /// A new connection to the daemon.
     pub(super) async fn link(&self) -> Result<Link, CliError> {
-        Link::to(&self.socket()).await
+        Link::to(&self.socket(), SocketPlace::Named).await
     }
 
     /// Starts a daemon and returns when it is ready.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hob_actors::event::AgentStatus;
 
 use super::{Call, Done};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ConfigFault};
 use crate::control::PROTOCOL;
 use crate::control::dispatch::METHODS;
 use crate::control::error::RpcFailure;
@@ -80,8 +80,12 @@ pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
 pub(crate) async fn reload(call: &Call, _: Nothing) -> Done<ReloadReply> {
     let changed = call.services().control.reload().await.map_err(|error| {
         // The hint has a place of its own in an answer.
-        let (hint, error) = (error.hint.clone(), ConfigError { hint: None, ..error });
-        RpcFailure::refused(error.to_string()).reason("bad_config").maybe_hint(hint)
+        let (hint, fault) = (error.hint.clone(), error.fault);
+        let refused = RpcFailure::refused(ConfigError { hint: None, ..error }.to_string()).maybe_hint(hint);
+        match fault {
+            ConfigFault::Bad => refused.reason("bad_config"),
+            ConfigFault::Untrusted => refused,
+        }
     })?;
     Ok(ReloadReply { changed })
 }
