@@ -164,6 +164,10 @@ impl Agents {
     /// The whole environment of an agent.
     fn environment(&self, agent: &AgentConfig) -> BTreeMap<String, String> {
         let mut environment = agent_environment(&agent.pass, &agent.env, &self.env);
+        // A `hob` that the agent types must find this daemon, and no other one of the person's.
+        for (name, value) in &self.own_server.env {
+            environment.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         if agent.is_demo() {
             environment.insert(DEMO_STATE.to_owned(), self.demo_state.display().to_string());
         }

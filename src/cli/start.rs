@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::context::Ctx;
 use super::error::{CliError, Exit, ExitCode};
 use super::link::{Link, socket_in_lock};
-use crate::daemon::READY;
+use crate::backend::process::mark;
+use crate::daemon::{READY, StartedByAgent};
 
 /// How long a start may take: a migration of a large database is in it.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,7 +37,13 @@ pub enum Started {
 }
 
 /// Starts a daemon in the background; returns once the socket answers.
+///
+/// # Errors
+/// It did not come up, or an agent asked for it.
 pub async fn in_background(ctx: &Ctx) -> Result<Started, CliError> {
+    if mark::is_own_marked() {
+        return Err(CliError::new(Exit::Refused, StartedByAgent.to_string()).hint(StartedByAgent::HINT));
+    }
     let paths = ctx.paths()?;
     let child = spawn(ctx)?;
     let said = tokio::task::spawn_blocking(move || listen(child));

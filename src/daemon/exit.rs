@@ -27,6 +27,17 @@ pub(super) struct NotOpened {
     pub(super) error: OpenError,
 }
 
+/// A process of an agent wants to be a daemon. It would be in the place of the person there, with
+/// everything allowed to it that is forbidden to an agent.
+#[derive(Debug, thiserror::Error)]
+#[error("an agent may not start a daemon")]
+pub struct StartedByAgent;
+
+impl StartedByAgent {
+    /// What the person can do.
+    pub const HINT: &str = "start it from a shell that no agent runs: hob up";
+}
+
 /// The exit code of a failure, and what the person can do about it.
 pub(super) fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
     if let Some(error) = error.downcast_ref::<PathsError>() {
@@ -41,6 +52,9 @@ pub(super) fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
     }
     if let Some(PlaceError::Untrusted { hint, .. }) = error.downcast_ref() {
         return (REFUSED, Some(hint.clone()));
+    }
+    if error.downcast_ref::<StartedByAgent>().is_some() {
+        return (REFUSED, Some(StartedByAgent::HINT.to_owned()));
     }
     if error.downcast_ref::<Held>().is_some() {
         return (CONFLICT, Some("`hob status` shows it, `hob down` stops it".into()));

@@ -18,7 +18,7 @@ use crate::arena::Arenas;
 use crate::backend::Agents;
 use crate::backend::mcp_server::OwnServer;
 use crate::backend::process::{
-    KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors,
+    KeeperProgram, Spawner, SpawnerOptions, StoreLedger, ThisMachine, descriptors, mark,
 };
 use crate::config::{Config, SharedConfig};
 use crate::control::wire::Moment;
@@ -36,6 +36,7 @@ mod log;
 mod wait;
 
 pub use control_door::{DaemonControl, ShutdownRequest};
+pub use exit::StartedByAgent;
 pub use lock::{Held, HomeLock};
 pub use log::LogFile;
 
@@ -91,6 +92,9 @@ pub fn main(args: DaemonArgs) -> ExitCode {
 }
 
 fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
+    if mark::is_own_marked() {
+        return Err(exit::StartedByAgent.into());
+    }
     let env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();

@@ -45,6 +45,37 @@ impl<'a> Asker<'a> {
 }
 
 #[test]
+fn the_hob_that_an_agent_types_finds_its_own_daemon_and_starts_no_other() {
+    let daemon = Setup::new().config(ALLOW).start();
+    let asker = Asker::new(&daemon);
+    let (hob, hobd) = (env!("CARGO_BIN_EXE_hob"), env!("CARGO_BIN_EXE_hobd"));
+    let run = |command: &str| {
+        let line = format!("shell: {{ {command}; echo exit $?; }} >said.new 2>&1; mv said.new said");
+        daemon.run(&asker.chat, DEMO, &line);
+        std::fs::read_to_string(asker.worktree.join("said")).unwrap()
+    };
+    // As it is typed: HOB_HOME is not passed on to agents, and its default is the person's home.
+    let said = run(&format!("{hob} session ls"));
+    assert!(said.contains(&asker.session) && said.contains("exit 0"), "{said}");
+    // An agent that forgets the socket, or wants a home of its own, is refused by both programs.
+    let elsewhere = daemon.root().join("elsewhere");
+    let home = format!("HOB_HOME={}", elsewhere.display());
+    for command in [
+        format!("env -u HOB_SOCKET {hob} up"),
+        format!("env -u HOB_SOCKET {hob} prompt hello"),
+        format!("env -u HOB_SOCKET {home} {hob} up"),
+        format!("env -u HOB_SOCKET {home} {hobd}"),
+        format!("env -i PATH=\"$PATH\" {home} {hob} up"),
+    ] {
+        let said = run(&command);
+        assert!(said.contains("an agent may not start a daemon"), "{command}: {said}");
+        assert!(said.contains("exit 4"), "{command}: {said}");
+    }
+    assert!(!elsewhere.join("hob.db").exists());
+    assert!(!daemon.user_home().join(".local/state/hob/hob.db").exists());
+}
+
+#[test]
 fn an_agent_makes_tasks_in_new_chats_of_its_own_session_and_minds_those() {
     let daemon = Setup::new().config(ALLOW).start();
     let asker = Asker::new(&daemon);

@@ -93,6 +93,12 @@ pub fn own() -> Option<Mark> {
     limit_of(0).ok().and_then(Mark::from_limit)
 }
 
+/// Whether this very process is one of an agent's: by its limit, or by its environment where the
+/// limit cannot carry a mark.
+pub fn is_own_marked() -> bool {
+    own().is_some() || std::env::var(ENVIRONMENT).is_ok_and(|text| Mark::from_text(&text).is_some())
+}
+
 /// Whether a peer is a process of an agent: its limit differs from our own, or its environment
 /// carries a mark that ours does not. A valid mark says whose; without one it is an agent's all
 /// the same.
