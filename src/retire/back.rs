@@ -9,6 +9,7 @@ use hob_actors::ports::{Permit, Store as _};
 use super::{Retire, RetireError};
 use crate::control::wire::SessionRow;
 use crate::store::TombstoneKind;
+use crate::sync::lock;
 use crate::worktree::{Left, Place};
 
 impl Retire {
@@ -57,6 +58,8 @@ impl Retire {
     pub async fn purge(&self, id: &str) -> Result<(), RetireError> {
         self.0.store.begin_with_worktree(id, TombstoneKind::Purge, "the reaper").await?;
         crash_point!("purge.begun");
+        // Before it is gone: what is cut short may be done all the same.
+        lock(&self.0.purged).insert(id.to_owned());
         if let Err(error) = self.empty_trash(id).await {
             self.nothing_came_of_it(id).await;
             return Err(error);

@@ -80,6 +80,8 @@ struct Inner {
     tree: OnceLock<Handle>,
     /// What purges left and was told of.
     told: Mutex<BTreeSet<PathBuf>>,
+    /// Whose trash was emptied since the daemon started.
+    purged: Mutex<BTreeSet<String>>,
 }
 
 impl Retire {
@@ -98,6 +100,7 @@ impl Retire {
             hooks,
             tree: OnceLock::new(),
             told: Mutex::default(),
+            purged: Mutex::default(),
         }))
     }
 

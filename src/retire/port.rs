@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use hob_actors::id::WorktreeId;
 use hob_actors::ports::{Answer, Candidate, PortError, Preflight, Reason, Stand, Worktrees};
+use hob_actors::reaper::time::SeenTime;
 use hob_actors::worktree::Consents;
 
 use super::{Retire, RetireError};
 use crate::control::wire::Moment;
 use crate::store::SurveyRow;
+use crate::sync::lock;
 
 impl From<RetireError> for PortError {
     fn from(error: RetireError) -> Self {
@@ -42,14 +44,14 @@ impl Retire {
             tracing::warn!(%error, "what purges left could not be looked over");
         }
         let mut found = self.adopt_strays().await?;
-        let now = Moment::now().0;
+        let seen = self.0.store.see_time().await?;
         for row in self.0.store.survey_worktrees().await? {
-            found.push(self.candidate(row, now).await);
+            found.push(self.candidate(row, &seen).await);
         }
         Ok(found)
     }
 
-    async fn candidate(&self, row: SurveyRow, now: i64) -> Candidate {
+    async fn candidate(&self, row: SurveyRow, seen: &SeenTime) -> Candidate {
         let stand = stand(&row.state);
         let is_orphan = stand == Stand::Orphaned;
         // Only of an orphan it matters, and it costs a walk.
@@ -61,11 +63,13 @@ impl Retire {
         Candidate {
             worktree: row.id.as_str().into(),
             stand,
-            since: since(row.since.map(|at| at.0), now),
+            since: seen.since(row.seen_since_ms),
             // What is not there is not written to.
-            untouched: if is_gone { Some(Duration::MAX) } else { since(last_write, now) },
+            untouched: if is_gone { Some(Duration::MAX) } else { since(last_write, Moment::now().0) },
             is_under_way: row.is_under_way,
             has_salvage: row.has_salvage,
+            is_clock_steady: seen.is_steady(),
+            was_purged_now: lock(&self.0.purged).contains(&row.id),
             foreign,
         }
     }
@@ -86,6 +90,8 @@ impl Retire {
                     untouched: None,
                     is_under_way: false,
                     has_salvage: false,
+                    is_clock_steady: true,
+                    was_purged_now: false,
                     foreign: Some(format!("`{}` is no worktree that hob made", stray.path.display())),
                 }),
             }

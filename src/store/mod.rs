@@ -31,6 +31,7 @@ mod processes;
 mod reader;
 mod retire;
 mod rows;
+mod seen;
 mod sessions;
 mod settle;
 mod sql;

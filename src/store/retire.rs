@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result, integer};
-use super::{Store, StoreError, ids, rows};
-use crate::control::wire::{Moment, SessionRow, WorktreeRow};
+use super::{Store, StoreError, ids, rows, seen};
+use crate::control::wire::{SessionRow, WorktreeRow};
 
 /// What was begun with a worktree and is not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +58,9 @@ pub struct SurveyRow {
     pub path: String,
     /// `active`, `orphaned`, `archived`, `purged`.
     pub state: String,
-    /// Since when it stands there; `None` where that was not written down.
-    pub since: Option<Moment>,
+    /// How much time had been seen to pass when it came to stand there, in milliseconds; `None` where that
+    /// was not written down.
+    pub seen_since_ms: Option<i64>,
     /// Something was begun with it.
     pub is_under_way: bool,
     /// Its salvage is kept.
@@ -69,19 +70,17 @@ pub struct SurveyRow {
 }
 
 fn survey(conn: &Connection) -> Result<Vec<SurveyRow>> {
-    let sql = "SELECT id, path, state, orphaned_at, archived_at, removal, salvage_ref, device FROM worktrees
+    let sql = "SELECT id, path, state, seen_since, removal, salvage_ref, device FROM worktrees
         WHERE state <> 'creating' ORDER BY created_at, id";
     sql::all(conn, sql, [], |row| {
-        let state: String = row.get("state")?;
-        let column = if state == "orphaned" { "orphaned_at" } else { "archived_at" };
         Ok(SurveyRow {
-            since: row.get::<_, Option<i64>>(column)?.map(Moment),
+            seen_since_ms: row.get("seen_since")?,
             id: row.get("id")?,
             path: row.get("path")?,
             is_under_way: row.get::<_, Option<String>>("removal")?.is_some(),
             has_salvage: row.get::<_, Option<String>>("salvage_ref")?.is_some(),
             was_made: row.get::<_, Option<i64>>("device")?.is_some(),
-            state,
+            state: row.get("state")?,
         })
     })
 }
@@ -127,11 +126,12 @@ fn begin(tx: &mut Tx<'_>, id: &str, kind: TombstoneKind, by: &str) -> Result<()>
 
 fn archived(tx: &mut Tx<'_>, id: &str, salvage: Option<&str>, why: Option<String>) -> Result<()> {
     moved(tx, id, "archived", why.into_iter().collect())?;
+    let seen = seen::look(tx)?.total_ms;
     sql::run(
         tx.conn,
         "UPDATE worktrees SET state = 'archived', removal = NULL, kept_because = NULL, archived_at = ?2,
-            salvage_ref = coalesce(?3, salvage_ref) WHERE id = ?1",
-        params![id, tx.now().0, salvage],
+            seen_since = ?4, salvage_ref = coalesce(?3, salvage_ref) WHERE id = ?1",
+        params![id, tx.now().0, salvage, seen],
     )?;
     Ok(())
 }
@@ -168,16 +168,17 @@ fn restored(tx: &mut Tx<'_>, id: &str, (device, inode): (u64, u64)) -> Result<Se
     sql::run(
         tx.conn,
         "UPDATE worktrees SET state = 'active', removal = NULL, orphaned_at = NULL, archived_at = NULL,
-            kept_because = NULL, device = ?2, inode = ?3 WHERE id = ?1",
+            seen_since = NULL, kept_because = NULL, device = ?2, inode = ?3 WHERE id = ?1",
         params![id, device.cast_signed(), inode.cast_signed()],
     )?;
     rows::known_session(tx.conn, &session)
 }
 
 fn delete(tx: &mut Tx<'_>, session: &str) -> Result<()> {
-    let sql = "UPDATE worktrees SET state = 'orphaned', orphaned_at = ?2
+    let seen = seen::look(tx)?.total_ms;
+    let sql = "UPDATE worktrees SET state = 'orphaned', orphaned_at = ?2, seen_since = ?3
         WHERE session_id = ?1 AND state = 'active'";
-    sql::run(tx.conn, sql, params![session, tx.now().0])?;
+    sql::run(tx.conn, sql, params![session, tx.now().0, seen])?;
     match sql::run(tx.conn, "DELETE FROM sessions WHERE id = ?1", [session])? {
         0 => Err(StoreError::not_found("session", session)),
         _ => Ok(()),
@@ -190,10 +191,11 @@ fn adopt(tx: &mut Tx<'_>, known: &crate::worktree::Known) -> Result<()> {
         return Ok(());
     }
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let seen = seen::look(tx)?.total_ms;
     sql::run(
         tx.conn,
         "INSERT INTO worktrees (id, repo, path, branch, base_commit, common_dir, device, inode, state, created_at,
-            orphaned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'orphaned', ?9, ?9)",
+            orphaned_at, seen_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'orphaned', ?9, ?9, ?10)",
         params![
             known.id,
             text(&known.top),
@@ -203,7 +205,8 @@ fn adopt(tx: &mut Tx<'_>, known: &crate::worktree::Known) -> Result<()> {
             text(&known.common_dir),
             known.device.cast_signed(),
             known.inode.cast_signed(),
-            tx.now().0
+            tx.now().0,
+            seen
         ],
     )?;
     Ok(())

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::command::Tx;
 use super::reader::Reply;
 use super::rows;
+use super::seen;
 use super::sql::{self, Result};
 use super::{Store, StoreError};
 use crate::control::wire::WorktreeRow;
@@ -92,12 +93,14 @@ pub(super) fn move_of_session(
 ) -> Result<usize> {
     let sql = "SELECT id FROM worktrees WHERE session_id = ?1 AND state = ?2 ORDER BY id";
     let ids = sql::all(tx.conn, sql, [session, from], |row| row.get::<_, String>(0))?;
+    let seen = seen::look(tx)?.total_ms;
     for id in &ids {
         sql::run(
             tx.conn,
             "UPDATE worktrees SET state = ?2, kept_because = NULL,
-                orphaned_at = CASE ?2 WHEN 'orphaned' THEN ?3 END WHERE id = ?1",
-            params![id, to, tx.now().0],
+                orphaned_at = CASE ?2 WHEN 'orphaned' THEN ?3 END,
+                seen_since = CASE ?2 WHEN 'orphaned' THEN ?4 END WHERE id = ?1",
+            params![id, to, tx.now().0, seen],
         )?;
         told(tx, Some(session), moved(id, Some(from), to, Vec::new()))?;
     }
@@ -111,9 +114,10 @@ pub(super) fn settle(tx: &mut Tx<'_>, why: &str) -> Result<u64> {
         sql::all(tx.conn, "SELECT id FROM worktrees WHERE state = 'creating' ORDER BY id", [], |row| {
             row.get::<_, String>(0)
         })?;
+    let seen = seen::look(tx)?.total_ms;
     for id in &ids {
-        let sql = "UPDATE worktrees SET state = 'orphaned', orphaned_at = ?2 WHERE id = ?1";
-        sql::run(tx.conn, sql, params![id, tx.now().0])?;
+        let sql = "UPDATE worktrees SET state = 'orphaned', orphaned_at = ?2, seen_since = ?3 WHERE id = ?1";
+        sql::run(tx.conn, sql, params![id, tx.now().0, seen])?;
         told(tx, None, moved(id, None, "orphaned", vec![why.to_owned()]))?;
     }
     Ok(ids.len() as u64)

@@ -1,4 +1,4 @@
-//! The wall clock jumps by a day under a running daemon: nobody's turn ends, nothing is due.
+//! The wall clock jumps under a running daemon: nobody's turn ends, nothing is due, and no trash is emptied.
 
 use serde_json::{Value, json};
 
@@ -6,6 +6,7 @@ use crate::support::daemon::TestDaemon;
 use crate::support::demo::{DEMO, say};
 use crate::support::home::Setup;
 use crate::support::machine::Machine;
+use crate::support::repo::Repo;
 
 const DAY_S: i64 = 24 * 3600;
 
@@ -14,7 +15,11 @@ const LIMITS: &str = "[permissions]\ndeadline = \"10m\"\n[process]\ncancel_grace
 
 /// A daemon whose clock the test sets.
 fn daemon_with_clock() -> (TestDaemon, Machine) {
-    let home = Setup::new().config(LIMITS).home();
+    daemon_with(LIMITS)
+}
+
+fn daemon_with(config: &str) -> (TestDaemon, Machine) {
+    let home = Setup::new().config(config).home();
     let machine = Machine::calm(&home);
     let below = machine.below();
     let start = move |command: &mut std::process::Command| {
@@ -101,4 +106,80 @@ fn what_is_loaded_into_the_daemon_is_not_passed_on_to_its_agents() {
     assert!(!of(pid, "maps").contains(preload));
     let asked: Value = json!(daemon.ask(&chat, DEMO, "shell: env"));
     assert!(!asked.to_string().contains("LD_"), "{asked}");
+}
+
+/// A worktree that was removed, and has a salvage.
+fn removed(daemon: &TestDaemon) -> (Repo, String) {
+    let repo = daemon.repo("repo");
+    let session = daemon.session(&repo);
+    std::fs::write(session.worktree.join("new.txt"), "mine\n").unwrap();
+    let worktree = session.worktree.file_name().unwrap().to_str().unwrap().to_owned();
+    daemon.rpc("session/delete", json!({"session": session.id, "discard_changes": true}));
+    (repo, worktree)
+}
+
+fn stands(daemon: &TestDaemon, worktree: &str) -> (String, bool) {
+    let rows = daemon.rpc("worktree/list", json!({"all": true}));
+    let row = rows.as_array().unwrap().iter().find(|row| row["id"] == worktree).unwrap();
+    (row["state"].as_str().unwrap().to_owned(), row["salvage_ref"].is_string())
+}
+
+#[test]
+fn a_wrong_clock_empties_no_trash_and_lets_go_of_no_salvage() {
+    let (mut daemon, machine) = daemon_with("[reaper]\ninterval = \"1h\"");
+    let (repo, worktree) = removed(&daemon);
+    let kept = ("archived".to_owned(), true);
+    assert_eq!(stands(&daemon, &worktree), kept);
+    for offset_s in [100 * DAY_S, -100 * DAY_S, 8 * DAY_S, 0] {
+        machine.set_clock(offset_s);
+        for _ in 0..2 {
+            daemon.rpc("worktree/reap", json!({}));
+        }
+        assert_eq!(stands(&daemon, &worktree), kept, "{offset_s} s");
+    }
+    // Nor one that is wrong when the daemon starts.
+    daemon.stop();
+    machine.set_clock(400 * DAY_S);
+    daemon.start_again();
+    for _ in 0..2 {
+        daemon.rpc("worktree/reap", json!({}));
+    }
+    assert_eq!(stands(&daemon, &worktree), kept);
+    let told = daemon.events(json!({"types": ["notice"]}));
+    let jumps =
+        told.iter().filter(|event| event["text"].as_str().unwrap().contains("the clock was set")).count();
+    assert_eq!(jumps, 5, "each jump is told once: {told:#?}");
+    let refs = repo.git(&["for-each-ref", "refs/hob/salvage"]);
+    assert!(refs.contains(&worktree), "{refs}");
+    machine.set_clock(0);
+    daemon.hob(&["worktree", "restore", &worktree]).ok();
+}
+
+#[test]
+fn a_reaper_that_comes_round_by_itself_purges_nothing_by_a_wrong_clock_either() {
+    let (daemon, machine) = daemon_with("[reaper]\ninterval = \"100ms\"\nretention = \"2m\"");
+    let (_repo, worktree) = removed(&daemon);
+    machine.set_clock(DAY_S);
+    let told = || daemon.events(json!({"types": ["notice"]}));
+    crate::support::wait::until("a pass that saw the jump", || {
+        told()
+            .iter()
+            .any(|event| event["text"].as_str().unwrap().contains("set forward by 1day"))
+            .then_some(())
+    });
+    // A person's pass waits for the one before it.
+    let reaped = daemon.rpc("worktree/reap", json!({"worktree": worktree}));
+    assert_eq!(reaped[0]["action"], "kept", "{reaped:#}");
+    assert_eq!(stands(&daemon, &worktree), ("archived".to_owned(), true));
+}
+
+#[test]
+fn after_a_jump_a_trash_whose_time_is_over_stays_and_whoever_asks_hears_why() {
+    let (daemon, machine) = daemon_with("[reaper]\ninterval = \"1h\"\nretention = \"0s\"");
+    let (_repo, worktree) = removed(&daemon);
+    machine.set_clock(DAY_S);
+    let reaped = daemon.rpc("worktree/reap", json!({"worktree": worktree}));
+    assert_eq!(reaped[0]["action"], "kept", "{reaped:#}");
+    assert!(reaped.to_string().contains("a clock was set"), "{reaped:#}");
+    assert_eq!(stands(&daemon, &worktree), ("archived".to_owned(), true));
 }

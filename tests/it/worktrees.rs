@@ -148,7 +148,7 @@ fn the_trash_is_emptied_in_its_time_and_the_salvage_brings_everything_back() {
 
 #[test]
 fn a_salvage_goes_when_its_time_is_over() {
-    let desk = Desk::set(&format!("{BY_HAND}\nretention = \"0s\"\nsalvage_retention = \"0s\""));
+    let mut desk = Desk::set(&format!("{BY_HAND}\nretention = \"0s\"\nsalvage_retention = \"0s\""));
     desk.write("new.txt", "given up\n");
     desk.daemon.hob(&["discard", "--yes", "-s", &desk.session.id]).ok();
     assert!(desk.repo.git(&["for-each-ref", "refs/hob/rescue"]).contains(&desk.worktree));
@@ -156,6 +156,12 @@ fn a_salvage_goes_when_its_time_is_over() {
     for _ in 0..3 {
         desk.reap();
     }
+    assert_eq!((&desk.row()["state"], desk.row()["salvage_ref"].is_string()), (&json!("purged"), true));
+    let kept = desk.reap();
+    assert!(kept.to_string().contains("stays for the next"), "both copies in one life: {kept:#}");
+    desk.daemon.stop();
+    desk.daemon.start_again();
+    desk.reap();
     assert_eq!((&desk.row()["state"], &desk.row()["salvage_ref"]), (&json!("purged"), &Value::Null));
     assert_eq!(desk.repo.git(&["for-each-ref", "refs/hob"]), "");
     let nothing = desk.daemon.hob(&["worktree", "restore", &desk.worktree]).exit(6);

@@ -160,8 +160,7 @@ impl Pass {
                 Step::Leave if only.is_some() => reaped.push(left(&id, candidate.stand)),
                 Step::Leave => {}
                 Step::Wait(why) => {
-                    let kept = self.keep(&id, vec![Reason::one(ReasonKind::Live, why)]).await;
-                    reaped.extend(only.is_some().then_some(kept));
+                    reaped.push(self.keep(&id, vec![Reason::one(ReasonKind::Live, why)]).await);
                 }
                 Step::Keep(why) => {
                     let reasons = vec![Reason::one(ReasonKind::Foreign, why)];

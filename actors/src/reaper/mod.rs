@@ -3,3 +3,4 @@
 pub mod actor;
 pub mod messages;
 pub mod policy;
+pub mod time;

@@ -6,8 +6,9 @@
 //! archived ── retention over ──▶ purged ── salvage retention over ──▶ its salvage goes
 //! ```
 //!
-//! **Invariant:** nothing is retired that was not found clean in two passes in a row (one, if a person
-//! asks for it), and what is not known is kept.
+//! **Invariants:** nothing is retired that was not found clean in two passes in a row (one, if a person
+//! asks for it), and what is not known is kept. Nothing is purged while a clock is in doubt, and trash and
+//! salvage of one worktree never go in one life of the daemon.
 
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub struct Candidate {
     pub worktree: WorktreeId,
     /// Where it stands.
     pub stand: Stand,
-    /// How long it has stood there, by what is written down; `None` if it is not known.
+    /// How long it has stood there, as [`super::time`] has seen it; `None` if it is not known.
     pub since: Option<Duration>,
     /// How long nothing in it was written; `None` if it is not known.
     pub untouched: Option<Duration>,
@@ -55,6 +56,10 @@ pub struct Candidate {
     pub is_under_way: bool,
     /// Its salvage is kept.
     pub has_salvage: bool,
+    /// No clock was set lately: what is over by the clock is over.
+    pub is_clock_steady: bool,
+    /// Its trash was emptied in this life of the daemon.
+    pub was_purged_now: bool,
     /// Why it is none of ours to judge, in words.
     pub foreign: Option<String>,
 }
@@ -76,6 +81,12 @@ pub enum Step {
     DropSalvage,
 }
 
+/// Why nothing is purged after a clock was set.
+const UNSTEADY: &str = "a clock was set against the time that passed, and nothing is purged for a day";
+/// Why a salvage stays for now.
+const PURGED_NOW: &str =
+    "its trash was emptied in this life of the daemon, and its salvage stays for the next";
+
 /// Decides by what is known without looking into it. `by_hand`: a person asked for it, who does not wait.
 #[must_use]
 pub fn first(candidate: &Candidate, rules: &ReaperRules, by_hand: bool) -> Step {
@@ -92,12 +103,16 @@ pub fn first(candidate: &Candidate, rules: &ReaperRules, by_hand: bool) -> Step 
             None if !is_over(candidate.untouched, rules.grace) => Step::Wait("it was written to lately"),
             None => Step::Look,
         },
-        Stand::Archived if is_over(candidate.since, rules.retention) => Step::Purge,
-        Stand::Archived => Step::Leave,
-        Stand::Purged if candidate.has_salvage && is_over(candidate.since, rules.salvage_retention) => {
-            Step::DropSalvage
+        Stand::Archived if !is_over(candidate.since, rules.retention) => Step::Leave,
+        Stand::Archived if !candidate.is_clock_steady => Step::Wait(UNSTEADY),
+        Stand::Archived => Step::Purge,
+        Stand::Purged if !candidate.has_salvage || !is_over(candidate.since, rules.salvage_retention) => {
+            Step::Leave
         }
-        Stand::Purged => Step::Leave,
+        Stand::Purged if !candidate.is_clock_steady => Step::Wait(UNSTEADY),
+        // Two copies never go by one mistake.
+        Stand::Purged if candidate.was_purged_now => Step::Wait(PURGED_NOW),
+        Stand::Purged => Step::DropSalvage,
     }
 }
 
@@ -145,6 +160,8 @@ mod tests {
             untouched: Some(HOUR),
             is_under_way: false,
             has_salvage: false,
+            is_clock_steady: true,
+            was_purged_now: false,
             foreign: None,
         }
     }
@@ -181,6 +198,27 @@ mod tests {
         let old = Candidate { since: Some(HOUR * 2), ..purged };
         assert_eq!(first(&old, &RULES, false), Step::DropSalvage);
         assert_eq!(first(&Candidate { has_salvage: false, ..old }, &RULES, false), Step::Leave);
+    }
+
+    #[test]
+    fn a_clock_in_doubt_purges_nothing_and_one_life_never_takes_both_copies() {
+        let old = Candidate { since: Some(HOUR * 2), has_salvage: true, ..orphan() };
+        let archived = Candidate { stand: Stand::Archived, ..old.clone() };
+        let purged = Candidate { stand: Stand::Purged, ..old.clone() };
+        for by_hand in [false, true] {
+            let unsteady = |of: &Candidate| Candidate { is_clock_steady: false, ..of.clone() };
+            let now = |of: &Candidate| Candidate { was_purged_now: true, ..of.clone() };
+            assert_eq!(first(&unsteady(&archived), &RULES, by_hand), Step::Wait(UNSTEADY));
+            assert_eq!(first(&unsteady(&purged), &RULES, by_hand), Step::Wait(UNSTEADY));
+            assert_eq!(first(&now(&purged), &RULES, by_hand), Step::Wait(PURGED_NOW));
+            // One that came back and was retired again has a new trash.
+            assert_eq!(first(&now(&archived), &RULES, by_hand), Step::Purge);
+            // Into the trash is no loss.
+            assert_eq!(
+                first(&unsteady(&Candidate { untouched: old.since, ..old.clone() }), &RULES, by_hand),
+                Step::Look
+            );
+        }
     }
 
     proptest! {

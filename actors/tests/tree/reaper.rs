@@ -20,6 +20,8 @@ fn orphan(id: &str) -> Candidate {
         untouched: Some(DAY),
         is_under_way: false,
         has_salvage: false,
+        is_clock_steady: true,
+        was_purged_now: false,
         foreign: None,
     }
 }
@@ -100,6 +102,19 @@ async fn what_is_in_the_trash_goes_in_its_time() {
     let (world, _tree) = stage(with(all.into())).await;
     until("a pass", || done(&world).len() == 2).await;
     assert_eq!(done(&world), ["purged w-old", "forgot w-older"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_hears_why_nothing_is_purged_while_a_clock_is_in_doubt() {
+    let archived =
+        Candidate { stand: Stand::Archived, since: Some(DAY * 8), is_clock_steady: false, ..orphan("w-old") };
+    let (world, tree) = stage(with(vec![(archived, Preflight::default())])).await;
+    let one = ByHand { worktree: Some("w-old".into()), dry_run: false };
+    let did = tree.handle().reap(one, LIMIT).await.expect("the reaper answers").expect("a pass");
+    assert_eq!((did.len(), did[0].action), (1, Action::Kept));
+    assert!(did[0].reasons[0].to_string().contains("a clock was set"), "{did:?}");
+    tokio::time::sleep(DAY).await;
+    assert!(!done(&world).contains(&"purged w-old".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,6 +37,7 @@ pub use leader::Leader;
 pub use ledger::{Ledger, LedgerError, MemoryLedger, NewAttempt, ProcessRow, Written};
 pub use mark::is_agent_peer;
 pub use memory::{ThisMachine, trees_of};
+pub use procfs::boot_id;
 pub use spawner::{KeeperProgram, Spawner, SpawnerOptions};
 pub use store_ledger::StoreLedger;
 pub use sweep::{Found, SweepReport};

@@ -140,7 +140,7 @@ pub(super) fn user_of(pid: i32) -> Option<u32> {
 ///
 /// # Errors
 /// If `/proc` cannot be read.
-pub(super) fn boot_id() -> std::io::Result<String> {
+pub fn boot_id() -> std::io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 

@@ -110,6 +110,11 @@ async fn a_populated_file_of_the_first_schema_is_upgraded_and_nothing_is_lost() 
                 .all(|row| row.worktree.as_ref() == Some(&worktree.id))
         );
     }
+    // What was an orphan already waits its whole time again; what is not waits for nothing.
+    let rows = store.survey_worktrees().await.unwrap();
+    let waits: Vec<_> = rows.iter().map(|row| (row.state.as_str(), row.seen_since_ms)).collect();
+    assert_eq!(waits, [("active", None), ("active", None), ("orphaned", Some(0))]);
+    assert_eq!(store.see_time().await.unwrap().total_ms, 0, "nothing was seen before");
     store.close().await.unwrap();
     let conn = peek(&path);
     assert!(rows_of(&conn, "SELECT name FROM sqlite_master WHERE name = 'session_worktrees'").is_empty());
