@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hob::worktree::{Known, PreflightAsk, Seen, Segment, Worktrees, Writer};
+use hob::worktree::{Identity, Known, PreflightAsk, Seen, Segment, Worktrees, Writer};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -90,8 +90,7 @@ impl Bench {
             base_commit: text("base_commit"),
             common_dir: repo.path.join(".git"),
             top: repo.path.clone(),
-            device: at.dev(),
-            inode: at.ino(),
+            identity: Identity { device: at.dev(), inode: at.ino(), ..Identity::default() },
             baseline: None,
             made_with: None,
             path,

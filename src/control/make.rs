@@ -142,8 +142,7 @@ async fn facts(
         base_commit: created.base_commit.clone(),
         common_dir: created.common_dir.clone(),
         top: top.to_owned(),
-        device: created.device,
-        inode: created.inode,
+        identity: created.identity.clone(),
         baseline: None,
         made_with: None,
     };
@@ -155,8 +154,7 @@ async fn facts(
         branch: created.branch.clone(),
         base_commit: created.base_commit.clone(),
         common_dir: text(&created.common_dir)?.to_owned(),
-        device: created.device,
-        inode: created.inode,
+        identity: created.identity.clone(),
         baseline,
     };
     Ok((known, facts))

@@ -201,6 +201,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let pending = Pending::new(store.clone(), worktrees.clone());
     let retire = Retire::new(store.clone(), worktrees.clone(), config.clone(), options.env.clone());
     retire.resume().await.context("cannot finish what was begun with worktrees")?;
+    retire.take_up().await.context("cannot look where worktrees are")?;
     crash_point!("start.resumed");
     let audience = Audience::new();
     let tree = tree::start(Ports {

@@ -122,6 +122,7 @@ impl Pending {
         let _line = self.line(&found.known.id).await;
         // Read again: somebody may have looked while we stood in line.
         let Some(found) = self.0.store.known_worktree(&found.known.id).await? else { return Ok(()) };
+        let found = super::followed(&self.0.store, &self.0.worktrees, found).await;
         let is_end = matches!(occasion, Occasion::After(_));
         self.look(&found, occasion).await?;
         if is_end { self.tell_changes(&found.known, id).await } else { Ok(()) }

@@ -15,6 +15,7 @@
 
 mod acts;
 mod looks;
+mod place;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use hob_actors::ports::{Permit, Store as _};
 use tokio::sync::OwnedMutexGuard;
 
 pub use acts::Shown;
+pub use place::{followed, take_up};
 
 use crate::store::{SessionWorktree, Store, StoreError};
 use crate::sync::lock;
@@ -125,7 +127,7 @@ impl Pending {
             let (state, worktree) = (found.state, found.known.id);
             return Err(PendingError::Gone { session: session.to_owned(), state, worktree });
         }
-        Ok(found)
+        Ok(followed(&self.0.store, &self.0.worktrees, found).await)
     }
 
     /// Puts a notice about a session into the journal.

@@ -40,7 +40,7 @@ impl Retire {
         let found = self.known(id).await?;
         let restored = self.0.worktrees.restore(&found.known).await?;
         crash_point!("restore.unrecorded");
-        let session = self.0.store.worktree_restored(id, (restored.device, restored.inode)).await?;
+        let session = self.0.store.worktree_restored(id, restored.identity).await?;
         crash_point!("restore.recorded");
         if let Err(error) = self.0.worktrees.restored(&found.known).await {
             tracing::debug!(worktree = id, %error, "a mark that nobody reads stays behind");

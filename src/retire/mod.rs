@@ -29,6 +29,7 @@ use hob_actors::worktree::{Consents, Preflight, Reason, ReasonKind};
 pub use hooks::{ARENA, CheckAsk, CheckEnd, Checked, HookEvent, Hooks, RunningCheck};
 
 use crate::config::SharedConfig;
+use crate::pending::followed;
 use crate::store::{SessionWorktree, Store, StoreError, TombstoneKind};
 use crate::worktree::{Known, Place, PreflightAsk, Salvaged, WorktreeError, Worktrees};
 
@@ -149,7 +150,8 @@ impl Retire {
 
     async fn known(&self, id: &str) -> Result<SessionWorktree, RetireError> {
         let found = self.0.store.known_worktree(id).await?;
-        found.ok_or_else(|| RetireError::NotFound(id.to_owned()))
+        let found = found.ok_or_else(|| RetireError::NotFound(id.to_owned()))?;
+        Ok(followed(&self.0.store, &self.0.worktrees, found).await)
     }
 
     /// Removes a worktree: into the trash, with its salvage on a ref.

@@ -43,6 +43,7 @@ impl Retire {
         if let Err(error) = self.sweep().await {
             tracing::warn!(%error, "what purges left could not be looked over");
         }
+        self.take_up().await?;
         let mut found = self.adopt_strays().await?;
         let seen = self.0.store.see_time().await?;
         for row in self.0.store.survey_worktrees().await? {

@@ -4,6 +4,7 @@
 use hob_actors::event::Level;
 
 use super::{Retire, RetireError};
+use crate::pending::take_up;
 use crate::store::{Tombstone, TombstoneKind};
 use crate::worktree::{Known, Place};
 
@@ -78,6 +79,24 @@ impl Retire {
             if let Err(error) = self.resume_one(&id, &tombstone).await {
                 tracing::warn!(worktree = id, %error, "what was begun with a worktree could not be finished");
                 self.say(&id, Level::Warning, format!("worktree {id} is stuck half-way: {error}")).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up where worktrees stand now: which directory each is, and where its repository was moved to.
+    /// What is no worktree of ours any more is left as it is written down; whoever uses it hears of it.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn take_up(&self) -> Result<(), RetireError> {
+        for found in self.0.store.known_worktrees().await? {
+            let id = found.known.id.clone();
+            let taken: Result<_, RetireError> = take_up(&self.0.store, &self.0.worktrees, found).await;
+            match taken {
+                Ok(_) => {}
+                Err(RetireError::Store(error)) => return Err(error.into()),
+                Err(error) => tracing::debug!(worktree = id, %error, "it is not as it is written down"),
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Tx, Weight};
 use super::reader::Reply;
 use super::sql::{self, Result};
-use super::{Store, StoreError, payload, tasks};
+use super::{Store, StoreError, payload, tasks, worktrees};
 use crate::control::wire::Moment;
 use crate::worktree::{Known, Segment, Writer};
 
@@ -202,8 +202,7 @@ fn worktree(row: &rusqlite::Row<'_>) -> rusqlite::Result<SessionWorktree> {
             base_commit: row.get("base_commit")?,
             common_dir: path("common_dir")?,
             top: path("repo")?,
-            device: row.get::<_, i64>("device")?.cast_unsigned(),
-            inode: row.get::<_, i64>("inode")?.cast_unsigned(),
+            identity: worktrees::identity(row)?,
             baseline: row.get("baseline")?,
             made_with: row.get("made_with")?,
         },
@@ -275,6 +274,17 @@ impl Store {
         let id = id.to_owned();
         self.read_in_line("read the worktree", move |conn| {
             sql::one(conn, &format!("{WORKTREE} WHERE w.id = ?1 AND w.device IS NOT NULL"), [id], worktree)
+        })
+    }
+
+    /// Every worktree that was made and is in its place or in the trash, oldest first.
+    pub fn known_worktrees(&self) -> Reply<Vec<SessionWorktree>> {
+        self.read_in_line("read the worktrees", move |conn| {
+            let sql = format!(
+                "{WORKTREE} WHERE w.device IS NOT NULL AND w.state IN ('active', 'orphaned', 'archived')
+                 ORDER BY w.created_at, w.id"
+            );
+            sql::all(conn, &sql, [], worktree)
         })
     }
 

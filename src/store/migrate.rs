@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "0004_arenas", sql: include_str!("../../migrations/0004_arenas.sql"), verify: None },
     Step { name: "0005_choices", sql: include_str!("../../migrations/0005_choices.sql"), verify: None },
     Step { name: "0006_seen_time", sql: include_str!("../../migrations/0006_seen_time.sql"), verify: None },
+    Step { name: "0007_identity", sql: include_str!("../../migrations/0007_identity.sql"), verify: None },
 ];
 
 /// The newest schema that this program knows.

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result, integer};
-use super::{Store, StoreError, ids, rows, seen};
+use super::{Store, StoreError, ids, rows, seen, worktrees};
 use crate::control::wire::{SessionRow, WorktreeRow};
+use crate::worktree::Identity;
 
 /// What was begun with a worktree and is not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +143,7 @@ fn purged(tx: &mut Tx<'_>, id: &str) -> Result<()> {
 }
 
 /// A worktree is back: active, with its session open again, or with a new one if that is gone.
-fn restored(tx: &mut Tx<'_>, id: &str, (device, inode): (u64, u64)) -> Result<SessionRow> {
+fn restored(tx: &mut Tx<'_>, id: &str, place: &Identity) -> Result<SessionRow> {
     let sql = "SELECT session_id, repo FROM worktrees WHERE id = ?1";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?));
     let (session, repo) =
@@ -168,9 +169,10 @@ fn restored(tx: &mut Tx<'_>, id: &str, (device, inode): (u64, u64)) -> Result<Se
     sql::run(
         tx.conn,
         "UPDATE worktrees SET state = 'active', removal = NULL, orphaned_at = NULL, archived_at = NULL,
-            seen_since = NULL, kept_because = NULL, device = ?2, inode = ?3 WHERE id = ?1",
-        params![id, device.cast_signed(), inode.cast_signed()],
+            seen_since = NULL, kept_because = NULL WHERE id = ?1",
+        [id],
     )?;
+    worktrees::identify(tx, id, place)?;
     rows::known_session(tx.conn, &session)
 }
 
@@ -194,8 +196,8 @@ fn adopt(tx: &mut Tx<'_>, known: &crate::worktree::Known) -> Result<()> {
     let seen = seen::look(tx)?.total_ms;
     sql::run(
         tx.conn,
-        "INSERT INTO worktrees (id, repo, path, branch, base_commit, common_dir, device, inode, state, created_at,
-            orphaned_at, seen_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'orphaned', ?9, ?9, ?10)",
+        "INSERT INTO worktrees (id, repo, path, branch, base_commit, common_dir, state, created_at,
+            orphaned_at, seen_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'orphaned', ?7, ?7, ?8)",
         params![
             known.id,
             text(&known.top),
@@ -203,13 +205,11 @@ fn adopt(tx: &mut Tx<'_>, known: &crate::worktree::Known) -> Result<()> {
             known.branch,
             known.base_commit,
             text(&known.common_dir),
-            known.device.cast_signed(),
-            known.inode.cast_signed(),
             tx.now().0,
             seen
         ],
     )?;
-    Ok(())
+    worktrees::identify(tx, &known.id, &known.identity)
 }
 
 impl Store {
@@ -269,9 +269,9 @@ impl Store {
 
     /// Records that a worktree is back, in this directory. Its session is open then; where that is gone,
     /// a new one is made.
-    pub fn worktree_restored(&self, id: &str, place: (u64, u64)) -> Reply<SessionRow> {
+    pub fn worktree_restored(&self, id: &str, place: Identity) -> Reply<SessionRow> {
         let id = id.to_owned();
-        self.write("record that a worktree is restored", move |tx| restored(tx, &id, place))
+        self.write("record that a worktree is restored", move |tx| restored(tx, &id, &place))
     }
 
     /// Records why a worktree is kept; an empty list says that nothing stands against its removal.

@@ -125,8 +125,7 @@ fn worktree(id: &str) -> WorktreeFacts {
         branch: format!("hob/{id}"),
         base_commit: "c0ffee".to_owned(),
         common_dir: "/repo/.git".to_owned(),
-        device: u64::MAX,
-        inode: 7,
+        identity: crate::worktree::Identity { device: u64::MAX, inode: 7, ..Default::default() },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Worktrees as rows: made before git touches anything, given to a session once git is done,
 //! orphaned when the session ends. Touches no file.
 
-use hob_actors::event::{Event, Scope};
+use hob_actors::event::{Event, Level, Scope};
 use rusqlite::{OptionalExtension, params};
 
 use super::command::Tx;
@@ -11,6 +11,7 @@ use super::seen;
 use super::sql::{self, Result};
 use super::{Store, StoreError};
 use crate::control::wire::WorktreeRow;
+use crate::worktree::Identity;
 
 /// A worktree that is about to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +39,8 @@ pub struct WorktreeFacts {
     pub base_commit: String,
     /// The repository's common directory.
     pub common_dir: String,
-    /// The device of the directory.
-    pub device: u64,
-    /// The inode of the directory.
-    pub inode: u64,
+    /// Which directory it is.
+    pub identity: Identity,
     /// The tree that it was made with, if it could be looked at.
     pub baseline: Option<String>,
 }
@@ -64,7 +63,7 @@ pub(super) fn activate(tx: &mut Tx<'_>, session: &str, facts: &WorktreeFacts) ->
     let changed = sql::run(
         tx.conn,
         "UPDATE worktrees SET session_id = ?2, path = ?3, branch = ?4, base_commit = ?5, common_dir = ?6,
-            device = ?7, inode = ?8, baseline = ?9, last_tree = ?9, state = 'active'
+            baseline = ?7, last_tree = ?7, state = 'active'
          WHERE id = ?1 AND state = 'creating'",
         params![
             facts.id,
@@ -73,15 +72,63 @@ pub(super) fn activate(tx: &mut Tx<'_>, session: &str, facts: &WorktreeFacts) ->
             facts.branch,
             facts.base_commit,
             facts.common_dir,
-            facts.device.cast_signed(),
-            facts.inode.cast_signed(),
             facts.baseline,
         ],
     )?;
     if changed == 0 {
         return Err(StoreError::not_found("worktree being made", &facts.id));
     }
+    identify(tx, &facts.id, &facts.identity)?;
     told(tx, Some(session), moved(&facts.id, None, "active", Vec::new()))
+}
+
+/// What is written down of a worktree's directory.
+pub(super) fn identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<Identity> {
+    Ok(Identity {
+        device: row.get::<_, i64>("device")?.cast_unsigned(),
+        inode: row.get::<_, i64>("inode")?.cast_unsigned(),
+        birth: row.get("birth")?,
+        boot: row.get("boot")?,
+        mark: row.get("mark")?,
+    })
+}
+
+/// Writes down which directory a worktree is.
+pub(super) fn identify(tx: &Tx<'_>, id: &str, identity: &Identity) -> Result<()> {
+    sql::run(
+        tx.conn,
+        "UPDATE worktrees SET device = ?2, inode = ?3, birth = ?4, boot = ?5, mark = ?6 WHERE id = ?1",
+        params![
+            id,
+            identity.device.cast_signed(),
+            identity.inode.cast_signed(),
+            identity.birth,
+            identity.boot,
+            identity.mark
+        ],
+    )
+    .map(drop)
+}
+
+/// Writes down where the repository of a worktree is now. What is left of purged ones was moved with it.
+fn follow(tx: &mut Tx<'_>, id: &str, (top, common_dir): (&str, &str)) -> Result<()> {
+    let sql = "SELECT repo, common_dir, session_id FROM worktrees WHERE id = ?1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?))
+    };
+    let (old_top, old_common_dir, session) =
+        sql::one(tx.conn, sql, [id], read)?.ok_or_else(|| StoreError::not_found("worktree", id))?;
+    let sql = "UPDATE worktrees SET repo = ?2, common_dir = ?3
+        WHERE id = ?1 OR (state = 'purged' AND common_dir = ?4)";
+    sql::run(tx.conn, sql, params![id, top, common_dir, old_common_dir])?;
+    sql::run(
+        tx.conn,
+        "UPDATE sessions SET repo = ?2 WHERE id = ?1 AND repo = ?3",
+        params![session, top, old_top],
+    )?;
+    let text =
+        format!("the repository of worktree {id} was moved from `{old_top}` to `{top}`, and was found there");
+    told(tx, session.as_deref(), Event::Notice { level: Level::Info, text })
 }
 
 /// Moves the worktrees of a session that are in state `from`.
@@ -157,6 +204,18 @@ impl Store {
         self.read("read the worktree", move |conn| rows::worktree(conn, &id))
     }
 
+    /// Writes down which directory a worktree is.
+    pub fn worktree_identified(&self, id: &str, identity: Identity) -> Reply<()> {
+        let id = id.to_owned();
+        self.write("record which directory a worktree is", move |tx| identify(tx, &id, &identity))
+    }
+
+    /// Writes down where the repository of a worktree is now: the top of its checkout, and its git directory.
+    pub fn worktree_followed(&self, id: &str, top: &str, common_dir: &str) -> Reply<()> {
+        let (id, top, common_dir) = (id.to_owned(), top.to_owned(), common_dir.to_owned());
+        self.write("record where a repository is", move |tx| follow(tx, &id, (&top, &common_dir)))
+    }
+
     /// What is recorded of a worktree's place on the disk, to be compared before anything is removed.
     pub fn worktree_facts(&self, id: &str) -> Reply<Option<WorktreeFacts>> {
         let id = id.to_owned();
@@ -169,8 +228,7 @@ impl Store {
                     branch: row.get("branch")?,
                     base_commit: row.get("base_commit")?,
                     common_dir: row.get("common_dir")?,
-                    device: row.get::<_, i64>("device")?.cast_unsigned(),
-                    inode: row.get::<_, i64>("inode")?.cast_unsigned(),
+                    identity: identity(row)?,
                     baseline: row.get("baseline")?,
                 })
             });

@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Inner;
 use super::error::{WorktreeError, WorktreeErrorKind};
 use super::facts::{self, Wanted};
+use super::identity::{Identity, Verdict};
 use super::known::Known;
 use super::recorded::recorded;
 use super::source::{Source, bytes_of};
+use super::standing::gone;
 use super::undo::{Names, is_linked};
 
 /// Bytes of one attributes file that are looked at.
@@ -127,8 +128,16 @@ pub(super) fn foreign(known: &Known, why: &str) -> WorktreeError {
 pub(super) fn check_place(known: &Known) -> Result<(), WorktreeError> {
     let found = fs::symlink_metadata(&known.path)
         .map_err(|error| WorktreeError::io("look at", &known.path, &error))?;
-    if !found.is_dir() || found.dev() != known.device || found.ino() != known.inode {
+    if !found.is_dir() {
         return Err(foreign(known, "another directory is there now"));
+    }
+    if !known.common_dir.exists() {
+        return Err(gone(known));
+    }
+    let found = Identity::of(&known.path, &known.admin())
+        .map_err(|error| WorktreeError::io("look at", &known.path, &error))?;
+    if let Verdict::Another(why) = known.identity.judge(&found) {
+        return Err(foreign(known, why));
     }
     if !is_linked(&Names::known(known)) {
         return Err(foreign(known, "it is not the worktree of its repository any more"));

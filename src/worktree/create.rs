@@ -9,7 +9,7 @@
 //! branch, the entry below `worktrees/` and, where changes are merged, unreferenced objects.
 
 use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use git2::{ErrorCode, Oid, Repository, WorktreeAddOptions};
@@ -20,6 +20,7 @@ use super::carry_merge::merge;
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::facts::gather;
 use super::git_program::CHECKOUT_TIMEOUT;
+use super::identity::{Identity, fresh_mark, write_mark};
 use super::include::{Included, copy_included};
 use super::lock::{RepoLock, retry_busy};
 use super::method::{Choice, Method, choose, needs_program};
@@ -276,14 +277,13 @@ fn finish(
     included: Included,
 ) -> Result<Created, WorktreeError> {
     let io = |error: std::io::Error| WorktreeError::io("look at", &names.path, &error);
-    let found = fs::symlink_metadata(&names.path).map_err(io)?;
+    write_mark(&names.admin, &fresh_mark())?;
     Ok(Created {
         path: names.path.clone(),
         branch: branch.to_owned(),
         base_commit: names.base.clone(),
         common_dir,
-        device: found.dev(),
-        inode: found.ino(),
+        identity: Identity::of(&names.path, &names.admin).map_err(io)?,
         notices: included.notices,
         copied: included.copied,
         seal: seal(&names.path).map_err(io)?,

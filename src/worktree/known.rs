@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::identity::Identity;
+
 /// Characters of a tree's name that it is kept by.
 const TREE_CHARS: usize = 16;
 
@@ -20,10 +22,8 @@ pub struct Known {
     pub common_dir: PathBuf,
     /// The top of the user's checkout that it was made from.
     pub top: PathBuf,
-    /// Device number of the directory.
-    pub device: u64,
-    /// Inode number of the directory.
-    pub inode: u64,
+    /// Which directory it is.
+    pub identity: Identity,
     /// The tree that counts as the person's own, in hex; `None` for that of the base commit.
     pub baseline: Option<String>,
     /// The tree that it was made with, in hex, if that was seen; `None` while nothing has changed since.

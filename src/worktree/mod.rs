@@ -23,6 +23,7 @@ mod eol;
 mod error;
 mod facts;
 mod git_program;
+mod identity;
 mod include;
 mod index;
 mod known;
@@ -38,6 +39,7 @@ mod remove;
 pub mod safe_path;
 mod snapshot;
 mod source;
+mod standing;
 mod submodules;
 mod undo;
 
@@ -58,11 +60,13 @@ pub use changes::{
     Unstashed,
 };
 pub use error::{WorktreeError, WorktreeErrorKind};
+pub use identity::Identity;
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;
 pub use preflight::PreflightAsk;
 pub use remove::{Left, Place, Restored, Salvaged, Stray};
 pub use snapshot::Snapshot;
+pub use standing::Standing;
 pub use undo::TakenBack;
 
 use git_program::Git;
@@ -129,10 +133,8 @@ pub struct Created {
     pub base_commit: String,
     /// The git directory that all worktrees of the repository share.
     pub common_dir: PathBuf,
-    /// Device number of the directory.
-    pub device: u64,
-    /// Inode number of the directory.
-    pub inode: u64,
+    /// Which directory it is.
+    pub identity: Identity,
     /// What a person should know.
     pub notices: Vec<String>,
     /// Untracked files that were copied in, relative to the directory.

@@ -12,10 +12,15 @@ use std::path::{Path, PathBuf};
 use git2::{Config, ConfigLevel};
 
 use super::error::WorktreeError;
+use super::identity::birth;
 use super::lock::name_of;
 
 /// The first line of a record; a record that begins otherwise is made anew.
-const HEADER: &str = "hob repository record 1";
+const HEADER: &str = "hob repository record 2";
+/// That of records that told a repository by its device number.
+const FIRST_HEADER: &str = "hob repository record 1";
+/// Records that are looked through for a repository that was moved, at most.
+const RECORDS_MAX: usize = 4_096;
 /// Settings of one repository that are recorded.
 const SETTINGS_MAX: usize = 4_096;
 
@@ -56,17 +61,30 @@ pub(super) struct Recorded {
 pub(super) fn recorded(dir: &Path, common_dir: &Path) -> Result<Recorded, WorktreeError> {
     let file = dir.join(format!("{}.settings", name_of(common_dir)));
     let now = settings_of(common_dir)?;
-    let identity = identity(common_dir)?;
+    let identity = RepositoryIdentity::of(common_dir)?;
     let before = match fs::read(&file) {
         Ok(bytes) => parse(&bytes, &identity),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(WorktreeError::io("read", &file, &error)),
     };
-    let Some(before) = before else {
-        write(dir, &file, &render(&identity, &now))?;
-        return Ok(compare(&now, &now, file));
-    };
+    if let Some((before, is_current)) = before {
+        if !is_current {
+            write(dir, &file, &render(&identity, &before))?;
+        }
+        return Ok(compare(&before, &now, file));
+    }
+    // One that was moved is no new one: what was planted since it was first seen stays what it was.
+    let before = of_another_place(dir, &identity).unwrap_or_else(|| now.clone());
+    write(dir, &file, &render(&identity, &before))?;
     Ok(compare(&before, &now, file))
+}
+
+/// The record of the same repository under another path.
+fn of_another_place(dir: &Path, identity: &RepositoryIdentity) -> Option<Settings> {
+    identity.birth?;
+    let files = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    let records = files.filter(|path| path.extension().is_some_and(|end| end == "settings"));
+    records.take(RECORDS_MAX).find_map(|path| Some(parse(&fs::read(path).ok()?, identity)?.0))
 }
 
 /// What of `before` to pass, and how `now` differs. Pure.
@@ -141,14 +159,41 @@ fn promisor(key: &str, value: &str) -> Option<String> {
     Some(format!("{remote}."))
 }
 
-/// Path, device and inode: a repository made anew at the same path is another one.
-fn identity(common_dir: &Path) -> Result<String, WorktreeError> {
-    let found = fs::metadata(common_dir).map_err(|error| WorktreeError::io("look at", common_dir, &error))?;
-    Ok(format!("{}:{}:{}", found.dev(), found.ino(), common_dir.display()))
+/// What a repository is told by, wherever it lies and whatever number its device has in this boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RepositoryIdentity {
+    inode: u64,
+    /// When its git directory was made, where the file system knows: a repository that was made anew is
+    /// another one.
+    birth: Option<i64>,
+    /// What it was told by in the first records, and is where no birth is known.
+    place: String,
 }
 
-fn render(identity: &str, settings: &Settings) -> Vec<u8> {
-    let mut out = format!("{HEADER}\n{identity}\0").into_bytes();
+impl RepositoryIdentity {
+    fn of(common_dir: &Path) -> Result<Self, WorktreeError> {
+        let found =
+            fs::metadata(common_dir).map_err(|error| WorktreeError::io("look at", common_dir, &error))?;
+        let place = format!("{}:{}:{}", found.dev(), found.ino(), common_dir.display());
+        Ok(Self { inode: found.ino(), birth: birth(&found), place })
+    }
+
+    fn text(&self) -> String {
+        match self.birth {
+            Some(birth) => format!("{}:{birth}", self.inode),
+            None => self.place.clone(),
+        }
+    }
+
+    /// Whether a first record is of this repository: its device number may be that of another boot.
+    fn is_first(&self, text: &str) -> bool {
+        let without_device = |text: &str| text.split_once(':').map(|(_, rest)| rest.to_owned());
+        without_device(text) == without_device(&self.place)
+    }
+}
+
+fn render(identity: &RepositoryIdentity, settings: &Settings) -> Vec<u8> {
+    let mut out = format!("{HEADER}\n{}\0", identity.text()).into_bytes();
     for (key, values) in settings {
         for value in values {
             out.extend_from_slice(format!("{key}\n{value}\0").as_bytes());
@@ -157,19 +202,22 @@ fn render(identity: &str, settings: &Settings) -> Vec<u8> {
     out
 }
 
-/// `None` if it is not a whole record of this repository.
-fn parse(bytes: &[u8], identity: &str) -> Option<Settings> {
+/// `None` if it is not a whole record of this repository; with it, whether it is written as today.
+fn parse(bytes: &[u8], identity: &RepositoryIdentity) -> Option<(Settings, bool)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut parts = text.strip_suffix('\0')?.split('\0');
-    if parts.next()? != format!("{HEADER}\n{identity}") {
-        return None;
-    }
+    let (header, whose) = parts.next()?.split_once('\n')?;
+    let is_current = match header {
+        HEADER if whose == identity.text() => true,
+        FIRST_HEADER if identity.is_first(whose) => false,
+        _ => return None,
+    };
     let mut settings = Settings::new();
     for part in parts {
         let (key, value) = part.split_once('\n')?;
         settings.entry(key.to_owned()).or_default().push(value.to_owned());
     }
-    Some(settings)
+    Some((settings, is_current))
 }
 
 /// Whole or not at all: beside, then renamed into place.
@@ -219,10 +267,32 @@ mod tests {
     #[test]
     fn a_record_reads_back_and_belongs_to_one_repository() {
         let before = settings(&[("filter.a.smudge", "one\ntwo = three"), ("filter.a.smudge", "")]);
-        let bytes = render("1:2:/r", &before);
-        assert_eq!(parse(&bytes, "1:2:/r"), Some(before));
-        assert_eq!(parse(&bytes, "1:3:/r"), None);
-        assert_eq!(parse(&bytes[..bytes.len() - 1], "1:2:/r"), None);
+        let of = |inode: u64, birth: Option<i64>, place: &str| RepositoryIdentity {
+            inode,
+            birth,
+            place: place.to_owned(),
+        };
+        let bytes = render(&of(2, Some(9), "1:2:/r"), &before);
+        let again = Some((before.clone(), true));
+        assert_eq!(parse(&bytes, &of(2, Some(9), "1:2:/r")), again);
+        assert_eq!(parse(&bytes, &of(2, Some(9), "5:2:/moved")), again, "another number, another place");
+        assert_eq!(parse(&bytes, &of(3, Some(9), "1:3:/r")), None);
+        assert_eq!(parse(&bytes, &of(2, Some(8), "1:2:/r")), None, "made anew");
+        assert_eq!(parse(&bytes[..bytes.len() - 1], &of(2, Some(9), "1:2:/r")), None);
+        let unborn = render(&of(2, None, "1:2:/r"), &before);
+        assert_eq!(parse(&unborn, &of(2, None, "1:2:/r")), again);
+        assert_eq!(parse(&unborn, &of(2, None, "1:2:/other")), None);
+    }
+
+    #[test]
+    fn a_first_record_is_taken_over_also_when_the_device_has_another_number() {
+        let first = b"hob repository record 1\n1:2:/a:b\0filter.a.smudge\ngood\0";
+        let at = |place: &str| RepositoryIdentity { inode: 2, birth: Some(9), place: place.to_owned() };
+        let taken = Some((settings(&[("filter.a.smudge", "good")]), false));
+        assert_eq!(parse(first, &at("1:2:/a:b")), taken);
+        assert_eq!(parse(first, &at("7:2:/a:b")), taken);
+        assert_eq!(parse(first, &at("1:3:/a:b")), None);
+        assert_eq!(parse(first, &at("1:2:/b")), None);
     }
 
     #[test]

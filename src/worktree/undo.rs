@@ -11,6 +11,7 @@ use git2::Repository;
 use sha2::{Digest, Sha256};
 
 use super::error::WorktreeError;
+use super::identity::{Identity, Verdict};
 use super::safe_path::is_absent;
 use super::source::{Source, bytes_of};
 use super::{Created, LOCK_REASON};
@@ -101,7 +102,8 @@ fn changed(
 ) -> Result<Option<&'static str>, WorktreeError> {
     let io = |error: io::Error| WorktreeError::io("look at", &names.path, &error);
     let found = fs::symlink_metadata(&names.path).map_err(io)?;
-    if !found.is_dir() || found.dev() != created.device || found.ino() != created.inode {
+    let now = Identity::of(&names.path, &names.admin).map_err(io)?;
+    if !found.is_dir() || matches!(created.identity.judge(&now), Verdict::Another(_)) {
         return Ok(Some("another directory is there now"));
     }
     if !is_linked(names) {

@@ -45,8 +45,7 @@ async fn make(site: &mut Site, worktrees: &Worktrees) -> Known {
         base_commit: created.base_commit,
         common_dir,
         top: site.repo.clone(),
-        device: created.device,
-        inode: created.inode,
+        identity: created.identity,
         baseline: None,
         made_with: None,
     }

@@ -31,6 +31,7 @@ mod faults;
 mod health;
 mod ladder;
 mod oneshot;
+mod places;
 mod pool;
 mod real;
 mod running_faults;

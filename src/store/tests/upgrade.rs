@@ -102,7 +102,7 @@ async fn a_populated_file_of_the_first_schema_is_upgraded_and_nothing_is_lost() 
         let Some(crate::control::wire::IdOr::Whole(worktree)) = row.worktree else { panic!("{row:?}") };
         assert_eq!((worktree.path.as_str(), worktree.state.as_str()), (path, state));
         let facts = store.worktree_facts(&worktree.id).await.unwrap().unwrap();
-        assert_eq!((facts.device, facts.common_dir.as_str()), (5, "/repo/.git"));
+        assert_eq!((facts.identity.device, facts.common_dir.as_str()), (5, "/repo/.git"));
         assert!(
             agents
                 .iter()

@@ -9,6 +9,8 @@ use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
 use super::{Job, Trouble, mounts, unreadable};
+use crate::worktree::identity::{Identity, Verdict};
+use crate::worktree::standing::gone;
 use crate::worktree::undo::{Names, is_linked};
 
 /// Looks; false if it is not our worktree, so that nothing else can be said of it.
@@ -38,8 +40,13 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<bool, Trouble>
     if at.uid() != nix::unistd::geteuid().as_raw() {
         return foreign(format!("`{}` belongs to another user", path.display()));
     }
-    if at.dev() != job.known.device || at.ino() != job.known.inode {
-        return foreign(format!("`{}` is another directory than the one that was made", path.display()));
+    if !job.known.common_dir.exists() {
+        let gone = gone(job.known);
+        return foreign(format!("{} ({})", gone.message, gone.hint.unwrap_or_default()));
+    }
+    let now = Identity::of(path, &job.admin()).map_err(|error| unreadable(path, &error))?;
+    if let Verdict::Another(why) = job.known.identity.judge(&now) {
+        return foreign(format!("`{}` is not the directory that was made: {why}", path.display()));
     }
     if let Some(why) = not_linked(job)? {
         return foreign(why);

@@ -30,7 +30,7 @@ pub use restore::Restored;
 pub use salvage::Salvaged;
 pub use stray::Stray;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::known::Known;
 use super::{Inner, Worktrees};
@@ -42,14 +42,19 @@ const ENTRIES_DIR: &str = "hob-trash";
 
 impl Inner {
     /// Where the directory of a removed worktree is.
-    fn trashed(&self, known: &Known) -> PathBuf {
+    pub(super) fn trashed(&self, known: &Known) -> PathBuf {
         self.root.join(TRASH_DIR).join(&known.id)
     }
 }
 
 /// Where the entry of a removed worktree is.
-fn trashed_entry(known: &Known) -> PathBuf {
-    known.common_dir.join(ENTRIES_DIR).join(&known.id)
+pub(super) fn trashed_entry(known: &Known) -> PathBuf {
+    trashed_entry_in(&known.common_dir, &known.id)
+}
+
+/// Where the entry of a removed worktree is in a git directory.
+pub(super) fn trashed_entry_in(common_dir: &Path, id: &str) -> PathBuf {
+    common_dir.join(ENTRIES_DIR).join(id)
 }
 
 /// The ref that keeps what a worktree held.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::trashed_entry;
 use crate::worktree::error::WorktreeError;
+use crate::worktree::identity::{Identity, Verdict, birth, mark_in};
 use crate::worktree::known::Known;
 use crate::worktree::source::path_from;
 use crate::worktree::{Inner, Worktrees};
@@ -71,8 +72,6 @@ impl Place {
 /// so only when it is whole, and until then this tells ours from another's.
 const RESTORED_FILE: &str = "hob-restored";
 
-type Identity = (u64, u64);
-
 /// Where the owner of a worktree moved it: its entry names another place than the one that it was made at.
 fn moved_to(known: &Known) -> Option<PathBuf> {
     let text = fs::read(known.admin().join("gitdir")).ok()?;
@@ -83,34 +82,42 @@ fn moved_to(known: &Known) -> Option<PathBuf> {
     (to != known.path).then_some(to)
 }
 
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::symlink_metadata(path).map(|at| (at.dev(), at.ino()))
-}
-
 /// Writes down which directory is to be the worktree, before it is moved into its place.
 pub(super) fn mark(known: &Known, directory: &Path) -> Result<(), WorktreeError> {
     let file = known.admin().join(RESTORED_FILE);
     let write = || {
-        let (device, inode) = identity(directory)?;
-        fs::write(&file, format!("{device} {inode}\n"))
+        let at = fs::symlink_metadata(directory)?;
+        let birth = birth(&at).unwrap_or_default();
+        fs::write(&file, format!("{} {} {birth}\n", at.dev(), at.ino()))
     };
     write().map_err(|error| WorktreeError::io("write", &file, &error))
 }
 
-fn marked(known: &Known) -> Option<Identity> {
-    let text = fs::read_to_string(known.admin().join(RESTORED_FILE)).ok()?;
-    let (device, inode) = text.trim_end().split_once(' ')?;
-    Some((device.parse().ok()?, inode.parse().ok()?))
+/// Whether a directory is the one that came back. Its device number may be that of another boot, where its
+/// birth is known.
+fn is_marked(known: &Known, directory: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(known.admin().join(RESTORED_FILE)) else { return false };
+    let Ok(at) = fs::symlink_metadata(directory) else { return false };
+    let mut words = text.split_ascii_whitespace();
+    let [device, inode, born] = [words.next(), words.next(), words.next()];
+    let is = |word: Option<&str>, number: &str| word == Some(number);
+    let is_birth = birth(&at).is_some_and(|birth| is(born, &birth.to_string()));
+    is(inode, &at.ino().to_string())
+        && (is_birth || (born.is_none_or(|born| born == "0") && is(device, &at.dev().to_string())))
 }
 
 /// Whether what is in its place came from the salvage, and nobody wrote that down yet.
 pub(super) fn is_new(known: &Known) -> bool {
-    matches!((identity(&known.path), marked(known)), (Ok(here), Some(marked)) if here == marked)
+    is_marked(known, &known.path)
 }
 
 fn look(inner: &Inner, known: &Known) -> Facts {
-    let (row, marked) = ((known.device, known.inode), marked(known));
-    let is_ours = |path: &Path| identity(path).map(|at| at == row || Some(at) == marked);
+    let entries = [known.admin(), trashed_entry(known)];
+    let entry = entries.iter().find(|entry| mark_in(entry).is_some()).unwrap_or(&entries[0]);
+    let is_ours = |path: &Path| {
+        let found = Identity::of(path, entry)?;
+        io::Result::Ok(!matches!(known.identity.judge(&found), Verdict::Another(_)) || is_marked(known, path))
+    };
     let here = is_ours(&known.path);
     Facts {
         directory: matches!(here, Ok(true)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use git2::{IndexEntry, Oid};
@@ -18,6 +18,7 @@ use super::trash::{back, make};
 use super::{TRASH_DIR, salvage_ref, trashed_entry};
 use crate::worktree::carry::{Entry, index_entry};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind, shell};
+use crate::worktree::identity::{Identity, fresh_mark, write_mark};
 use crate::worktree::known::Known;
 use crate::worktree::objects::{EXECUTABLE, Entries, LINK, Objects, index_info};
 use crate::worktree::safe_path::beneath;
@@ -35,10 +36,8 @@ const SKIP_WORKTREE: u16 = 1 << 14;
 /// A worktree that is back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Device number of the directory.
-    pub device: u64,
-    /// Inode number of the directory.
-    pub inode: u64,
+    /// Which directory it is.
+    pub identity: Identity,
     /// What a person should know.
     pub notices: Vec<String>,
     /// Whether it came from the trash, with everything.
@@ -81,9 +80,9 @@ fn restore(inner: &Inner, known: &Known) -> Result<Restored, WorktreeError> {
             notices.extend(manifest.left_out.iter().map(|what| format!("not salvaged: {what}")));
         }
     }
-    let at = fs::symlink_metadata(&known.path)
+    let identity = Identity::of(&known.path, &known.admin())
         .map_err(|error| WorktreeError::io("look at", &known.path, &error))?;
-    Ok(Restored { device: at.dev(), inode: at.ino(), notices, from_trash })
+    Ok(Restored { identity, notices, from_trash })
 }
 
 /// What was written down when it was salvaged, if it was.
@@ -169,6 +168,8 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     make_entry(&common, known, &manifest)?;
     let dot_git = [b"gitdir: ", bytes_of(&known.admin()), b"\n"].concat();
     fs::write(place.join(".git"), dot_git).map_err(|error| WorktreeError::io("write", &place, &error))?;
+    let own = known.identity.mark.clone().unwrap_or_else(fresh_mark);
+    write_mark(&known.admin(), &own)?;
     mark(known, &place)?;
     crash_point!("restore.linked");
     fs::rename(&place, &known.path).map_err(|error| WorktreeError::io("move", &place, &error))?;

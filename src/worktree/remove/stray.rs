@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::worktree::error::WorktreeError;
+use crate::worktree::identity::Identity;
 use crate::worktree::known::Known;
 use crate::worktree::source::path_from;
 use crate::worktree::{Inner, Worktrees};
@@ -55,7 +55,7 @@ fn strays(inner: &Inner, written_down: &[String]) -> Result<Vec<Stray>, Worktree
 
 /// What a directory is, if it and a repository agree on that.
 fn identify(name: &str, path: &Path) -> Option<Known> {
-    let at = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
     let text = fs::read(path.join(".git")).ok()?;
     let admin = path_from(text.strip_prefix(b"gitdir: ")?.trim_ascii_end().to_vec());
     let common_dir = fs::canonicalize(admin.parent()?.parent()?).ok()?;
@@ -83,8 +83,7 @@ fn identify(name: &str, path: &Path) -> Option<Known> {
             .workdir()
             .map_or_else(|| common_dir.clone(), |top| fs::canonicalize(top).unwrap_or_default()),
         common_dir,
-        device: at.dev(),
-        inode: at.ino(),
+        identity: Identity::of(path, &admin).ok()?,
         baseline: None,
         made_with: None,
     })

@@ -16,7 +16,7 @@ async fn it_has_its_own_branch_from_head_and_is_locked_with_our_reason() {
     assert_eq!(git(&created.path, &["rev-parse", "HEAD"]), created.base_commit);
     assert!(status(&created.path).is_empty());
     let found = fs::symlink_metadata(&created.path).unwrap();
-    assert_eq!((created.device, created.inode), (found.dev(), found.ino()));
+    assert_eq!((created.identity.device, created.identity.inode), (found.dev(), found.ino()));
     let list = stage.git(&["worktree", "list", "--porcelain"]);
     assert!(list.contains(&format!("locked {LOCK_REASON}")), "{list}");
     assert!(created.notices.is_empty() && created.copied.is_empty());

@@ -15,6 +15,7 @@ mod places;
 mod put_away;
 mod refuse;
 mod removal;
+mod standing;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -164,8 +165,7 @@ pub(super) fn known(stage: &Stage, created: &Created) -> Known {
         base_commit: created.base_commit.clone(),
         common_dir: created.common_dir.clone(),
         top: stage.repo.clone(),
-        device: created.device,
-        inode: created.inode,
+        identity: created.identity.clone(),
         baseline: None,
         made_with: None,
     }

@@ -19,7 +19,8 @@ async fn judged(desk: &Desk, known: Known) -> Preflight {
 /// The record, of another directory.
 fn of(desk: &Desk, path: PathBuf) -> Known {
     let at = fs::metadata(&path).unwrap();
-    Known { path, device: at.dev(), inode: at.ino(), ..desk.known.clone() }
+    let identity = Identity { device: at.dev(), inode: at.ino(), birth: None, ..desk.known.identity.clone() };
+    Known { path, identity, ..desk.known.clone() }
 }
 
 #[tokio::test]
