@@ -16,14 +16,15 @@ use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::{Place, Service};
 use super::audience::Pin;
 use super::dispatch;
 use super::error::{Kind, RpcFailure};
 use super::handlers::Call;
 use super::peer_check::Standing;
-use super::server::{Place, Server};
+use super::server::Server;
 use super::subscribe::{Subscription, WINDOW_BYTES};
-use super::watched::Watched;
+use super::watched::{StreamEnd, Watched};
 use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Peer, Problem, RequestId};
 use crate::sync::lock;
 
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub peer: Peer,
     /// What it may do.
     pub standing: Standing,
+    /// What the connection is good for.
+    pub service: Service,
     /// What it calls itself.
     name: Mutex<Option<String>>,
     subscriptions: Mutex<BTreeMap<String, JoinHandle<()>>>,
@@ -151,24 +154,25 @@ impl Connection {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Standing) {
+pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Standing, place: Place) {
     let control = server.services.config.current().control.clone();
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let max_frame = bytes(control.max_frame);
     let (read, write) = stream.into_split();
-    let hung_up = Arc::new(AtomicBool::new(false));
+    let ended = StreamEnd::default();
     // A line that is too long but ends is read over, so that its sender can finish and hear why.
-    let read = Watched::new(read, max_frame.saturating_mul(2), hung_up.clone());
+    let read = Watched::new(read, max_frame.saturating_mul(2), ended.clone());
     let max_backlog = bytes(control.max_backlog);
     // Only what is wrong with us could get that far: answers end at `max_backlog`, notifications
     // wait for their window.
     let outbound_bytes = max_backlog.saturating_add(max_frame.saturating_mul(SUBSCRIPTIONS_MAX));
     let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes };
     let (peer, inbox) = jsonrpc::start(read, write, limits);
-    let place = Place::take(server.clone(), peer.clone());
+    place.belongs_to(peer.clone());
     let connection = Arc::new(Connection {
         peer,
         standing,
+        service: place.service,
         name: Mutex::default(),
         subscriptions: Mutex::default(),
         pins: Mutex::default(),
@@ -179,7 +183,7 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
         is_cut_off: AtomicBool::new(false),
     });
     let work = Work { server, connection, requests: JoinSet::new(), waits: JoinSet::new() };
-    work.run(inbox, &place, &hung_up).await;
+    work.run(inbox, &place, &ended).await;
 }
 
 /// How reading ended.
@@ -204,18 +208,18 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self, inbox: Inbox, place: &Place, hung_up: &AtomicBool) {
+    async fn run(mut self, inbox: Inbox, place: &Place, ended: &StreamEnd) {
         let end = match self.read(inbox, place).await {
-            End::Silent if hung_up.load(Ordering::Acquire) => End::Gone,
+            End::Silent if ended.is_hung_up() => End::Gone,
             end => end,
         };
         match end {
             End::Gone => self.abandon(),
-            End::Silent | End::Closing => self.finish().await,
+            End::Silent | End::Closing => self.finish(ended).await,
             End::Refused => {
                 self.waits.abort_all();
                 self.end_subscriptions();
-                self.finish().await;
+                self.finish(ended).await;
             }
         }
         self.connection.peer.close();
@@ -308,7 +312,7 @@ impl Work {
     }
 
     /// Answers what was asked and serves what was subscribed to, for as long as somebody listens.
-    async fn finish(&mut self) {
+    async fn finish(&mut self, ended: &StreamEnd) {
         let closed = self.connection.peer.closed();
         let all = async {
             while self.requests.join_next().await.is_some() {}
@@ -321,6 +325,7 @@ impl Work {
         let gone = tokio::select! {
             () = all => false,
             () = closed => true,
+            () = ended.gone() => true,
         };
         if gone {
             self.abandon();

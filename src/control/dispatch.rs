@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::admission::{Service, all_taken};
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
     Call, agents, arena, changes, chats, daemon, events, health, offers, permissions, pool, sessions, submit,
@@ -26,6 +27,8 @@ const AGENT_METHODS: [&str; 12] = [
     "arena/list",
     "arena/adopt",
 ];
+/// What the owner may still ask for when all places are taken: to look, and to stop the daemon.
+const STOP_METHODS: [&str; 3] = ["daemon/hello", "daemon/status", "daemon/shutdown"];
 /// An unknown method is taken for a mistyped one when at least this much of it is right.
 const LIKENESS_MIN: f64 = 0.7;
 
@@ -116,6 +119,9 @@ pub(super) async fn dispatch(
     if call.standing() != Standing::Full && !AGENT_METHODS.contains(&method) {
         return Err(RpcFailure::forbidden(format!("an agent may not call {method}")));
     }
+    if call.connection.service == Service::StopOnly && !STOP_METHODS.contains(&method) {
+        return Err(all_taken(call.services().config.current().control.max_clients));
+    }
     run(call, method, params).await
 }
 
@@ -158,8 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn every_method_that_an_agent_may_call_exists() {
-        for method in AGENT_METHODS {
+    fn every_method_that_an_agent_or_a_late_owner_may_call_exists() {
+        for method in AGENT_METHODS.into_iter().chain(STOP_METHODS) {
             assert!(METHODS.contains(&method), "{method}");
         }
     }

@@ -22,6 +22,7 @@ use crate::retire::Retire;
 use crate::store::Store;
 use crate::worktree::Worktrees;
 
+pub mod admission;
 pub mod audience;
 pub mod bind;
 pub mod client;

@@ -2,13 +2,11 @@
 //!
 //! What happens on a connection is in [`super::connection`].
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
@@ -17,11 +15,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Services;
+use super::admission::Clients;
 use super::error::RpcFailure;
 use super::peer_check;
 use super::{bind, connection};
-use crate::jsonrpc::{Peer, RpcError};
-use crate::sync::lock;
+use crate::jsonrpc::RpcError;
 
 /// After a failed accept (out of descriptors, as a rule) the next waits so long.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -38,83 +36,19 @@ pub(super) struct Server {
     pub services: Arc<Services>,
     /// Fires when the daemon ends.
     pub closing: CancellationToken,
-    clients: Clients,
+    clients: Arc<Clients>,
 }
 
 impl Server {
     /// How many clients are connected.
     pub(super) fn n_clients(&self) -> usize {
-        self.clients.all().len()
-    }
-}
-
-/// One connected client, as the others see it.
-pub(super) struct Client {
-    peer: Peer,
-    since: Instant,
-    /// Whether it ever said anything.
-    pub spoke: AtomicBool,
-}
-
-#[derive(Default)]
-struct Clients {
-    connected: Mutex<BTreeMap<u64, Arc<Client>>>,
-    next: AtomicU64,
-}
-
-impl Clients {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
-        // Every change is a single insert or remove, so a panic elsewhere leaves the map whole.
-        lock(&self.connected)
-    }
-
-    /// Whether one more fits. Where none does, a client that never said anything for longer than
-    /// `silence_max` makes room.
-    fn has_room(&self, clients_max: usize, silence_max: Duration) -> bool {
-        let mut connected = self.all();
-        if connected.len() < clients_max {
-            return true;
-        }
-        let is_silent =
-            |client: &Client| !client.spoke.load(Ordering::Relaxed) && client.since.elapsed() > silence_max;
-        let Some(id) = connected.iter().find(|(_, client)| is_silent(client)).map(|(id, _)| *id) else {
-            return false;
-        };
-        if let Some(silent) = connected.remove(&id) {
-            silent.peer.abort();
-        }
-        true
-    }
-}
-
-/// A place among the clients, given back when dropped.
-pub(super) struct Place {
-    server: Arc<Server>,
-    id: u64,
-    /// The client in it.
-    pub client: Arc<Client>,
-}
-
-impl Place {
-    /// Counts a client in.
-    pub(super) fn take(server: Arc<Server>, peer: Peer) -> Self {
-        let id = server.clients.next.fetch_add(1, Ordering::Relaxed);
-        let client = Arc::new(Client { peer, since: Instant::now(), spoke: AtomicBool::new(false) });
-        server.clients.all().insert(id, client.clone());
-        Self { server, id, client }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.server.clients.all().remove(&self.id);
+        self.clients.count()
     }
 }
 
 /// Serves the control socket until `stop`, then lets the connections finish for a moment.
 pub async fn serve(mut listener: UnixListener, services: Arc<Services>, stop: impl Future<Output = ()>) {
-    let server =
-        Arc::new(Server { services, closing: CancellationToken::new(), clients: Clients::default() });
+    let server = Arc::new(Server { services, closing: CancellationToken::new(), clients: Arc::default() });
     let mut connections = JoinSet::new();
     let mut shortage = Shortage::prepare();
     let mut looks = tokio::time::interval(PLACE_PERIOD);
@@ -215,13 +149,10 @@ async fn admit(stream: UnixStream, server: Arc<Server>) {
             return turn_away(stream, failure).await;
         }
     };
-    let clients_max = control.max_clients;
-    if !server.clients.has_room(clients_max, control.handshake_timeout) {
-        let failure =
-            RpcFailure::overloaded(format!("{clients_max} clients are connected, which is the limit"));
-        return turn_away(stream, failure.hint("control.max_clients in the configuration")).await;
+    match server.clients.admit(standing, control.max_clients, control.handshake_timeout) {
+        Ok(place) => connection::run(stream, server, standing, place).await,
+        Err(failure) => turn_away(stream, failure).await,
     }
-    connection::run(stream, server, standing).await;
 }
 
 async fn turn_away(mut stream: UnixStream, failure: RpcFailure) {

@@ -11,6 +11,7 @@ use crate::support::client::Client;
 use crate::support::demo::{DEMO, big, say, slow};
 use crate::support::growth::Growth;
 use crate::support::home::Setup;
+use crate::support::wait::until;
 
 /// What fifty watchers and one that is stuck may cost: a window and a page each, and no more
 /// however much there is to be read.
@@ -124,4 +125,55 @@ fn fifty_watchers_hear_everything_beside_one_that_is_stuck_and_it_misses_nothing
     let wanted: Vec<i64> = wanted[..=end].iter().map(seq).collect();
     assert!(heard.iter().all(|seqs| *seqs == wanted), "every event once and in order");
     assert_eq!(read_to_the_end(&mut stuck, &task), wanted);
+}
+
+/// How many clients the daemon counts, the one who asks among them.
+fn n_clients(client: &mut Client) -> u64 {
+    client.call("daemon/status", json!({})).unwrap()["counts"]["clients"].as_u64().unwrap()
+}
+
+#[test]
+fn clients_that_fall_silent_with_a_subscription_and_then_go_leave_nothing() {
+    let daemon = Setup::new().start();
+    let chat = daemon.lone_chat();
+    let mut asks = daemon.connect();
+    for _ in 0..40 {
+        let mut client = daemon.connect();
+        client.call("events/subscribe", json!({"chat": chat})).unwrap();
+        client.fall_silent();
+        // It has read that there is nothing more when it answers somebody else.
+        n_clients(&mut asks);
+        drop(client);
+    }
+    // A wait instead of a subscription, and nothing at all.
+    let task = daemon.submit(&chat, DEMO, &slow(200, 50));
+    let mut waits = daemon.connect();
+    let line = json!({"jsonrpc": "2.0", "id": 1, "method": "task/wait", "params": {"task": task}});
+    waits.send(format!("{line}\n").as_bytes()).unwrap();
+    waits.fall_silent();
+    n_clients(&mut asks);
+    drop(waits);
+    until("all but one to be gone", || (n_clients(&mut asks) == 1).then_some(()));
+    // Who fell silent and is still there is still served.
+    let mut listens = daemon.connect();
+    listens.call("events/subscribe", json!({"chat": chat})).unwrap();
+    listens.fall_silent();
+    daemon.rpc("task/cancel", json!({"task": task}));
+    listens.event(|event| event["type"] == "task_state" && event["to"] == "cancelled");
+}
+
+#[test]
+fn when_all_places_are_taken_the_owner_can_still_look_and_stop_the_daemon() {
+    let mut daemon = Setup::new().config("[control]\nmax_clients = 4").start();
+    // Whoever waited for the start has to be gone, else the last of the crowd is one too many.
+    let mut first = daemon.connect();
+    until("the first to be alone", || (n_clients(&mut first) == 1).then_some(()));
+    let mut crowd: Vec<Client> = (0..3).map(|_| daemon.connect()).collect();
+    for client in &mut crowd {
+        client.call("daemon/hello", json!({"client": "a test", "protocol": 1})).unwrap();
+    }
+    daemon.hob(&["ps"]).exit(75).says(&["4 clients are connected"]);
+    daemon.hob(&["status"]).ok();
+    daemon.hob(&["down"]).ok();
+    assert!(daemon.wait_end(std::time::Duration::from_secs(15)).success());
 }

@@ -68,6 +68,11 @@ impl Client {
         self.writer.write_all(bytes)
     }
 
+    /// Says nothing more, and goes on listening.
+    pub fn fall_silent(&self) {
+        self.writer.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// The next line, or `None` when the daemon closed the connection.
     #[track_caller]
     pub fn receive(&mut self) -> Option<Value> {
