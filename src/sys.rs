@@ -149,6 +149,16 @@ pub fn default_disposition(of: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// Ignores a signal, also for what is executed later and does not say otherwise.
+///
+/// # Errors
+/// Those of `sigaction(2)`.
+pub fn ignore_signal(of: Signal) -> io::Result<()> {
+    // SAFETY: no handler is installed, so none can run in a bad moment.
+    unsafe { signal(of, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
 /// Keeps other processes of the same user from reading this one's memory, and it from dumping
 /// core.
 pub fn set_undumpable() {

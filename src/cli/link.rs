@@ -74,6 +74,11 @@ impl Link {
         Ok(Self { client, hello, socket: socket.to_owned() })
     }
 
+    /// The process that listens, by its number here; `None` if it has none.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.client.server_pid()
+    }
+
     /// The bare connection.
     pub fn into_client(self) -> Client {
         self.client

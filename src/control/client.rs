@@ -40,6 +40,7 @@ pub struct Client {
     peer: Peer,
     events: mpsc::UnboundedReceiver<Note>,
     end: Arc<End>,
+    server_pid: Option<u32>,
     _reading: Reading,
 }
 
@@ -192,6 +193,8 @@ impl Client {
 
     /// Speaks over a stream that is connected already.
     pub fn over(stream: UnixStream) -> Self {
+        let server_pid = stream.peer_cred().ok().and_then(|server| server.pid());
+        let server_pid = server_pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
         let (read, write) = stream.into_split();
         let limits = Limits {
             max_frame: LINE_BYTES_MAX,
@@ -202,7 +205,7 @@ impl Client {
         let (sender, events) = mpsc::unbounded_channel();
         let end = Arc::new(End::default());
         let reading = tokio::spawn(receive(inbox, sender, end.clone())).abort_handle();
-        Self { peer, events, end, _reading: Reading(reading) }
+        Self { peer, events, end, server_pid, _reading: Reading(reading) }
     }
 
     /// Calls a method and reads its result.
@@ -241,6 +244,12 @@ impl Client {
         let Note(event, room) = self.events.recv().await?;
         drop(room);
         Some(event)
+    }
+
+    /// The process that listens, as the system knows it in our pid namespace; `None` if it has no
+    /// number there.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server_pid
     }
 
     /// Whether the daemon will say nothing more: every call fails from now on.

@@ -83,7 +83,8 @@ fn is_full(cause: &(dyn std::error::Error + 'static)) -> bool {
         _ => None,
     });
     let store = cause.downcast_ref::<StoreError>().or(passed_on);
-    matches!(io, Some(libc::ENOSPC | libc::EDQUOT)) || matches!(store, Some(StoreError::Full(_)))
+    matches!(io, Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+        || matches!(store, Some(StoreError::Full(_)))
 }
 
 /// What is said of it, without the hint.

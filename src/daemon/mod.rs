@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use hob_actors::ports::Ports;
 use hob_actors::tree::{self, Tree};
+use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::arena::Arenas;
@@ -31,6 +32,7 @@ use crate::worktree::Worktrees;
 
 mod control_door;
 mod exit;
+mod init;
 mod lock;
 mod log;
 mod wait;
@@ -78,6 +80,9 @@ pub struct DaemonOptions {
 
 /// Runs a daemon until it is told to stop. Says on stderr why it could not.
 pub fn main(args: DaemonArgs) -> ExitCode {
+    if std::process::id() == init::PID {
+        return init::run();
+    }
     match prepare(args).and_then(serve_until_stopped) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -104,6 +109,9 @@ fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
         // Fails only for a process that leads its group already, and then there is nothing to leave.
         nix::unistd::setsid().ok();
     }
+    // A write beyond the limit of a file's size (`ulimit -f`) is then an error, like a full disk.
+    // Agents get the default back.
+    crate::sys::ignore_signal(Signal::SIGXFSZ)?;
     make_dirs(&paths)?;
     descriptors::raise();
     let background = log::start(args.debug, args.background.then_some(&*paths.logs))?;

@@ -1,8 +1,9 @@
 //! What ails the disk when SQLite can only say that a call failed. Asks by writing a small file
-//! beside the database, and leaves nothing.
+//! beside the database, and leaves nothing. A limit of the size of files (`ulimit -f`) counts as a
+//! full disk: the write is as far from the beginning of the file as the database could need.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,16 +17,26 @@ pub(super) fn trouble(database: &Path) -> Option<StoreError> {
     let mut name = database.as_os_str().to_owned();
     name.push("-probe");
     let path = PathBuf::from(name);
-    let written = write(&path);
+    let written = write(&path, size(database));
     // One that was never made, or that a read-only file system keeps.
     std::fs::remove_file(&path).ok();
     passing(&written.err()?)
 }
 
-fn write(path: &Path) -> io::Result<()> {
+/// How long the database may become with what its log holds, in bytes.
+fn size(database: &Path) -> u64 {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let bytes = |file: &Path| std::fs::metadata(file).map_or(0, |found| found.len());
+    bytes(database) + bytes(Path::new(&log))
+}
+
+fn write(path: &Path, offset: u64) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let mut file: File = options.open(path)?;
+    // What lies before takes no room.
+    file.seek(io::SeekFrom::Start(offset))?;
     file.write_all(&[0; PROBE_BYTES])?;
     file.sync_all()
 }
@@ -33,7 +44,7 @@ fn write(path: &Path) -> io::Result<()> {
 /// The trouble that a failure stands for, if it is one that passes.
 fn passing(error: &io::Error) -> Option<StoreError> {
     match error.raw_os_error()? {
-        libc::ENOSPC | libc::EDQUOT => Some(StoreError::Full(error.to_string())),
+        libc::ENOSPC | libc::EDQUOT | libc::EFBIG => Some(StoreError::Full(error.to_string())),
         libc::EROFS => Some(StoreError::ReadOnly(error.to_string())),
         _ => None,
     }
@@ -48,6 +59,7 @@ mod tests {
         let cases = [
             ("full", libc::ENOSPC, true),
             ("over the quota", libc::EDQUOT, true),
+            ("over the limit of a file's size", libc::EFBIG, true),
             ("read-only", libc::EROFS, true),
             ("broken", libc::EIO, false),
             ("not ours", libc::EACCES, false),

@@ -19,6 +19,7 @@ mod choose;
 mod cli;
 mod daemon_clients;
 mod daemon_clock;
+mod daemon_container;
 mod daemon_crash;
 mod daemon_descriptors;
 mod daemon_owners;
