@@ -22,6 +22,8 @@ pub enum Cause {
     /// It cannot come up with this configuration: not found, not executable, not logged in, a
     /// protocol that hob does not speak, or an exit with EX_CONFIG.
     Configuration,
+    /// The place that it works in is not there, or is not what it was.
+    Place,
 }
 
 /// Whether a start may be made.
@@ -63,6 +65,11 @@ impl Failures {
         }
         match cause {
             Cause::Crash => self.crashes += 1,
+            // No fault of the agent's, and over the moment that somebody brings it back.
+            Cause::Place => {
+                self.start_failures += 1;
+                return self.gate(now);
+            }
             Cause::StartFailure | Cause::Configuration | Cause::NoRoom => {
                 self.start_failures += 1;
                 self.in_row += 1;
@@ -125,6 +132,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_place_that_is_gone_closes_nothing_and_forgives_nothing() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        for _ in 0..20 {
+            assert_eq!(failures.fail(Cause::Place, &RULES, now, 1.0), Gate::Open);
+        }
+        assert_eq!(failures.totals(), (0, 20));
+        let closed = failures.fail(Cause::Configuration, &RULES, now, 1.0);
+        assert_eq!(failures.fail(Cause::Place, &RULES, now, 1.0), closed);
+    }
 
     const RULES: RestartRules = RestartRules {
         max: 3,

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::id::WorktreeId;
+use crate::id::{AgentKey, WorktreeId};
 use crate::ports::{Answer, TurnRef};
 use crate::reaper::policy::Candidate;
 use crate::worktree::{Preflight, Reason};
@@ -14,8 +14,14 @@ use crate::worktree::{Preflight, Reason};
 /// takes its place in line when it is called for, bounds its own time, and goes on if its future is
 /// dropped.
 pub trait Snapshots: Send + Sync + 'static {
-    /// Remembers the files as they are before the prompt of a turn is sent.
-    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Whether the place of work of an agent session is still the one that was made, before anything is
+    /// started in it. An error says why not, and what brings it back.
+    fn place(&self, key: AgentKey) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+    /// Makes sure of the place in which a turn is to work, and remembers the files as they are before its
+    /// prompt is sent. An error refuses the turn: it says what is wrong with the place, and what brings it
+    /// back. A look that fails is none.
+    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
     /// Remembers the files as they are after a turn, and emits `changes` if it changed any.
     fn after_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -118,8 +118,15 @@ pub fn render(rows: &[AgentSessionRow], all: bool) -> String {
     let mut shown = table(&header, &[], rows.iter().map(row).collect());
     for agent in rows {
         shown.push_str(&why(agent));
+        shown.push_str(&misplaced(agent));
     }
     shown
+}
+
+/// Why no prompt reaches it, if so.
+fn misplaced(agent: &AgentSessionRow) -> String {
+    let Some(why) = &agent.misplaced else { return String::new() };
+    format!("{} {} cannot work: {}\n", agent.chat, agent.agent, one_line(why, REASON_WIDTH_MAX))
 }
 
 /// Why an agent session is not started, where there is something to say.
@@ -157,6 +164,7 @@ pub(super) mod tests {
             rss_bytes: Some(40_000_000),
             descendants: None,
             reason: None,
+            misplaced: None,
             retry_in_ms: None,
             crashes: 0,
             start_failures: 0,
@@ -189,6 +197,7 @@ pub(super) mod tests {
             rss_bytes: None,
             descendants: None,
             reason: None,
+            misplaced: None,
             retry_in_ms: None,
             crashes: 0,
             start_failures: 0,

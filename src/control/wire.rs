@@ -179,6 +179,9 @@ pub struct AgentSessionRow {
     /// Why it stands where it stands, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why no prompt reaches it: what is wrong with the worktree that it works in, and what brings it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misplaced: Option<String>,
     /// Until it may be started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,

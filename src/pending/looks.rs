@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hob_actors::event::{ChangedFile, Level, Scope};
+use hob_actors::id::AgentKey;
 use hob_actors::ports::{Snapshots, TurnRef, chain};
 
 use super::{Pending, PendingError};
@@ -202,8 +203,26 @@ impl Pending {
 }
 
 impl Snapshots for Pending {
-    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.begin(turn, Occasion::Before)
+    fn place(&self, key: AgentKey) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let this = self.clone();
+        Box::pin(async move {
+            match this.0.store.chat(key.chat.as_str()).await {
+                Ok(Some(chat)) => this.place_of(&chat.session).await,
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let this = self.clone();
+        let found = this.0.store.worktree_of_turn(turn.turn.as_str());
+        Box::pin(async move {
+            if let Ok(Some(found)) = found.await {
+                this.stands(found).await?;
+            }
+            this.begin(turn, Occasion::Before).await;
+            Ok(())
+        })
     }
 
     fn after_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>> {

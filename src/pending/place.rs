@@ -1,8 +1,52 @@
 //! Takes up where a worktree stands now: what the file system, or whoever moved its repository, has changed
 //! of what is written down.
 
+use std::time::Duration;
+
+use super::{Pending, PendingError};
 use crate::store::{SessionWorktree, Store, StoreError};
 use crate::worktree::{Standing, WorktreeError, Worktrees};
+
+/// For one look at where a worktree stands.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Pending {
+    /// Whether the worktree of a session is the one that was made, and in its place; else what is wrong, and
+    /// what brings it back. What is renewed or moved of it is written down.
+    pub async fn place_of(&self, session: &str) -> Result<(), String> {
+        match self.0.store.worktree_of_session(session).await {
+            Ok(Some(found)) => self.stands(found).await,
+            Ok(None) => Ok(()),
+            // The store says so itself where it matters.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The same of one that is known.
+    pub(super) async fn stands(&self, found: SessionWorktree) -> Result<(), String> {
+        let (id, path) = (found.known.id.clone(), found.known.path.clone());
+        if matches!(found.state.as_str(), "archived" | "purged") {
+            return Err(format!("its worktree {id} is {}: `hob worktree restore {id}`", found.state));
+        }
+        let taken = take_up::<PendingError>(&self.0.store, &self.0.worktrees, found);
+        match tokio::time::timeout(PLACE_TIMEOUT, taken).await {
+            // Into the trash by a removal that is not written down yet.
+            Ok(Ok(_)) if std::fs::symlink_metadata(&path).is_err() => {
+                Err(format!("its worktree `{}` is in the trash: `hob worktree restore {id}`", path.display()))
+            }
+            Ok(Err(PendingError::Worktree(error))) => Err(match error.hint {
+                Some(hint) => format!("{}: `{hint}`", error.message),
+                None => error.message,
+            }),
+            Ok(Ok(_) | Err(_)) => Ok(()),
+            Err(_) => Err(format!(
+                "`{}` could not be looked at within {} s",
+                path.display(),
+                PLACE_TIMEOUT.as_secs()
+            )),
+        }
+    }
+}
 
 /// The worktree as it stands now, with that written down.
 ///

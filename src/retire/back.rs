@@ -8,7 +8,7 @@ use hob_actors::ports::{Permit, Store as _};
 
 use super::{Retire, RetireError};
 use crate::control::wire::SessionRow;
-use crate::store::TombstoneKind;
+use crate::store::{SessionWorktree, TombstoneKind};
 use crate::sync::lock;
 use crate::worktree::{Left, Place};
 
@@ -19,11 +19,12 @@ impl Retire {
     /// `Conflict` if it is in its place; whatever failed.
     pub async fn restore(&self, id: &str) -> Result<SessionRow, RetireError> {
         let found = self.known(id).await?;
-        // In the trash it must come back, also where its row does not say that it is there.
-        let is_away = matches!(found.state.as_str(), "archived" | "purged")
-            || matches!(self.0.worktrees.place(&found.known).await?, Place::InTrash | Place::HalfMoved);
-        if !is_away {
-            return Err(RetireError::Conflict(format!("worktree {id} is {}, in its place", found.state)));
+        if !self.is_away(&found).await? {
+            if self.0.worktrees.standing(&found.known).await.is_ok() {
+                return Err(RetireError::Conflict(format!("worktree {id} is {}, in its place", found.state)));
+            }
+            // Agents that work in a directory that is gone would go on in it.
+            self.end_lost(id).await?;
         }
         self.0.store.begin_with_worktree(id, TombstoneKind::Restore, "a person").await?;
         crash_point!("restore.begun");
@@ -38,7 +39,11 @@ impl Retire {
 
     pub(super) async fn bring_back(&self, id: &str) -> Result<SessionRow, RetireError> {
         let found = self.known(id).await?;
-        let restored = self.0.worktrees.restore(&found.known).await?;
+        let restored = if self.is_away(&found).await? {
+            self.0.worktrees.restore(&found.known).await?
+        } else {
+            self.0.worktrees.mend(&found.known, found.last_tree.clone()).await?
+        };
         crash_point!("restore.unrecorded");
         let session = self.0.store.worktree_restored(id, restored.identity).await?;
         crash_point!("restore.recorded");
@@ -49,6 +54,13 @@ impl Retire {
             self.say(id, Level::Warning, notice).await;
         }
         Ok(session)
+    }
+
+    /// Whether it was removed. In the trash it must come back, also where its row does not say that it is
+    /// there; one that was not removed and is not in its place was taken apart by somebody else.
+    async fn is_away(&self, found: &SessionWorktree) -> Result<bool, RetireError> {
+        Ok(matches!(found.state.as_str(), "archived" | "purged")
+            || matches!(self.0.worktrees.place(&found.known).await?, Place::InTrash | Place::HalfMoved))
     }
 
     /// Empties the trash of a worktree. What cannot be removed is told, and tried again.

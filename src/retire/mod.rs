@@ -266,6 +266,17 @@ impl Retire {
         Ok(())
     }
 
+    /// Every agent of its session lets go, whatever it does: where it works is nothing. It comes back when
+    /// it is asked.
+    async fn end_lost(&self, id: &str) -> Result<(), RetireError> {
+        for key in self.agents(id).await? {
+            if let Some(tree) = self.0.tree.get() {
+                tree.evict(key, true).await?.ok();
+            }
+        }
+        Ok(())
+    }
+
     /// Every agent of its session ends.
     async fn end_agents(&self, id: &str) -> Result<(), RetireError> {
         let mut chats: Vec<ChatId> = self.agents(id).await?.into_iter().map(|key| key.chat).collect();

@@ -251,6 +251,7 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentSessionRow> {
         rss_bytes: None,
         descendants: None,
         reason: None,
+        misplaced: None,
         retry_in_ms: None,
         crashes: 0,
         start_failures: 0,

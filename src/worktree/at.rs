@@ -12,7 +12,7 @@ use super::identity::{Identity, Verdict};
 use super::known::Known;
 use super::recorded::recorded;
 use super::source::{Source, bytes_of};
-use super::standing::gone;
+use super::standing::{gone, lost, replaced, unlinked};
 use super::undo::{Names, is_linked};
 
 /// Bytes of one attributes file that are looked at.
@@ -126,10 +126,13 @@ pub(super) fn foreign(known: &Known, why: &str) -> WorktreeError {
 
 /// Whether the directory is the one that was recorded, and still the worktree of its repository.
 pub(super) fn check_place(known: &Known) -> Result<(), WorktreeError> {
-    let found = fs::symlink_metadata(&known.path)
-        .map_err(|error| WorktreeError::io("look at", &known.path, &error))?;
+    let found = match fs::symlink_metadata(&known.path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(lost(known)),
+        Err(error) => return Err(WorktreeError::io("look at", &known.path, &error)),
+    };
     if !found.is_dir() {
-        return Err(foreign(known, "another directory is there now"));
+        return Err(replaced(known, "it is no directory any more"));
     }
     if !known.common_dir.exists() {
         return Err(gone(known));
@@ -137,10 +140,10 @@ pub(super) fn check_place(known: &Known) -> Result<(), WorktreeError> {
     let found = Identity::of(&known.path, &known.admin())
         .map_err(|error| WorktreeError::io("look at", &known.path, &error))?;
     if let Verdict::Another(why) = known.identity.judge(&found) {
-        return Err(foreign(known, why));
+        return Err(replaced(known, why));
     }
     if !is_linked(&Names::known(known)) {
-        return Err(foreign(known, "it is not the worktree of its repository any more"));
+        return Err(unlinked(known));
     }
     let real = fs::canonicalize(&known.path);
     if real.is_ok_and(|real| bytes_of(&real) != bytes_of(&known.path)) {

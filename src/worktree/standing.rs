@@ -13,7 +13,7 @@ use super::at::check_place;
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::identity::{self, Identity, Verdict, mark_in};
 use super::known::Known;
-use super::remove::{trashed_entry, trashed_entry_in};
+use super::remove::{place, trashed_entry, trashed_entry_in};
 use super::source::{bytes_of, path_from};
 use super::{Inner, Worktrees};
 
@@ -57,9 +57,11 @@ pub(super) fn standing(inner: &Inner, known: &Known) -> Result<Standing, Worktre
     let directory = if is_trashed { &trashed } else { &known.path };
     let entry = [known.admin(), trashed_entry(known)].into_iter().find(|entry| is_there(entry));
     let Some(entry) = entry else {
-        return match moved_to(known, directory) {
+        return match repository_of(known, directory) {
             Some(common_dir) => follow(known, directory, common_dir),
-            None if is_there(&known.common_dir) => check_place(known).map(|_| Standing::Same),
+            None if is_there(&known.common_dir) => {
+                Err(at_fault(known, "its entry in the repository is gone"))
+            }
             None => Err(gone(known)),
         };
     };
@@ -76,8 +78,47 @@ pub(super) fn standing(inner: &Inner, known: &Known) -> Result<Standing, Worktre
             identity::write_mark(&entry, &mark)?;
             Ok(Standing::Renewed(Identity { mark: Some(mark), ..found }))
         }
-        Verdict::Another(why) => Err(super::at::foreign(known, why)),
+        Verdict::Another(why) => Err(replaced(known, why)),
     }
+}
+
+/// The error for a worktree of which something is missing that hob can make again.
+fn at_fault(known: &Known, why: &str) -> WorktreeError {
+    let message = format!("`{}`: {why}", known.path.display());
+    WorktreeError::new(WorktreeErrorKind::Foreign, message).hint(format!("hob worktree restore {}", known.id))
+}
+
+/// The error for a worktree whose directory is not there.
+pub(super) fn lost(known: &Known) -> WorktreeError {
+    match place::moved_to(known) {
+        Some(to) => moved(known, &to),
+        None => at_fault(known, "the worktree's directory is gone"),
+    }
+}
+
+/// The error for a worktree that its owner moved.
+pub(super) fn moved(known: &Known, to: &Path) -> WorktreeError {
+    let message = format!("the worktree `{}` was moved to `{}`", known.path.display(), to.display());
+    WorktreeError::new(WorktreeErrorKind::Foreign, message).hint(format!(
+        "git -C {} worktree move --force --force {} {}",
+        shell(&known.top),
+        shell(to),
+        shell(&known.path)
+    ))
+}
+
+/// The error for a worktree in whose place another directory is, or may be.
+pub(super) fn replaced(known: &Known, why: &str) -> WorktreeError {
+    let (path, mut aside) = (shell(&known.path), known.path.clone().into_os_string());
+    aside.push(".aside");
+    let hint = format!("mv {path} {} && hob worktree restore {}", shell(Path::new(&aside)), known.id);
+    let message = format!("`{}`: {why}", known.path.display());
+    WorktreeError::new(WorktreeErrorKind::Foreign, message).hint(hint)
+}
+
+/// The error for a worktree whose `.git` and whose entry do not name each other.
+pub(super) fn unlinked(known: &Known) -> WorktreeError {
+    at_fault(known, "it is not the worktree of its repository any more: its `.git` does not lead there")
 }
 
 /// The error for a worktree whose repository is gone.
@@ -93,7 +134,7 @@ pub(super) fn gone(known: &Known) -> WorktreeError {
 
 /// The git directory that has the worktree's mark now: where its own pointer leads, or beside where the
 /// repository was.
-fn moved_to(known: &Known, directory: &Path) -> Option<PathBuf> {
+fn repository_of(known: &Known, directory: &Path) -> Option<PathBuf> {
     let mark = known.identity.mark.as_deref()?;
     let has_it = |common_dir: &Path| {
         let entry = common_dir.join("worktrees").join(&known.id);

@@ -74,3 +74,100 @@ fn a_repository_that_is_renamed_under_its_sessions_goes_on() {
     assert_eq!(desk.daemon.ask(&chat, DEMO, &say("still here")), "still here");
     assert_eq!(git(desk.path(), &["rev-parse", "--abbrev-ref", "HEAD"]), format!("hob/{}", desk.worktree));
 }
+
+impl Desk {
+    /// A prompt that must not reach the agent; says why.
+    #[track_caller]
+    fn refused(&self, chat: &str, prompt: &str) -> String {
+        let task = self.daemon.submit(chat, DEMO, prompt);
+        let row = self.daemon.wait_task(&task);
+        assert_eq!(row["state"], "failed", "{row:#}");
+        row["outcome"]["error"].as_str().unwrap().to_owned()
+    }
+
+    fn restore(&self) {
+        self.daemon.hob(&["worktree", "restore", &self.worktree]).ok();
+    }
+}
+
+#[test]
+fn a_directory_that_is_removed_under_a_warm_agent_gets_no_prompt_and_comes_back_as_it_was_last_seen() {
+    let desk = Desk::set();
+    let chat = desk.daemon.chat(&desk.session);
+    desk.daemon.ask(&chat, DEMO, "write: a.txt: one");
+    git(desk.path(), &["add", "a.txt"]);
+    fs::remove_dir_all(desk.path()).unwrap();
+    let why = desk.refused(&chat, "write: b.txt: two");
+    assert!(why.contains(&format!("hob worktree restore {}", desk.worktree)), "{why}");
+    assert!(!desk.path().exists(), "no plain directory comes back");
+    let shown = desk.daemon.hob(&["ps"]).ok().stdout;
+    assert!(shown.contains("cannot work") && shown.contains("hob worktree restore"), "{shown}");
+    // A cold one is not started there either, and is not held back when it is.
+    desk.daemon.rpc("pool/evict", json!({"chat": chat, "agent": DEMO}));
+    desk.refused(&chat, "write: b.txt: two");
+    desk.restore();
+    assert_eq!(fs::read_to_string(desk.path().join("a.txt")).unwrap().trim_end(), "one");
+    assert_eq!(git(desk.path(), &["status", "--porcelain"]), "A  a.txt", "staged as it was");
+    desk.daemon.ask(&chat, DEMO, "write: b.txt: two");
+    assert_eq!(fs::read_to_string(desk.path().join("b.txt")).unwrap().trim_end(), "two");
+    assert!(!desk.daemon.hob(&["ps"]).ok().stdout.contains("cannot work"));
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_worktree_gets_no_prompt_and_is_not_touched() {
+    let desk = Desk::set();
+    let other = desk.daemon.session(&desk.repo);
+    let chat = desk.daemon.chat(&desk.session);
+    desk.daemon.ask(&chat, DEMO, "write: a.txt: one");
+    let aside = desk.path().with_file_name("aside");
+    let swap = |to: &Path| {
+        fs::rename(desk.path(), &aside).unwrap();
+        if to.exists() {
+            fs::rename(to, desk.path()).unwrap();
+        } else {
+            fs::create_dir(desk.path()).unwrap();
+        }
+    };
+    // A plain directory.
+    swap(Path::new("/nowhere"));
+    let why = desk.refused(&chat, "write: b.txt: two");
+    assert!(why.contains("hob worktree restore") && why.contains(".aside"), "{why}");
+    assert_eq!(fs::read_dir(desk.path()).unwrap().count(), 0);
+    desk.daemon.hob(&["worktree", "restore", &desk.worktree]).exit(4);
+    fs::remove_dir(desk.path()).unwrap();
+    fs::rename(&aside, desk.path()).unwrap();
+    // Another worktree.
+    swap(&other.worktree);
+    desk.refused(&chat, "write: b.txt: two");
+    assert!(!desk.path().join("b.txt").exists());
+    fs::rename(desk.path(), &other.worktree).unwrap();
+    fs::rename(&aside, desk.path()).unwrap();
+    desk.daemon.ask(&chat, DEMO, "write: b.txt: two");
+}
+
+#[test]
+fn a_worktree_that_lost_its_pointer_its_entry_or_its_place_is_made_whole_or_moved_back() {
+    let desk = Desk::set();
+    let chat = desk.daemon.chat(&desk.session);
+    desk.daemon.ask(&chat, DEMO, "write: a.txt: one");
+    let dot_git = desk.path().join(".git");
+    fs::remove_file(&dot_git).unwrap();
+    assert!(desk.refused(&chat, "write: b.txt: two").contains("hob worktree restore"));
+    desk.restore();
+    fs::write(&dot_git, "gitdir: /somewhere/else\n").unwrap();
+    desk.refused(&chat, "write: b.txt: two");
+    desk.restore();
+    fs::remove_dir_all(desk.repo.path.join(".git/worktrees").join(&desk.worktree)).unwrap();
+    desk.refused(&chat, "write: b.txt: two");
+    desk.restore();
+    assert_eq!(git(desk.path(), &["status", "--porcelain"]), "?? a.txt");
+    // By its owner, with git.
+    let to = desk.daemon.root().join("moved");
+    let (from, to) = (desk.path().to_str().unwrap(), to.to_str().unwrap());
+    desk.repo.git(&["worktree", "move", "--force", "--force", from, to]);
+    let why = desk.refused(&chat, "write: b.txt: two");
+    assert!(why.contains("worktree move") && why.contains(to), "{why}");
+    desk.repo.git(&["worktree", "move", "--force", "--force", to, from]);
+    desk.daemon.ask(&chat, DEMO, "write: b.txt: two");
+    assert_eq!(desk.pending(), ["a.txt", "b.txt"]);
+}

@@ -4,9 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::World;
+use crate::id::AgentKey;
 use crate::ports::{Snapshots, TurnRef};
 
 impl World {
+    fn place_now(&self) -> Result<(), String> {
+        self.script().place_is_gone.map_or(Ok(()), |why| Err(why.to_owned()))
+    }
+
     fn look(&self, of: &TurnRef, when: &'static str) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.memory().looks.push((of.turn.clone(), when));
         let takes = self.script().look_takes;
@@ -18,8 +23,23 @@ impl World {
 }
 
 impl Snapshots for World {
-    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.look(&turn, "before")
+    fn place(&self, _: AgentKey) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let this = self.clone();
+        Box::pin(async move { this.place_now() })
+    }
+
+    fn before_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        if let Err(why) = self.place_now() {
+            return Box::pin(async move {
+                tokio::task::yield_now().await;
+                Err(why)
+            });
+        }
+        let look = self.look(&turn, "before");
+        Box::pin(async move {
+            look.await;
+            Ok(())
+        })
     }
 
     fn after_turn(&self, turn: TurnRef) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -61,6 +61,8 @@ pub struct Script {
     pub preflight_takes: Duration,
     /// How long a look at the files around a turn takes.
     pub look_takes: Duration,
+    /// What is wrong with the place that agents work in.
+    pub place_is_gone: Option<&'static str>,
     /// How agents answer when they are told to work in another mode; `None`: not at all.
     pub chooses: Option<Result<(), NotChosen>>,
     /// And whether they tell of that mode before.
@@ -103,6 +105,7 @@ impl Default for Script {
             survey_fails: None,
             preflight_takes: Duration::ZERO,
             look_takes: Duration::ZERO,
+            place_is_gone: None,
             chooses: Some(Ok(())),
             tells_chosen: false,
             ping: Some(Ok(())),

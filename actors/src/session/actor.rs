@@ -268,6 +268,9 @@ impl Memory {
 
     pub(super) fn saw(&mut self, me: &ActorRef<SessionMsg>, seen: Observation) {
         self.settle(me);
+        if matches!(seen, Observation::Refused { .. }) {
+            self.look_at_nothing();
+        }
         let stuck = matches!(self.machine.job, Job::Running { ending: Some(Ending::Stuck(_)), .. });
         if stuck && seen == Observation::CancelGraceOver {
             self.end_cause = EndCause::Ill;
@@ -346,7 +349,7 @@ impl Memory {
             }
             Err(failed) => {
                 let after = self.not_up(&failed);
-                let permanent = failed.cause == Cause::Configuration;
+                let permanent = matches!(failed.cause, Cause::Configuration | Cause::Place);
                 let message = failed.message;
                 self.saw(me, Observation::LaunchFailed { message, permanent, after });
             }

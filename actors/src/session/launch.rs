@@ -39,7 +39,11 @@ pub(super) async fn start(
     };
     let hash = args.ports.backend.config_hash(&key.agent, &record.cwd, &record.choice);
     to.cast(SessionMsg::Begun(generation, Box::new(record), hash)).ok();
-    let result = launch_in_time(args, launch, news_sink(to, generation)).await;
+    // An agent that starts where nothing is would fail, and one that starts elsewhere would work there.
+    let result = match args.ports.snapshots.place(key.clone()).await {
+        Ok(()) => launch_in_time(args, launch, news_sink(to, generation)).await,
+        Err(message) => Err(StartFailed { cause: Cause::Place, message, exit: None }),
+    };
     record_start(args, generation, &result).await?;
     if let Ok(launched) = &result {
         know_helpers(args, to, generation, launched.pid).await;

@@ -45,9 +45,17 @@ impl Memory {
         self.looks.of = Some(of);
         let to = me.clone();
         self.spawn(me, async move {
-            look.await;
-            to.cast(SessionMsg::Seen(Observation::Opened(turn))).ok();
+            let seen = match look.await {
+                Ok(()) => Observation::Opened(turn),
+                Err(why) => Observation::Refused { turn, why },
+            };
+            to.cast(SessionMsg::Seen(seen)).ok();
         });
+    }
+
+    /// A turn that was refused has nothing to look at.
+    pub(super) fn look_at_nothing(&mut self) {
+        self.looks.of = None;
     }
 
     /// The agent has answered the prompt: it is neither cancelled nor watched any more.

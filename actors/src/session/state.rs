@@ -175,6 +175,13 @@ pub enum Observation {
     Dispatched(bool),
     /// The turn is committed.
     Opened(TurnId),
+    /// The turn is committed, and the place in which it was to work is not what it was.
+    Refused {
+        /// The turn.
+        turn: TurnId,
+        /// What is wrong, and what brings it back.
+        why: String,
+    },
     /// The agent answered the prompt: its stop reason, or an error.
     Settled(Result<String, String>),
     /// The process ended by itself. `produced`: the open turn had output.

@@ -89,3 +89,35 @@ async fn what_an_agent_says_after_its_answer_is_no_part_of_the_turn() {
     let more = |event: &Event| matches!(event, Event::Text { text, .. } if text == "one more thing");
     assert!(!memory.events.iter().any(|e| more(&e.event)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_prompt_leaves_for_a_place_that_is_gone_and_the_next_one_does_when_it_is_back() {
+    let (world, tree) = stage(Script::default()).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &first).await, TaskState::Completed);
+    let before = looks(&world).len();
+    world.script().place_is_gone = Some("it is gone: `bring it back`");
+    let refused = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &refused).await, TaskState::Failed);
+    assert_eq!(world.memory().prompts.len(), 1, "it never left");
+    assert_eq!(looks(&world).len(), before, "there is nothing to look at");
+    assert_eq!(world.memory().turn_ends.last().unwrap().1, hob_actors::event::Outcome::Failed);
+    world.script().place_is_gone = None;
+    let again = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &again).await, TaskState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_started_in_a_place_that_is_gone_and_nothing_is_held_against_the_agent() {
+    let (world, tree) = stage(Script { place_is_gone: Some("it is gone"), ..Script::default() }).await;
+    for _ in 0..10 {
+        let refused = submit(&world, &tree, "c-1", "demo");
+        assert_eq!(ended(&world, &refused).await, TaskState::Failed);
+    }
+    assert!(world.memory().prompts.is_empty());
+    world.script().place_is_gone = None;
+    let begin = Instant::now();
+    let again = submit(&world, &tree, "c-1", "demo");
+    assert_eq!(ended(&world, &again).await, TaskState::Completed);
+    assert!(begin.elapsed() < Duration::from_secs(1), "no start was waited for");
+}

@@ -33,7 +33,20 @@ pub(crate) async fn list(call: &Call, params: PoolList) -> Done<Vec<AgentSession
         rows.retain(is_live);
     }
     weigh(&mut rows).await;
+    place(call, &mut rows).await;
     Ok(rows)
+}
+
+/// Says of each whether the worktree that it works in is there.
+async fn place(call: &Call, rows: &mut [AgentSessionRow]) {
+    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for row in rows.iter_mut().filter(|row| row.status != "closed") {
+        if !known.contains_key(&row.session) {
+            let place = call.services().pending.place_of(&row.session).await;
+            known.insert(row.session.clone(), place.err());
+        }
+        row.misplaced = known.get(&row.session).cloned().flatten();
+    }
 }
 
 /// `pool/evict`: resolves when the process is gone.
@@ -241,6 +254,7 @@ mod tests {
             rss_bytes: None,
             descendants: None,
             reason: None,
+            misplaced: None,
             retry_in_ms: None,
             crashes: 0,
             start_failures: 0,

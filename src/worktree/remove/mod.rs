@@ -16,8 +16,9 @@
 
 mod files;
 mod manifest;
+mod mend;
 mod parents;
-mod place;
+pub(super) mod place;
 mod purge;
 mod restore;
 mod salvage;

@@ -73,7 +73,7 @@ impl Place {
 const RESTORED_FILE: &str = "hob-restored";
 
 /// Where the owner of a worktree moved it: its entry names another place than the one that it was made at.
-fn moved_to(known: &Known) -> Option<PathBuf> {
+pub(in crate::worktree) fn moved_to(known: &Known) -> Option<PathBuf> {
     let text = fs::read(known.admin().join("gitdir")).ok()?;
     // It may be relative to the entry.
     let dot_git = known.admin().join(path_from(text.trim_ascii_end().to_vec()));
@@ -95,7 +95,7 @@ pub(super) fn mark(known: &Known, directory: &Path) -> Result<(), WorktreeError>
 
 /// Whether a directory is the one that came back. Its device number may be that of another boot, where its
 /// birth is known.
-fn is_marked(known: &Known, directory: &Path) -> bool {
+pub(super) fn is_marked(known: &Known, directory: &Path) -> bool {
     let Ok(text) = fs::read_to_string(known.admin().join(RESTORED_FILE)) else { return false };
     let Ok(at) = fs::symlink_metadata(directory) else { return false };
     let mut words = text.split_ascii_whitespace();

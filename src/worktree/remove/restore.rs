@@ -95,7 +95,7 @@ fn manifest(inner: &Inner, known: &Known) -> Result<Option<Manifest>, WorktreeEr
 }
 
 /// HEAD as it was: on its branch, if that is where it was and nobody else has it; detached otherwise.
-fn follow_branch(
+pub(super) fn follow_branch(
     source: &Source<'_>,
     known: &Known,
     manifest: &Manifest,
@@ -135,7 +135,7 @@ fn checked_out_at(known: &Known, branch: &str) -> Option<PathBuf> {
 // From the salvage alone
 
 /// Beside its place, until it is whole.
-fn unfinished(inner: &Inner, known: &Known) -> PathBuf {
+pub(super) fn unfinished(inner: &Inner, known: &Known) -> PathBuf {
     inner.root.join(TRASH_DIR).join(format!("{}.restoring", known.id))
 }
 
@@ -154,14 +154,8 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     put_aside(&trashed_entry(known))?;
     // What an earlier try left is nothing but copies, and an entry whose worktree is elsewhere was
     // recognised before.
-    for left in [place.as_path(), &known.admin()] {
-        match fs::remove_dir_all(left) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(WorktreeError::io("clear", left, &error));
-            }
-            _ => {}
-        }
-    }
+    clear(&place)?;
+    clear(&known.admin())?;
     make(&place)?;
     write_files(&objects, &place, &commit, &manifest)?;
     crash_point!("restore.written");
@@ -177,20 +171,37 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     finish(inner, known)
 }
 
-/// The index, if there is none yet, once everything else is in its place.
+/// Removes what is nothing but copies.
+pub(super) fn clear(left: &Path) -> Result<(), WorktreeError> {
+    match fs::remove_dir_all(left) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(WorktreeError::io("clear", left, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn finish(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     let source = inner.source(&known.path, &known.common_dir)?;
-    if let Some(manifest) = manifest(inner, known)?
-        && !known.admin().join("index").exists()
-    {
-        write_index(inner, &source, &manifest)?;
+    finish_with(inner, &source, known, &manifest(inner, known)?.unwrap_or_default())
+}
+
+/// The index, if there is none yet, once everything else is in its place.
+pub(super) fn finish_with(
+    inner: &Inner,
+    source: &Source<'_>,
+    known: &Known,
+    manifest: &Manifest,
+) -> Result<(), WorktreeError> {
+    if !known.admin().join("index").exists() {
+        write_index(inner, source, manifest)?;
     }
     sync(&inner.root)?;
     sync(&known.common_dir)
 }
 
 /// Every file, with its bytes and its permission bits.
-fn write_files(
+pub(super) fn write_files(
     objects: &Objects<'_>,
     place: &Path,
     commit: &str,
@@ -233,7 +244,11 @@ fn write_files(
 }
 
 /// The entry in the repository, with HEAD.
-fn make_entry(common: &Source<'_>, known: &Known, manifest: &Manifest) -> Result<(), WorktreeError> {
+pub(super) fn make_entry(
+    common: &Source<'_>,
+    known: &Known,
+    manifest: &Manifest,
+) -> Result<(), WorktreeError> {
     let head = manifest.head.clone().unwrap_or_else(|| known.base_commit.clone());
     if common.repo.is_none() {
         // Its refs are kept in a way that only the program knows.

@@ -22,6 +22,7 @@ pub fn observe(state: &Machine, seen: Observation) -> Decision {
         }
         Observation::Dispatched(granted) => dispatched(state, granted),
         Observation::Opened(turn) => opened(state, turn),
+        Observation::Refused { turn, why } => refused(state, turn, why),
         Observation::Settled(result) => settled(state, result),
         Observation::Exited { produced, how, after } => exited(state, produced, how, after),
         Observation::Hung { produced, how, after } => hung(state, produced, &how, after),
@@ -97,6 +98,13 @@ fn opened(state: &Machine, turn: TurnId) -> Decision {
             state.go(backend, Job::Ending(task), vec![end])
         }
     }
+}
+
+/// The prompt never leaves, whatever the backend.
+fn refused(state: &Machine, turn: TurnId, why: String) -> Decision {
+    let Job::Opening { task, cancelled } = state.job.clone() else { return state.stay() };
+    let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Failed };
+    state.go(state.backend, Job::Ending(task), vec![end(turn, outcome, None, Some(why))])
 }
 
 fn settled(state: &Machine, result: Result<String, String>) -> Decision {
