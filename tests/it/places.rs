@@ -171,3 +171,50 @@ fn a_worktree_that_lost_its_pointer_its_entry_or_its_place_is_made_whole_or_move
     desk.daemon.ask(&chat, DEMO, "write: b.txt: two");
     assert_eq!(desk.pending(), ["a.txt", "b.txt"]);
 }
+
+/// A program in a mount namespace of its own, which has a directory under another path.
+fn container(at: &Path, program: &str) -> std::process::Child {
+    let script = format!("mount --bind '{}' /mnt && cd / && echo in && {program}", at.display());
+    let mut child = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "in\n");
+    child
+}
+
+#[test]
+fn a_container_that_has_a_worktree_mounted_is_inside_whatever_it_calls_it() {
+    let name = "places::a_container_that_has_a_worktree_mounted_is_inside_whatever_it_calls_it";
+    if !crate::support::namespace::is_inside(name) {
+        return;
+    }
+    let desk = Desk::set();
+    desk.daemon.rpc("session/close", json!({"session": desk.session.id}));
+    let found = || {
+        let risk = desk.daemon.rpc("worktree/risk", json!({"worktree": desk.worktree}));
+        risk["reasons"].as_array().unwrap().iter().any(|reason| reason["kind"] == "in_use")
+    };
+    assert!(!found());
+    // Its mount is gone again, and what it has open is left.
+    for program in [
+        "exec sleep 60",
+        "cd /mnt && umount -l /mnt && exec sleep 60",
+        "exec 3>/mnt/open && umount -l /mnt && exec sleep 60",
+    ] {
+        let mut child = container(desk.path(), program);
+        crate::support::wait::until(program, || found().then_some(()));
+        let kept = desk.daemon.rpc("worktree/reap", json!({"worktree": desk.worktree}));
+        assert_eq!(kept[0]["action"], "kept", "{program}: {kept:#}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    fs::remove_file(desk.path().join("open")).unwrap();
+    let gone = desk.daemon.rpc("worktree/reap", json!({"worktree": desk.worktree}));
+    assert_eq!(gone[0]["action"], "archived", "{gone:#}");
+}

@@ -1,5 +1,8 @@
-//! Who works inside a directory: processes with their working directory, root, program or an open file
-//! there. Reads `/proc`, ends nobody.
+//! Who works inside a directory: processes with their working directory, root, program, an open or mapped
+//! file there, or a mount of it. Reads `/proc`, ends nobody.
+//!
+//! A process in another mount namespace may have the directory under another path. It is found by device and
+//! inode of what it has open, and by what its namespace has mounted.
 //!
 //! What cannot be read of a process of another user is no evidence, and makes the answer a partial one.
 //! A process that carries a mark of ours must be readable, or nothing is known of it.
@@ -8,8 +11,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::mark;
+use super::ground::Ground;
 use super::procfs::{Stat, pids};
+use super::{ground, mark};
 
 /// What the kernel appends to the name of a file that was removed.
 const DELETED: &str = " (deleted)";
@@ -40,10 +44,11 @@ pub struct Inside {
 /// it looks.
 pub fn inside(folder: &Path) -> Inside {
     let mut found = Inside::default();
+    let mut ground = Ground::of(folder);
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     for pid in pids().filter(|pid| *pid != own) {
         let Some(stat) = Stat::of(pid).filter(|stat| !stat.is_zombie()) else { continue };
-        match with(pid, folder) {
+        match with(pid, folder, &mut ground) {
             Ok(Some(with)) => {
                 found.occupants.push(Occupant { pid: pid.unsigned_abs(), name: stat.name, with });
             }
@@ -66,11 +71,15 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// With what a process is inside, if it is.
-fn with(pid: i32, folder: &Path) -> io::Result<Option<&'static str>> {
+fn with(pid: i32, folder: &Path, ground: &mut Ground) -> io::Result<Option<&'static str>> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
+    if ground.is_mounted_for(&proc)? {
+        return Ok(Some("mount"));
+    }
+    let is_inside = |link: &Path, target: &Path| is_within(target, folder) || ground.has(link, target);
     for (link, with) in [("cwd", "working directory"), ("root", "root directory"), ("exe", "program")] {
         match fs::read_link(proc.join(link)) {
-            Ok(target) if is_within(&target, folder) => return Ok(Some(with)),
+            Ok(target) if is_inside(&proc.join(link), &target) => return Ok(Some(with)),
             Ok(_) => {}
             // A kernel thread has no program.
             Err(error) if link == "exe" && is_gone(&error) => {}
@@ -78,17 +87,32 @@ fn with(pid: i32, folder: &Path) -> io::Result<Option<&'static str>> {
         }
     }
     for file in fs::read_dir(proc.join("fd"))? {
-        match fs::read_link(file?.path()) {
-            Ok(target) if is_within(&target, folder) => return Ok(Some("open file")),
+        let link = file?.path();
+        match fs::read_link(&link) {
+            Ok(target) if is_inside(&link, &target) => return Ok(Some("open file")),
             Ok(_) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    match maps(&proc, folder, ground) {
+        Ok(true) => Ok(Some("mapped file")),
+        Ok(false) => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-fn is_within(target: &Path, folder: &Path) -> bool {
+/// Whether a file of the directory is mapped: that stays when its descriptor is closed.
+fn maps(proc: &Path, folder: &Path, ground: &Ground) -> io::Result<bool> {
+    let text = fs::read(proc.join("maps"))?;
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter_map(ground::Mapped::of)
+        .any(|mapped| is_within(&mapped.path, folder) || ground.has_number(mapped.device, mapped.inode)))
+}
+
+pub(super) fn is_within(target: &Path, folder: &Path) -> bool {
     if target.starts_with(folder) {
         return true;
     }

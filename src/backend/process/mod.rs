@@ -14,6 +14,7 @@
 pub mod descriptors;
 mod environment;
 mod error;
+mod ground;
 mod handle;
 mod inside;
 mod keeper;
@@ -30,6 +31,7 @@ mod talk;
 
 pub use environment::agent_environment;
 pub use error::SpawnError;
+pub(crate) use ground::unescaped;
 pub use handle::{Process, ProcessHandle, RawExit, SpawnRequest};
 pub use inside::{Inside, Occupant, inside};
 pub use keeper::keeper_main;

@@ -1,10 +1,10 @@
 //! What is mounted where, as the kernel tells it. Pure, but for reading the one file.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use crate::backend::process::unescaped;
 
 /// Where the kernel tells it.
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -28,24 +28,7 @@ fn crosses(mounts: &[u8], root: &Path, path: &Path) -> Option<PathBuf> {
 
 /// The mount point of one line: its fifth word, in which blanks are written as octal numbers.
 fn point(line: &[u8]) -> Option<PathBuf> {
-    let word = line.split(|byte| *byte == b' ').nth(4)?;
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut at = 0;
-    while at < word.len() {
-        let octal = word.get(at + 1..at + 4).filter(|_| word[at] == b'\\');
-        let code = octal.and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                at += 4;
-            }
-            None => {
-                bytes.push(word[at]);
-                at += 1;
-            }
-        }
-    }
-    Some(PathBuf::from(OsString::from_vec(bytes)))
+    line.split(|byte| *byte == b' ').nth(4).map(unescaped)
 }
 
 #[cfg(test)]

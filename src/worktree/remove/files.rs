@@ -83,12 +83,8 @@ impl<'a> Files<'a> {
         is_disposable: bool,
         manifest: &mut Manifest,
     ) -> Result<(), WorktreeError> {
-        let at = self.top.join(&path);
-        if !meta.is_file() && !meta.is_symlink() {
-            manifest.left_out.push(format!("{}: no file and no link", path.display()));
-            return Ok(());
-        }
-        if !self.tracked.contains(&path) && self.is_ignored(&path) {
+        let has_content = meta.is_file() || meta.is_symlink();
+        if has_content && !self.tracked.contains(&path) && self.is_ignored(&path) {
             if is_disposable {
                 return Ok(());
             }
@@ -98,6 +94,21 @@ impl<'a> Files<'a> {
                 manifest.left_out.push(format!("{}: {size}, ignored and too large", path.display()));
                 return Ok(());
             }
+        }
+        self.keep(path, meta, manifest)
+    }
+
+    /// Takes a file whatever it is.
+    pub(super) fn keep(
+        &mut self,
+        path: PathBuf,
+        meta: &Metadata,
+        manifest: &mut Manifest,
+    ) -> Result<(), WorktreeError> {
+        let at = self.top.join(&path);
+        if !meta.is_file() && !meta.is_symlink() {
+            manifest.left_out.push(format!("{}: no file and no link", path.display()));
+            return Ok(());
         }
         let (mode, object) = if meta.is_symlink() {
             let target = fs::read_link(&at).map_err(|error| WorktreeError::io("read", &at, &error))?;
@@ -116,6 +127,11 @@ impl<'a> Files<'a> {
         }
         self.entries.insert(called, Entry { mode, object });
         Ok(())
+    }
+
+    /// What was taken.
+    pub(super) fn into_entries(self) -> Entries {
+        self.entries
     }
 
     fn is_ignored(&self, path: &Path) -> bool {

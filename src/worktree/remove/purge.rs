@@ -14,11 +14,13 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, open, opena
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::late::{List, rescue, rescue_since};
 use super::manifest::Manifest;
 use super::place::is_in_place;
 use super::salvage::sync;
 use super::trash::in_the_way;
 use super::{ENTRIES_DIR, TRASH_DIR, salvage_ref, trashed_entry};
+use crate::backend::process::inside;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::Known;
 use crate::worktree::objects::Objects;
@@ -101,10 +103,22 @@ fn purge(inner: &Inner, known: &Known) -> Result<Vec<Left>, WorktreeError> {
     if halves.iter().any(|half| fs::symlink_metadata(half).is_ok()) {
         check_salvage(inner, known)?;
     }
+    let directory = &halves[0];
+    let before = match fs::symlink_metadata(directory) {
+        Ok(_) => {
+            alone(directory)?;
+            Some(rescue(inner, known, directory)?.0)
+        }
+        Err(_) => None,
+    };
     let mut aside = Vec::new();
     for half in &halves {
-        aside.extend(put_aside(half)?);
+        let to = put_aside(half)?;
         crash_point!("purge.half_aside");
+        if let (true, Some(before), Some(to)) = (half == directory, &before, &to) {
+            last_moment(inner, known, (directory, to), before)?;
+        }
+        aside.extend(to);
     }
     sync(&inner.root)?;
     sync(&known.common_dir)?;
@@ -117,6 +131,32 @@ fn purge(inner: &Inner, known: &Known) -> Result<Vec<Left>, WorktreeError> {
     // Only an empty one can go.
     fs::remove_dir(known.common_dir.join(ENTRIES_DIR)).ok();
     Ok(left)
+}
+
+/// What was written while it was put aside. Where that cannot be salvaged, it goes back into the trash.
+fn last_moment(
+    inner: &Inner,
+    known: &Known,
+    (directory, aside): (&Path, &Path),
+    before: &List,
+) -> Result<(), WorktreeError> {
+    let kept = rescue_since(inner, known, aside, before).map(drop);
+    if kept.is_err() {
+        renameat2(AT_FDCWD, aside, AT_FDCWD, directory, RenameFlags::RENAME_NOREPLACE)
+            .map_err(|errno| WorktreeError::io("put back", aside, &errno.into()))?;
+    }
+    kept
+}
+
+/// That nobody works in what is in the trash.
+fn alone(directory: &Path) -> Result<(), WorktreeError> {
+    match inside(directory).occupants.first() {
+        Some(occupant) => {
+            let (name, pid, with) = (&occupant.name, occupant.pid, occupant.with);
+            Err(in_the_way(format!("{name} (pid {pid}) works in what is in the trash ({with})")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// That the worktree can be made of its salvage.

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::files::seal;
+use super::late::List;
 use super::place::{Place, place};
 use super::salvage::{Salvaged, sync};
 use super::{ENTRIES_DIR, trashed_entry};
@@ -47,6 +48,9 @@ fn to_trash(inner: &Inner, known: &Known, salvaged: &Salvaged) -> Result<(), Wor
         return Err(in_the_way(format!("`{}` was written to since it was salvaged", known.path.display())));
     }
     let (to, entry_to) = (inner.trashed(known), trashed_entry(known));
+    // Whatever is written from here on is found again before the trash is emptied.
+    let list = List::of(&known.path)?;
+    list.write(&known.admin())?;
     make(&inner.root.join(super::TRASH_DIR))?;
     make(&known.common_dir.join(ENTRIES_DIR))?;
     crash_point!("remove.unmoved");
@@ -97,6 +101,7 @@ pub(super) fn back(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
         make(&known.common_dir.join("worktrees"))?;
         rename(&entry_from, &known.admin())?;
     }
+    super::late::forget(&known.admin());
     crash_point!("restore.half_moved");
     if is_there(&from) {
         rename(&from, &known.path)?;

@@ -7,6 +7,7 @@ mod create;
 mod given_up;
 mod kept;
 mod last_copy;
+mod late;
 mod limits;
 mod locate;
 mod methods;
