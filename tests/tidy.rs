@@ -213,6 +213,19 @@ fn only_the_worktrees_know_git() {
 }
 
 #[test]
+fn what_others_can_put_in_a_place_is_opened_in_one_file() {
+    // A path of the system, a directory that is opened to make it durable, and two with tests of their own.
+    let exceptions =
+        ["regular.rs", "preflight/mounts.rs", "remove/salvage.rs", "remove/purge.rs", "changes/swap.rs"];
+    let may = |path: &Path| {
+        let Ok(inside) = path.strip_prefix("src/worktree") else { return true };
+        is_test(path) || exceptions.iter().any(|exception| inside == Path::new(exception))
+    };
+    let found = forbidden(&["fs :: read (", "fs :: read_to_string", "File :: open", "fs :: copy"], may);
+    none(found, "only src/worktree/regular.rs opens what may be a pipe");
+}
+
+#[test]
 fn the_core_touches_nothing_of_the_world() {
     let may = |path: &Path| !path.starts_with("actors");
     let found = forbidden(

@@ -10,7 +10,9 @@ use super::error::{WorktreeError, WorktreeErrorKind};
 use super::facts::{self, Wanted};
 use super::identity::{Identity, Verdict};
 use super::known::Known;
+use super::obstacles;
 use super::recorded::recorded;
+use super::regular;
 use super::source::{Source, bytes_of};
 use super::standing::{gone, lost, replaced, unlinked};
 use super::undo::{Names, is_linked};
@@ -42,6 +44,9 @@ impl Names {
 impl Inner {
     /// A checkout of a repository, with the settings as they were when it was first seen.
     pub(super) fn source(&self, top: &Path, common_dir: &Path) -> Result<Source<'_>, WorktreeError> {
+        if top != common_dir {
+            obstacles::before_walking(top)?;
+        }
         let mut source = Source::open(top, common_dir, self.git())?;
         source.settings = recorded(&self.records(), common_dir)?.settings;
         Ok(source)
@@ -111,7 +116,7 @@ impl Inner {
 /// The beginning of a small file; nothing where there is none.
 fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(path) {
+    if let Ok(file) = regular::open(path) {
         // What cannot be read asks for nothing.
         file.take(ATTRIBUTES_BYTES_MAX).read_to_end(&mut bytes).ok();
     }

@@ -1,9 +1,10 @@
 //! Whether two files hold the same. Reads only.
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+
+use super::regular;
 
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -19,7 +20,9 @@ pub(super) fn same_content_while<E>(
     right: &Path,
     mut may_go_on: impl FnMut() -> Result<(), E>,
 ) -> Result<bool, E> {
-    let (Ok(left), Ok(right)) = (File::open(left), File::open(right)) else { return Ok(false) };
+    let (Ok(left), Ok(right)) = (regular::open_no_link(left), regular::open_no_link(right)) else {
+        return Ok(false);
+    };
     let mut left = BufReader::with_capacity(BUFFER_BYTES, left);
     let mut right = BufReader::with_capacity(BUFFER_BYTES, right);
     loop {

@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-use git2::{ErrorCode, Oid, Repository, WorktreeAddOptions};
+use git2::{Oid, Repository, build::CheckoutBuilder};
 use nix::unistd::{AccessFlags, access};
 
 use super::carry::{Changes, shown};
@@ -25,9 +25,9 @@ use super::include::{Included, copy_included};
 use super::lock::{RepoLock, retry_busy};
 use super::method::{Choice, Method, choose, needs_program};
 use super::recorded::{Recorded, recorded};
-use super::source::{Source, bytes_of};
+use super::source::Source;
 use super::undo::{Names, is_linked, seal, wipe};
-use super::{CreateRequest, Created, Inner, LOCK_REASON};
+use super::{CreateRequest, Created, Inner, LOCK_REASON, entry, obstacles};
 
 /// Takes back what was made, unless it is told that all went well. Also in a panic.
 struct Rollback<'a> {
@@ -80,7 +80,12 @@ pub(super) fn create(
     };
     let (method, notices) = method_of(&mut source, &names.base, &recorded)?;
     is_way_free(inner, &source, &names)?;
-    let changes = if request.carry_changes { Some(Changes::read(&source)?) } else { None };
+    let changes = if request.carry_changes {
+        obstacles::before_walking(&source.top)?;
+        Some(Changes::read(&source)?)
+    } else {
+        None
+    };
     let rollback = Rollback { source: &source, names: &names, armed: true };
     let made =
         make(inner, &source, &names, method).and_then(|()| fill(inner, &source, &names, changes.as_ref()));
@@ -192,36 +197,18 @@ pub(super) fn make(
 }
 
 fn by_libgit2(repo: &Repository, names: &Names) -> Result<(), WorktreeError> {
-    let failed = |error: git2::Error| match error.code() {
-        ErrorCode::Exists => WorktreeError {
-            kind: WorktreeErrorKind::PathTaken,
-            ..WorktreeError::git("make the worktree", &names.path, &error)
-        },
-        _ => WorktreeError::git("make the worktree", &names.path, &error),
-    };
+    let failed = |error: git2::Error| WorktreeError::git("make the worktree", &names.path, &error);
     let id = Oid::from_str(&names.base).map_err(failed)?;
-    let branch = repo.reference(&names.reference, id, false, "hob: worktree of a session").map_err(failed)?;
-    let mut options = WorktreeAddOptions::new();
-    options.reference(Some(&branch));
-    let name = names.admin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let worktree = repo.worktree(name, &names.path, Some(&options)).map_err(failed)?;
-    worktree.lock(Some(LOCK_REASON)).map_err(failed)?;
-    as_git_writes_it(names)
-}
-
-/// libgit2 ends these paths with a slash and spells the common directory out; with git's own way
-/// a repository survives being moved, and one comparison serves both.
-fn as_git_writes_it(names: &Names) -> Result<(), WorktreeError> {
-    let points = [b"gitdir: ", bytes_of(&names.admin), b"\n"].concat();
-    for (file, text) in
-        [(names.path.join(".git"), points.as_slice()), (names.admin.join("commondir"), b"../..\n")]
-    {
-        fs::write(&file, text).map_err(|error| WorktreeError::io("write", &file, &error))?;
-    }
-    Ok(())
+    repo.reference(&names.reference, id, false, "hob: worktree of a session").map_err(failed)?;
+    entry::make(names)?;
+    let files = Repository::open(&names.path);
+    files.and_then(|files| files.checkout_head(Some(CheckoutBuilder::new().force()))).map_err(failed)
 }
 
 fn by_program(source: &Source<'_>, names: &Names) -> Result<(), WorktreeError> {
+    if let Err(obstacle) = obstacles::in_entries(&source.common_dir) {
+        return without_others(source, names, obstacle);
+    }
     let branch = names.reference.trim_start_matches("refs/heads/");
     let options =
         ["worktree", "add", "--quiet", "--no-track", "--no-guess-remote", "--lock", "--reason", LOCK_REASON];
@@ -230,6 +217,22 @@ fn by_program(source: &Source<'_>, names: &Names) -> Result<(), WorktreeError> {
     call.args.push(names.base.clone().into());
     call.timeout = CHECKOUT_TIMEOUT;
     source.program()?.run(&call).map(drop)
+}
+
+/// The same where git would wait for another worktree. What `git worktree add` does for these settings
+/// is not done here, so with one of them the obstacle stands.
+fn without_others(source: &Source<'_>, names: &Names, obstacle: WorktreeError) -> Result<(), WorktreeError> {
+    let git = source.program()?;
+    for setting in ["core.sparseCheckout", "extensions.worktreeConfig", "extensions.refStorage"] {
+        if git.probe(&source.call(&["config", "--get", setting]))?.is_some() {
+            return Err(obstacle);
+        }
+    }
+    git.run(&source.call(&["update-ref", &names.reference, &names.base, ""]))?;
+    entry::make(names)?;
+    let mut call = source.call_in(&names.path, &["reset", "--hard", "--quiet"]);
+    call.timeout = CHECKOUT_TIMEOUT;
+    git.run(&call).map(drop)
 }
 
 /// The user's changes, and the files that are to be copied.

@@ -2,13 +2,13 @@
 //! Reads only, and runs nothing.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use git2::{Config, ConfigLevel, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
 use super::error::WorktreeError;
 use super::method::{Facts, GitFact};
+use super::regular;
 use super::source::Source;
 
 /// Bytes of one attributes file that are looked at.
@@ -50,7 +50,7 @@ pub(super) fn gather(
             |error: git2::Error| WorktreeError::git("read the tree of the base", &source.top, &error);
         let (files, mut wanted) = look_at_tree(repo, base).map_err(failed)?;
         for path in attribute_files(&source.common_dir, &config) {
-            if let Ok(text) = fs::read(path) {
+            if let Ok(text) = regular::read(&path) {
                 look_at_attributes(&text, &mut wanted);
             }
         }

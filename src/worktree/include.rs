@@ -7,13 +7,14 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirEntry, Metadata};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::carry::shown;
 use super::error::WorktreeError;
+use super::regular;
 use super::safe_path::{beneath, copy_entry};
 
 /// The file of patterns in a repository.
@@ -104,7 +105,9 @@ fn read_file(top: &Path) -> Result<Vec<String>, WorktreeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     }
-    let bytes = fs::read(&path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let file = regular::open_no_link(&path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
     Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
 }
 

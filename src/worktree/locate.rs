@@ -9,6 +9,7 @@ use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::git_program::{Call, Git};
 use super::method::GitFact;
+use super::obstacles;
 use super::source::{commit_in, path_from};
 
 /// A checkout of the user's, and a place in it.
@@ -47,6 +48,9 @@ pub(super) fn locate(path: &Path, git: Result<&Git, GitFact>) -> Result<Located,
             format!("`{}` is not a directory", path.display()),
         )
         .hint(format!("ls -ld {}", shell(path))));
+    }
+    if let Some(top) = here.ancestors().find(|dir| fs::symlink_metadata(dir.join(".git")).is_ok()) {
+        obstacles::before_opening(top)?;
     }
     let found = match Repository::open_ext(&here, RepositoryOpenFlags::empty(), &[] as &[&OsStr]) {
         Ok(repo) => by_libgit2(&repo, &here)?,

@@ -20,6 +20,9 @@ use crate::sync::lock;
 const POLL: Duration = Duration::from_millis(50);
 /// Repositories remembered in memory before those that nobody uses are forgotten.
 const REPOS_REMEMBERED_MAX: usize = 256;
+/// Looks at one worktree that may be under way at once: one that nobody waits for any more keeps a thread
+/// until it comes to its end.
+const LOOKS_MAX: usize = 16;
 /// Characters of the hash that a file of ours about a repository is named by.
 const NAME_CHARS: usize = 32;
 
@@ -29,7 +32,12 @@ pub(super) struct Locks {
     dir: PathBuf,
     wait: Duration,
     here: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    looks: Mutex<HashMap<PathBuf, Arc<()>>>,
 }
+
+/// A look at a worktree that goes on, perhaps for nobody any more.
+#[derive(Debug)]
+pub(super) struct GoingOn(#[expect(dead_code, reason = "counted while it lives")] Arc<()>);
 
 /// A place in line for one repository, held by this process.
 #[derive(Debug)]
@@ -49,7 +57,7 @@ pub(super) struct RepoLock {
 impl Locks {
     /// Locks whose files live in `dir`; each is waited for no longer than `wait`.
     pub(super) fn new(dir: PathBuf, wait: Duration) -> Self {
-        Self { dir, wait, here: Mutex::default() }
+        Self { dir, wait, here: Mutex::default(), looks: Mutex::default() }
     }
 
     /// Waits for the jobs of this process on the repository.
@@ -80,6 +88,22 @@ impl Locks {
                 Err(TryLockError::Error(error)) => return Err(WorktreeError::io("lock", &path, &error)),
             }
         }
+    }
+
+    /// Says that a look at a worktree begins; refuses one where many have not come to an end.
+    pub(super) fn look_at(&self, worktree: &Path) -> Result<GoingOn, WorktreeError> {
+        let mut looks = lock(&self.looks);
+        if looks.len() >= REPOS_REMEMBERED_MAX {
+            looks.retain(|_, look| Arc::strong_count(look) > 1);
+        }
+        let look = looks.entry(worktree.to_owned()).or_default();
+        if Arc::strong_count(look) > LOOKS_MAX {
+            let message =
+                format!("{LOOKS_MAX} looks at `{}` have not come to an end yet", worktree.display());
+            let kind = WorktreeErrorKind::Busy(worktree.display().to_string());
+            return Err(WorktreeError::new(kind, message).hint("hob restart"));
+        }
+        Ok(GoingOn(Arc::clone(look)))
     }
 
     fn lock_of(&self, common_dir: &Path) -> Arc<tokio::sync::Mutex<()>> {

@@ -19,6 +19,7 @@ mod carry_merge;
 mod changes;
 mod compare;
 mod create;
+mod entry;
 mod eol;
 mod error;
 mod facts;
@@ -32,9 +33,11 @@ mod locate;
 mod lock;
 pub mod method;
 mod objects;
+mod obstacles;
 mod operation;
 mod preflight;
 mod recorded;
+mod regular;
 mod remove;
 pub mod safe_path;
 mod snapshot;
@@ -257,6 +260,27 @@ impl Worktrees {
             job(inner, &lock)
         })
         .await
+    }
+
+    /// The same for a look, which changes nothing of a checkout: where its caller gives up, lock and slot
+    /// are free at once, however long the thread goes on. So many may go on that nobody waits for.
+    async fn locked_look<T: Send + 'static>(
+        &self,
+        known: &Known,
+        look: impl FnOnce(&Inner) -> Result<T, WorktreeError> + Send + 'static,
+    ) -> Result<T, WorktreeError> {
+        let going_on = self.inner.locks.look_at(&known.path)?;
+        let turn: Turn = self.inner.locks.turn(&known.common_dir).await?;
+        let _permit = Arc::clone(&self.inner.jobs).acquire_owned().await.map_err(|_| lost())?;
+        let inner = Arc::clone(&self.inner);
+        let locked = tokio::task::spawn_blocking(move || inner.locks.lock(turn));
+        let _lock = locked.await.unwrap_or_else(|_| Err(lost()))?;
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || {
+            let _going_on = going_on;
+            look(&inner)
+        });
+        done.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Runs a job on a thread that may block, when one of the slots is free.

@@ -14,6 +14,7 @@ use git2::{Config, ConfigLevel};
 use super::error::WorktreeError;
 use super::identity::birth;
 use super::lock::name_of;
+use super::regular;
 
 /// The first line of a record; a record that begins otherwise is made anew.
 const HEADER: &str = "hob repository record 2";
@@ -62,7 +63,7 @@ pub(super) fn recorded(dir: &Path, common_dir: &Path) -> Result<Recorded, Worktr
     let file = dir.join(format!("{}.settings", name_of(common_dir)));
     let now = settings_of(common_dir)?;
     let identity = RepositoryIdentity::of(common_dir)?;
-    let before = match fs::read(&file) {
+    let before = match regular::read(&file) {
         Ok(bytes) => parse(&bytes, &identity),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(WorktreeError::io("read", &file, &error)),
@@ -84,7 +85,7 @@ fn of_another_place(dir: &Path, identity: &RepositoryIdentity) -> Option<Setting
     identity.birth?;
     let files = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
     let records = files.filter(|path| path.extension().is_some_and(|end| end == "settings"));
-    records.take(RECORDS_MAX).find_map(|path| Some(parse(&fs::read(path).ok()?, identity)?.0))
+    records.take(RECORDS_MAX).find_map(|path| Some(parse(&regular::read(&path).ok()?, identity)?.0))
 }
 
 /// What of `before` to pass, and how `now` differs. Pure.

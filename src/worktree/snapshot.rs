@@ -18,7 +18,7 @@ use super::known::Known;
 use super::large;
 use super::objects::{FILE, GITLINK, Objects};
 use super::source::{Source, bytes_of, path_from, records};
-use super::{Inner, Worktrees, submodules};
+use super::{Inner, Worktrees, regular, submodules};
 
 /// Flags of an index entry: `assume-unchanged`, and in the extended ones `intent-to-add` and
 /// `skip-worktree`.
@@ -45,7 +45,7 @@ impl Worktrees {
     /// `Foreign` if it is not the worktree that was recorded; what git or the disk says.
     pub async fn snapshot(&self, known: &Known) -> Result<Snapshot, WorktreeError> {
         let known = known.clone();
-        self.locked_job(&known.common_dir.clone(), move |inner, _lock| take(inner, &known)).await
+        self.locked_look(&known.clone(), move |inner| take(inner, &known)).await
     }
 
     /// The tree of the commit that a worktree was started from.
@@ -311,8 +311,9 @@ fn links(staged: &[u8]) -> impl Iterator<Item = PathBuf> {
 fn copy_index(own: &Path, copy: &Path) -> io::Result<()> {
     // Taken first: an index that is written meanwhile makes more files suspicious, not fewer.
     let written = fs::metadata(own)?.modified()?;
-    fs::copy(own, copy)?;
-    fs::File::options().write(true).open(copy)?.set_modified(written)
+    let mut to = fs::File::create(copy)?;
+    io::copy(&mut regular::open(own)?, &mut to)?;
+    to.set_modified(written)
 }
 
 /// The same with a copy of the index, which `git add` brings up to date.

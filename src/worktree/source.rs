@@ -11,6 +11,7 @@ use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::git_program::{Call, Git};
 use super::method::GitFact;
+use super::obstacles;
 
 /// A checkout and its repository.
 pub(super) struct Source<'a> {
@@ -35,6 +36,7 @@ impl<'a> Source<'a> {
         common_dir: &Path,
         git: Result<&'a Git, GitFact>,
     ) -> Result<Self, WorktreeError> {
+        obstacles::before_opening(top)?;
         let opened = Repository::open_ext(top, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr]);
         let (repo, refusal) = match opened {
             Ok(repo) => (Some(repo), None),

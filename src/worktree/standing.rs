@@ -15,7 +15,7 @@ use super::identity::{self, Identity, Verdict, mark_in};
 use super::known::Known;
 use super::remove::{place, trashed_entry, trashed_entry_in};
 use super::source::{bytes_of, path_from};
-use super::{Inner, Worktrees};
+use super::{Inner, Worktrees, regular};
 
 /// Directories beside a repository's former place that are looked into for it, at most.
 const SIBLINGS_MAX: usize = 4_096;
@@ -152,7 +152,7 @@ fn repository_of(known: &Known, directory: &Path) -> Option<PathBuf> {
 
 /// The git directory that the worktree's own file leads to.
 fn pointed_to(directory: &Path) -> Option<PathBuf> {
-    let text = fs::read(directory.join(".git")).ok()?;
+    let text = regular::read(&directory.join(".git")).ok()?;
     let entry = path_from(text.strip_prefix(b"gitdir: ")?.trim_ascii_end().to_vec());
     Some(directory.join(entry).parent()?.parent()?.to_owned())
 }

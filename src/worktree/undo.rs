@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::WorktreeError;
 use super::identity::{Identity, Verdict};
+use super::regular;
 use super::safe_path::is_absent;
 use super::source::{Source, bytes_of};
 use super::{Created, LOCK_REASON};
@@ -109,7 +110,7 @@ fn changed(
     if !is_linked(names) {
         return Ok(Some("it is not the worktree of this repository any more"));
     }
-    if fs::read_to_string(names.admin.join("locked")).map_err(io)?.trim() != LOCK_REASON {
+    if regular::read_text(&names.admin.join("locked")).map_err(io)?.trim() != LOCK_REASON {
         return Ok(Some("it was locked by somebody else"));
     }
     if head_of(source, &names.path)?.as_deref() != Some(names.reference.as_str()) {
@@ -126,7 +127,7 @@ fn changed(
 
 /// Whether the directory is a checkout, and not of our entry.
 fn belongs_to_another(names: &Names) -> bool {
-    let Ok(text) = fs::read(names.path.join(".git")) else { return false };
+    let Ok(text) = regular::read(&names.path.join(".git")) else { return false };
     // libgit2 ends it with a slash before we write it anew; an empty one was only begun.
     !text.is_empty() && !text.starts_with(&[b"gitdir: ", bytes_of(&names.admin)].concat())
 }
@@ -134,7 +135,7 @@ fn belongs_to_another(names: &Names) -> bool {
 /// Whether the directory's `.git` file and the entry's back pointer name each other.
 pub(super) fn is_linked(names: &Names) -> bool {
     let points = |file: PathBuf, prefix: &str, to: &Path| {
-        let text = fs::read(file).unwrap_or_default();
+        let text = regular::read(&file).unwrap_or_default();
         let text = text.strip_suffix(b"\n").unwrap_or(&text);
         text.strip_prefix(prefix.as_bytes()).is_some_and(|path| path == bytes_of(to))
     };

@@ -16,6 +16,7 @@ use crate::worktree::carry::Entry;
 use crate::worktree::changes::{is_binary, merged};
 use crate::worktree::compare::same_content_while;
 use crate::worktree::objects::Objects;
+use crate::worktree::regular;
 use crate::worktree::safe_path::beneath;
 use crate::worktree::source::{path_from, records};
 
@@ -172,7 +173,7 @@ fn has_it_and_more(job: &Job<'_>, objects: &Objects<'_>, path: &Path, found: &Wo
     if here.is_none() || !sizes.iter().all(|size| matches!(size, Ok(size) if is_short(*size))) {
         return Ok(false);
     }
-    let Ok(theirs) = fs::read(&place) else { return Ok(false) };
+    let Ok(theirs) = regular::read(&place) else { return Ok(false) };
     let (before, mine) = (objects.blob(&committed.object)?, objects.blob(&found.made_with.object)?);
     if [&before, &mine, &theirs].iter().any(|bytes| is_binary(bytes)) {
         return Ok(false);

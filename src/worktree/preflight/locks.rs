@@ -9,7 +9,7 @@ use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
 use super::{Job, Trouble, unreadable};
-use crate::worktree::LOCK_REASON;
+use crate::worktree::{LOCK_REASON, regular};
 
 /// Directories of a repository in which no lock is about us: objects are only ever added, and other
 /// worktrees and what was removed of them are not ours.
@@ -17,7 +17,7 @@ const NOT_OURS: [&str; 5] = ["objects", "worktrees", "hob-trash", "modules", "lf
 
 pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
     let locked = job.admin().join("locked");
-    match fs::read_to_string(&locked) {
+    match regular::read_text(&locked) {
         Ok(reason) if reason.trim() == LOCK_REASON => {}
         Ok(reason) if reason.trim().is_empty() => {
             found.note(ReasonKind::Locked, "it is locked, without a reason");

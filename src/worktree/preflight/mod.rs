@@ -103,8 +103,8 @@ impl Worktrees {
     pub async fn preflight(&self, ask: PreflightAsk) -> Preflight {
         // Waiting for the repository and for a thread is part of the time.
         let until = Instant::now() + ask.timeout;
-        let (limit, common_dir) = (ask.timeout, ask.known.common_dir.clone());
-        let judged = self.locked_job(&common_dir, move |inner, _lock| Ok(judge(inner, &ask, until)));
+        let (limit, known) = (ask.timeout, ask.known.clone());
+        let judged = self.locked_look(&known, move |inner| Ok(judge(inner, &ask, until)));
         match tokio::time::timeout(limit, judged).await {
             Ok(Ok(preflight)) => preflight,
             Ok(Err(error)) => Preflight::unknown(error.message),

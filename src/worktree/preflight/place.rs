@@ -10,6 +10,7 @@ use hob_actors::worktree::ReasonKind;
 use super::findings::Findings;
 use super::{Job, Trouble, mounts, unreadable};
 use crate::worktree::identity::{Identity, Verdict};
+use crate::worktree::regular;
 use crate::worktree::standing::gone;
 use crate::worktree::undo::{Names, is_linked};
 
@@ -80,7 +81,7 @@ fn not_linked(job: &Job<'_>) -> Result<Option<String>, Trouble> {
         )));
     }
     let admin = job.admin();
-    let common = fs::read_to_string(admin.join("commondir")).map_err(|error| unreadable(&admin, &error))?;
+    let common = regular::read_text(&admin.join("commondir")).map_err(|error| unreadable(&admin, &error))?;
     let common =
         fs::canonicalize(admin.join(common.trim_end())).map_err(|error| unreadable(&admin, &error))?;
     if common != job.known.common_dir {

@@ -14,7 +14,7 @@ use super::findings::Findings;
 use super::{Job, Trouble, reach_program, unreadable};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::source::Source;
-use crate::worktree::{Inner, facts, known as worktree};
+use crate::worktree::{Inner, facts, known as worktree, regular};
 
 /// For reading what the files of a git directory name.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ pub(in crate::worktree) fn commits_of(
 /// Whether objects may be missing in a repository on purpose.
 pub(super) fn is_partial(source: &Source<'_>) -> bool {
     let Some(repo) = &source.repo else {
-        return fs::read_to_string(source.common_dir.join("config"))
+        return regular::read_text(&source.common_dir.join("config"))
             .is_ok_and(|text| text.to_ascii_lowercase().contains("partialclone"));
     };
     let Ok(config) = repo.config().and_then(|mut config| config.snapshot()) else { return false };
@@ -141,7 +141,7 @@ fn from_files(job: &Job<'_>) -> Result<BTreeSet<String>, Trouble> {
 
 /// A file that need not be there.
 fn read(path: &Path) -> Result<Option<String>, Trouble> {
-    match fs::read(path) {
+    match regular::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(path, &error)),

@@ -11,7 +11,7 @@ use crate::worktree::error::WorktreeError;
 use crate::worktree::identity::{Identity, Verdict, birth, mark_in};
 use crate::worktree::known::Known;
 use crate::worktree::source::path_from;
-use crate::worktree::{Inner, Worktrees};
+use crate::worktree::{Inner, Worktrees, regular};
 
 /// Where a worktree is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ const RESTORED_FILE: &str = "hob-restored";
 
 /// Where the owner of a worktree moved it: its entry names another place than the one that it was made at.
 pub(in crate::worktree) fn moved_to(known: &Known) -> Option<PathBuf> {
-    let text = fs::read(known.admin().join("gitdir")).ok()?;
+    let text = regular::read(&known.admin().join("gitdir")).ok()?;
     // It may be relative to the entry.
     let dot_git = known.admin().join(path_from(text.trim_ascii_end().to_vec()));
     let to = dot_git.parent()?;
@@ -96,7 +96,7 @@ pub(super) fn mark(known: &Known, directory: &Path) -> Result<(), WorktreeError>
 /// Whether a directory is the one that came back. Its device number may be that of another boot, where its
 /// birth is known.
 pub(super) fn is_marked(known: &Known, directory: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(known.admin().join(RESTORED_FILE)) else { return false };
+    let Ok(text) = regular::read_text(&known.admin().join(RESTORED_FILE)) else { return false };
     let Ok(at) = fs::symlink_metadata(directory) else { return false };
     let mut words = text.split_ascii_whitespace();
     let [device, inode, born] = [words.next(), words.next(), words.next()];

@@ -23,7 +23,7 @@ use crate::worktree::known::Known;
 use crate::worktree::objects::{EXECUTABLE, Entries, LINK, Objects, index_info};
 use crate::worktree::safe_path::beneath;
 use crate::worktree::source::{Source, bytes_of, path_from};
-use crate::worktree::{Inner, LOCK_REASON, Worktrees, index};
+use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, regular};
 
 /// In the flags of an index entry: assume-unchanged, and where its stage lies; in the extended ones:
 /// intent-to-add, skip-worktree; in the flags: that there are extended ones.
@@ -122,7 +122,7 @@ pub(super) fn follow_branch(
 /// Another worktree, or the main checkout, that has a branch.
 fn checked_out_at(known: &Known, branch: &str) -> Option<PathBuf> {
     let has = |dir: &Path| {
-        fs::read_to_string(dir.join("HEAD")).is_ok_and(|text| text.trim() == format!("ref: {branch}"))
+        regular::read_text(&dir.join("HEAD")).is_ok_and(|text| text.trim() == format!("ref: {branch}"))
     };
     if has(&known.common_dir) {
         return Some(known.common_dir.clone());

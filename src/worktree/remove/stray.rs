@@ -8,7 +8,7 @@ use crate::worktree::error::WorktreeError;
 use crate::worktree::identity::Identity;
 use crate::worktree::known::Known;
 use crate::worktree::source::path_from;
-use crate::worktree::{Inner, Worktrees};
+use crate::worktree::{Inner, Worktrees, obstacles, regular};
 
 /// A directory that nobody has written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,16 +56,17 @@ fn strays(inner: &Inner, written_down: &[String]) -> Result<Vec<Stray>, Worktree
 /// What a directory is, if it and a repository agree on that.
 fn identify(name: &str, path: &Path) -> Option<Known> {
     fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
-    let text = fs::read(path.join(".git")).ok()?;
+    let text = regular::read(&path.join(".git")).ok()?;
     let admin = path_from(text.strip_prefix(b"gitdir: ")?.trim_ascii_end().to_vec());
     let common_dir = fs::canonicalize(admin.parent()?.parent()?).ok()?;
     if admin.file_name()?.to_str()? != name || admin.parent()?.file_name()? != "worktrees" {
         return None;
     }
-    let back = fs::read(admin.join("gitdir")).ok()?;
+    let back = regular::read(&admin.join("gitdir")).ok()?;
     if path_from(back.trim_ascii_end().to_vec()) != path.join(".git") {
         return None;
     }
+    obstacles::before_opening(path).ok()?;
     let repo = git2::Repository::open(path).ok()?;
     let head = repo.find_reference("HEAD").ok()?;
     let branch = head.symbolic_target().ok().flatten().unwrap_or_default();

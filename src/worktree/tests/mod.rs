@@ -12,6 +12,7 @@ mod limits;
 mod locate;
 mod methods;
 mod owners;
+mod pipes;
 mod places;
 mod put_away;
 mod refuse;

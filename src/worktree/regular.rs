@@ -1,0 +1,72 @@
+//! Opens what an agent or another program may have put in a place of ours, and only a regular file:
+//! to open a named pipe waits for somebody who may never come, and a device can do anything.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Opens a regular file, or what a link leads to if that is one.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    // Before it is opened: to open a device may do something.
+    if !fs::metadata(path)?.is_file() {
+        return Err(irregular());
+    }
+    opened(path, libc::O_NONBLOCK | libc::O_NOCTTY)
+}
+
+/// Opens a regular file that is no link.
+pub(super) fn open_no_link(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(irregular());
+    }
+    opened(path, libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+}
+
+/// The content of a regular file.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The content of a regular file that is text.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn opened(path: &Path, flags: libc::c_int) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    // It may have been exchanged since it was looked at.
+    if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
+}
+
+fn irregular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_opened_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (name, to) in [("to-file", "file"), ("to-pipe", "pipe"), ("to-device", "/dev/zero")] {
+            std::os::unix::fs::symlink(to, at(name)).unwrap();
+        }
+        assert_eq!(read_text(&at("file")).unwrap(), "text");
+        assert_eq!(read(&at("to-file")).unwrap(), b"text");
+        assert!(open_no_link(&at("file")).is_ok() && open_no_link(&at("to-file")).is_err());
+        for name in ["pipe", "socket", "to-pipe", "to-device", "."] {
+            assert_eq!(open(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert_eq!(open(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
