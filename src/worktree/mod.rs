@@ -87,6 +87,8 @@ const LOOKS_MAX: usize = 8;
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// How long a lock file of a foreign git is waited for.
 const LOCK_FILE_WAIT: Duration = Duration::from_secs(5);
+/// Bytes that one look may read of files that are not known yet: a few seconds' worth.
+const LOOK_BYTES: u64 = 128 << 20;
 /// Our files about repositories, beneath the root.
 const RECORDS_DIR: &str = ".repos";
 /// Characters of a worktree's id at most.
@@ -104,11 +106,18 @@ pub struct Options {
     pub lock_wait: Duration,
     /// How long a lock file of a foreign git is waited for.
     pub lock_file_wait: Duration,
+    /// Bytes that one look may read of files that are not known yet.
+    pub look_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path: std::env::var_os("PATH"), lock_wait: LOCK_WAIT, lock_file_wait: LOCK_FILE_WAIT }
+        Self {
+            path: std::env::var_os("PATH"),
+            lock_wait: LOCK_WAIT,
+            lock_file_wait: LOCK_FILE_WAIT,
+            look_bytes: LOOK_BYTES,
+        }
     }
 }
 

@@ -2,23 +2,31 @@
 //! index says is taken into memory (or into a copy), brought up to date there, and written as a tree.
 //!
 //! Untracked files are in it, ignored ones are not, and what git was told not to look at is looked at
-//! all the same. Files too large to be kept at every turn are in it by name only, see [`super::large`].
+//! all the same. Files too large to be kept at every turn are in it by name only, see [`super::large`],
+//! and so is what is too much for one look, see [`weight`].
+
+mod memory;
+mod program;
+mod weight;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
-use git2::{Delta, DiffOptions, Index, IndexEntry, Repository};
+use git2::{Delta, DiffOptions, Index, IndexEntry, Oid, Repository};
+
+use memory::{Found, Memory};
+use weight::{Fate, Kept, Weight, plan};
 
 use super::at::Way;
-use super::carry::{index_entry, shown};
+use super::carry::{Entry, index_entry, shown};
 use super::changes::SWAP_PREFIX;
 use super::error::WorktreeError;
 use super::known::Known;
 use super::large;
 use super::objects::{FILE, GITLINK, Objects};
-use super::source::{Source, bytes_of, path_from, records};
-use super::{Inner, Worktrees, regular, submodules};
+use super::source::{Source, path_from};
+use super::{Inner, Worktrees, submodules};
 
 /// Flags of an index entry: `assume-unchanged`, and in the extended ones `intent-to-add` and
 /// `skip-worktree`.
@@ -93,7 +101,12 @@ impl Worktrees {
                     source.delete_ref(&name, &at)?;
                 }
             }
-            Ok(())
+            match fs::remove_file(memory_file(inner, &known)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(WorktreeError::io("remove", &memory_file(inner, &known), &error))
+                }
+                _ => Ok(()),
+            }
         })
         .await
     }
@@ -102,10 +115,40 @@ impl Worktrees {
 /// Takes the snapshot. Blocks.
 pub(super) fn take(inner: &Inner, known: &Known) -> Result<Snapshot, WorktreeError> {
     let source = inner.at(known)?;
-    match inner.way(&source)? {
-        Way::Libgit2 => by_libgit2(&source),
-        Way::Program => by_program(&source, known),
-    }
+    let way = inner.way(&source)?;
+    let mut memory = Memory::read(memory_file(inner, known));
+    let look = Look { source: &source, bytes_left: inner.options.look_bytes };
+    let taken = match way {
+        Way::Libgit2 => by_libgit2(look, &mut memory),
+        Way::Program => program::take(look, known, &mut memory),
+    };
+    memory.write(taken.is_ok());
+    taken
+}
+
+/// Where it is written down what looks at a worktree read.
+fn memory_file(inner: &Inner, known: &Known) -> PathBuf {
+    inner.records().join(format!("{}.files", known.id))
+}
+
+/// One look.
+struct Look<'a> {
+    source: &'a Source<'a>,
+    /// Bytes that it may read of files that are not known yet.
+    bytes_left: u64,
+}
+
+/// What a look leaves out.
+#[derive(Default)]
+struct LeftOut {
+    /// Files that are only named.
+    named: Vec<PathBuf>,
+    /// Repositories.
+    nested: Vec<PathBuf>,
+    /// Submodules with something that is not committed.
+    unseen: Vec<PathBuf>,
+    /// Left-overs of a daemon that was killed.
+    left: BTreeSet<PathBuf>,
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -116,12 +159,13 @@ struct Draft<'a> {
     repo: &'a Repository,
     top: &'a Path,
     index: Index,
-    large: Vec<PathBuf>,
-    nested: Vec<PathBuf>,
-    left: BTreeSet<PathBuf>,
+    memory: &'a mut Memory,
+    bytes_left: u64,
+    out: LeftOut,
 }
 
-fn by_libgit2(source: &Source<'_>) -> Result<Snapshot, WorktreeError> {
+fn by_libgit2(look: Look<'_>, memory: &mut Memory) -> Result<Snapshot, WorktreeError> {
+    let source = look.source;
     let failed =
         |error: git2::Error| WorktreeError::git("read the files of the worktree", &source.top, &error);
     let Some(repo) = &source.repo else {
@@ -129,14 +173,14 @@ fn by_libgit2(source: &Source<'_>) -> Result<Snapshot, WorktreeError> {
     };
     // Read anew with the repository, which is opened for each job; never written back.
     let index = repo.index().map_err(failed)?;
-    let mut draft =
-        Draft { repo, top: &source.top, index, large: Vec::new(), nested: Vec::new(), left: BTreeSet::new() };
+    let (bytes_left, out) = (look.bytes_left, LeftOut::default());
+    let mut draft = Draft { repo, top: &source.top, index, memory, bytes_left, out };
     draft.unmask().map_err(failed)?;
     draft.follow_disk().map_err(failed)?;
     draft.follow_submodules().map_err(failed)?;
     let tree = draft.index.write_tree_to(repo).map_err(failed)?.to_string();
-    let notices = notices([&draft.large, &draft.nested, &draft.unseen()], &draft.left);
-    Ok(Snapshot { tree, notices })
+    draft.out.unseen = draft.unseen();
+    Ok(Snapshot { tree, notices: draft.out.notices() })
 }
 
 /// Where files were being replaced when the daemon that did it was killed: nobody's work, and not
@@ -146,30 +190,32 @@ fn left_over(path: &[u8]) -> Option<PathBuf> {
     place.starts_with(SWAP_PREFIX.as_bytes()).then(|| path_from(place.to_vec()))
 }
 
-fn notices([large, nested, unseen]: [&[PathBuf]; 3], left: &BTreeSet<PathBuf>) -> Vec<String> {
-    let mut notices = Vec::new();
-    if !left.is_empty() {
-        let places: Vec<PathBuf> = left.iter().cloned().collect();
-        notices.push(format!(
-            "a hobd was killed while it replaced files; what was there before is in {}: put it back, or \
-             remove it",
-            shown(&places)
-        ));
+impl LeftOut {
+    /// What a person should know of it.
+    fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        let mut tell = |what: &str, paths: &[PathBuf]| {
+            if !paths.is_empty() {
+                notices.push(format!("{what}: {}", shown(paths)));
+            }
+        };
+        let left: Vec<PathBuf> = self.left.iter().cloned().collect();
+        tell(
+            "a hobd was killed while it replaced files; put back what was there before, or remove it",
+            &left,
+        );
+        tell(
+            &format!(
+                "files over {} MiB, and the largest of those that are too much for one look, are listed, and \
+                 their content is not kept at every turn",
+                large::LARGE_BYTES >> 20
+            ),
+            &self.named,
+        );
+        tell("repositories inside the worktree are not looked into", &self.nested);
+        tell("what is not committed in these submodules is not listed", &self.unseen);
+        notices
     }
-    if !large.is_empty() {
-        notices.push(format!(
-            "files over {} MiB are listed, and their content is not kept at every turn: {}",
-            large::LARGE_BYTES >> 20,
-            shown(large)
-        ));
-    }
-    if !nested.is_empty() {
-        notices.push(format!("repositories inside the worktree are not looked into: {}", shown(nested)));
-    }
-    if !unseen.is_empty() {
-        notices.push(format!("what is not committed in these submodules is not listed: {}", shown(unseen)));
-    }
-    notices
 }
 
 impl Draft<'_> {
@@ -183,6 +229,7 @@ impl Draft<'_> {
                     || entry.flags_extended & (INTENT_TO_ADD | SKIP_WORKTREE) != 0
             })
             .collect();
+        let mut present = Vec::new();
         for entry in special {
             let path = path_from(entry.path.clone());
             let is_there = is_file(&self.top.join(&path));
@@ -195,9 +242,9 @@ impl Draft<'_> {
                 // Left out of the checkout on purpose.
                 continue;
             }
-            if is_there { self.put(&path)? } else { self.take_away(&path)? }
+            if is_there { present.push(path) } else { self.take_away(&path)? }
         }
-        Ok(())
+        self.put(present)
     }
 
     /// What the index and the disk differ in.
@@ -227,26 +274,27 @@ impl Draft<'_> {
                 self.take_away(&path)?;
             }
         }
+        let mut present = Vec::new();
         for (status, path) in changed {
             if status == Delta::Deleted {
                 continue;
             }
             if let Some(place) = left_over(&path) {
-                self.left.insert(place);
+                self.out.left.insert(place);
                 continue;
             }
             if let Some(folder) = path.strip_suffix(b"/") {
-                self.nested.push(path_from(folder.to_vec()));
+                self.out.nested.push(path_from(folder.to_vec()));
                 continue;
             }
             let path = path_from(path);
             if is_file(&self.top.join(&path)) {
-                self.put(&path)?;
+                present.push(path);
             } else if status != Delta::Untracked {
                 self.take_away(&path)?;
             }
         }
-        Ok(())
+        self.put(present)
     }
 
     /// Where the checkouts of submodules are.
@@ -271,17 +319,52 @@ impl Draft<'_> {
         submodules::unseen(self.top, links.map(|entry| path_from(entry.path)))
     }
 
-    fn put(&mut self, path: &Path) -> Result<(), git2::Error> {
-        if let Some(pointer) = large::pointer(&self.top.join(path)) {
-            self.large.push(path.to_owned());
-            let id = self.repo.blob(&pointer)?;
-            return self.index.add(&index_entry(path, FILE, id));
+    /// Takes files from the disk: reads them, or puts in what is known of them or stands for them.
+    fn put(&mut self, paths: Vec<PathBuf>) -> Result<(), git2::Error> {
+        let found: Vec<Found> = paths.into_iter().map(|path| self.memory.find(self.top, path)).collect();
+        let weights: Vec<Weight> = found.iter().map(|found| found.weight.clone()).collect();
+        for (found, fate) in found.into_iter().zip(plan(&weights, &mut self.bytes_left)) {
+            match fate {
+                Fate::Known(entry) => self.put_known(found, entry)?,
+                Fate::Read => self.read(found)?,
+                Fate::Named => self.name(found)?,
+            }
         }
-        match self.index.add_path(path) {
+        Ok(())
+    }
+
+    fn put_known(&mut self, found: Found, entry: Entry) -> Result<(), git2::Error> {
+        let id = Oid::from_str(&entry.object)?;
+        // Nothing but our refs keeps it, and these go.
+        if !self.repo.odb()?.exists(id) {
+            return self.read(found);
+        }
+        self.index.add(&index_entry(&found.path, entry.mode, id))?;
+        self.memory.keep(found, Kept::Content { entry, is_settled: true });
+        Ok(())
+    }
+
+    fn read(&mut self, found: Found) -> Result<(), git2::Error> {
+        match self.index.add_path(&found.path) {
             // It went while we looked.
-            Err(_) if !is_file(&self.top.join(path)) => self.take_away(path),
-            done => done,
+            Err(_) if !is_file(&self.top.join(&found.path)) => return self.take_away(&found.path),
+            done => done?,
         }
+        if let Some(entry) = self.index.get_path(&found.path, 0) {
+            let entry = Entry { mode: entry.mode, object: entry.id.to_string() };
+            self.memory.keep_read(self.top, found, entry);
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, found: Found) -> Result<(), git2::Error> {
+        // It became small while we looked.
+        let Some(pointer) = large::pointer(&self.top.join(&found.path)) else { return self.read(found) };
+        let id = self.repo.blob(&pointer)?;
+        self.index.add(&index_entry(&found.path, FILE, id))?;
+        self.out.named.push(found.path.clone());
+        self.memory.keep(found, Kept::Name);
+        Ok(())
     }
 
     fn take_away(&mut self, path: &Path) -> Result<(), git2::Error> {
@@ -295,94 +378,4 @@ impl Draft<'_> {
 /// Whether git would keep something at that path: a file or a link.
 fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file() || found.is_symlink())
-}
-
-// ---------------------------------------------------------------------------------------------
-// The program
-
-/// Where an index has submodules, as `ls-files --stage` tells it.
-fn links(staged: &[u8]) -> impl Iterator<Item = PathBuf> {
-    let links = records(staged).filter(|line| line.starts_with(b"160000 "));
-    links.filter_map(|line| Some(path_from(line.splitn(2, |byte| *byte == b'\t').nth(1)?.to_vec())))
-}
-
-/// Copies an index with the time at which it was written: git compares the content of a file that is
-/// not older than the index, since it may have been changed in the same second without a trace.
-fn copy_index(own: &Path, copy: &Path) -> io::Result<()> {
-    // Taken first: an index that is written meanwhile makes more files suspicious, not fewer.
-    let written = fs::metadata(own)?.modified()?;
-    let mut to = fs::File::create(copy)?;
-    io::copy(&mut regular::open(own)?, &mut to)?;
-    to.set_modified(written)
-}
-
-/// The same with a copy of the index, which `git add` brings up to date.
-fn by_program(source: &Source<'_>, known: &Known) -> Result<Snapshot, WorktreeError> {
-    let dir =
-        tempfile::tempdir().map_err(|error| WorktreeError::io("make", Path::new("a directory"), &error))?;
-    let (own, copy) = (known.admin().join("index"), dir.path().join("index"));
-    copy_index(&own, &copy).map_err(|error| WorktreeError::io("copy", &own, &error))?;
-    let git = source.program()?;
-    let run = |args: &[&str], stdin: Vec<u8>| {
-        let mut call = super::git_program::Call { stdin, ..source.call(args) };
-        call.env.push(("GIT_INDEX_FILE", copy.clone().into_os_string()));
-        git.run(&call)
-    };
-    let flagged = run(&["ls-files", "-v", "-z"], Vec::new())?;
-    let named = |wanted: &dyn Fn(u8, &[u8]) -> bool| -> Vec<u8> {
-        records(&flagged)
-            .filter_map(|line| Some((*line.first()?, line.get(2..)?)))
-            .filter(|(flag, path)| wanted(*flag, path))
-            .flat_map(|(_, path)| path.iter().copied().chain([0]))
-            .collect()
-    };
-    let masked = named(&|flag, _| flag.is_ascii_lowercase());
-    // One that is left out of the checkout on purpose is not there.
-    let skipped = named(&|flag, path| {
-        flag.eq_ignore_ascii_case(&b'S') && is_file(&source.top.join(path_from(path.to_vec())))
-    });
-    for (option, paths) in [("--no-assume-unchanged", masked), ("--no-skip-worktree", skipped)] {
-        if !paths.is_empty() {
-            run(&["update-index", option, "-z", "--stdin"], paths)?;
-        }
-    }
-    let (mut large, mut nested, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    let mut left = BTreeSet::new();
-    let others = run(&["ls-files", "--others", "--exclude-standard", "-z"], Vec::new())?;
-    let changed = run(&["ls-files", "--modified", "-z"], Vec::new())?;
-    for path in records(&others).chain(records(&changed)) {
-        if let Some(place) = left_over(path) {
-            left.insert(place);
-            continue;
-        }
-        let is_folder = path.last() == Some(&b'/');
-        let file = path_from(path.strip_suffix(b"/").unwrap_or(path).to_vec());
-        if is_folder {
-            nested.push(file.clone());
-            left_out.push(file);
-        } else if large::pointer(&source.top.join(&file)).is_some() {
-            large.push(file.clone());
-            left_out.push(file);
-        }
-    }
-    let mut add = source.call(&["add", "--all", "--sparse", "--", ":(top)"]);
-    let pathspecs =
-        left_out.iter().chain(&left).map(|path| [b":(top,literal,exclude)", bytes_of(path)].concat());
-    add.args.extend(pathspecs.map(|spec| path_from(spec).into_os_string()));
-    add.magic_pathspecs = true;
-    add.env.push(("GIT_INDEX_FILE", copy.clone().into_os_string()));
-    git.run(&add)?;
-    let objects = Objects::of(source);
-    for path in &large {
-        if let Some(pointer) = large::pointer(&source.top.join(path)) {
-            let id = objects.write_blob(&pointer)?;
-            let line = [format!("{FILE:06o} {id} 0\t").as_bytes(), bytes_of(path), b"\0"].concat();
-            run(&["update-index", "-z", "--index-info"], line)?;
-        }
-    }
-    let tree = run(&["write-tree"], Vec::new())?;
-    let tree = String::from_utf8_lossy(&tree).trim().to_owned();
-    let staged = run(&["ls-files", "--stage", "-z"], Vec::new())?;
-    let unseen = submodules::unseen(&source.top, links(&staged));
-    Ok(Snapshot { tree, notices: notices([&large, &nested, &unseen], &left) })
 }

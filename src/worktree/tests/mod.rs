@@ -19,6 +19,7 @@ mod refuse;
 mod removal;
 mod standing;
 mod undo;
+mod weighty;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
