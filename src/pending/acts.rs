@@ -131,7 +131,8 @@ impl Pending {
 
     async fn known_turn(&self, session: &str, turn: &str) -> Result<TurnTrees, PendingError> {
         let trees = self.0.store.turn_trees(turn).await?.filter(|trees| trees.session == session);
-        trees.ok_or_else(|| PendingError::NotFound { what: "turn", id: turn.to_owned() })
+        let trees = trees.ok_or_else(|| PendingError::NotFound { what: "turn", id: turn.to_owned() })?;
+        if trees.is_dropped { Err(PendingError::Dropped { turn: turn.to_owned() }) } else { Ok(trees) }
     }
 
     /// Puts pending changes into the user's checkout, uncommitted; all of the selection, or nothing.

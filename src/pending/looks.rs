@@ -9,6 +9,8 @@ use hob_actors::event::{ChangedFile, Level, Scope};
 use hob_actors::id::AgentKey;
 use hob_actors::ports::{Snapshots, TurnRef, chain};
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{Pending, PendingError};
 use crate::store::{Look, Occasion, SessionWorktree};
 use crate::sync::lock;
@@ -120,13 +122,42 @@ impl Pending {
     async fn around(&self, turn: &TurnRef, occasion: Occasion) -> Result<(), PendingError> {
         let id = turn.turn.as_str();
         let Some(found) = self.0.store.worktree_of_turn(id).await? else { return Ok(()) };
-        let _line = self.line(&found.known.id).await;
+        let line = self.line(&found.known.id).await;
         // Read again: somebody may have looked while we stood in line.
         let Some(found) = self.0.store.known_worktree(&found.known.id).await? else { return Ok(()) };
         let found = super::followed(&self.0.store, &self.0.worktrees, found).await;
         let is_end = matches!(occasion, Occasion::After(_));
         self.look(&found, occasion).await?;
-        if is_end { self.tell_changes(&found.known, id).await } else { Ok(()) }
+        if !is_end {
+            return Ok(());
+        }
+        let told = self.tell_changes(&found.known, id).await;
+        self.trim_beside(found.known, line);
+        told
+    }
+
+    /// Makes a long history of a worktree small. The turn does not wait for it, the next look does.
+    fn trim_beside(&self, known: Known, line: OwnedMutexGuard<()>) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let _line = line;
+            if let Err(error) = this.trim(&known).await {
+                // The end of the next turn tries it again.
+                tracing::warn!(
+                    worktree = known.id,
+                    error = chain(&error),
+                    "its history stays as long as it is"
+                );
+            }
+        });
+    }
+
+    async fn trim(&self, known: &Known) -> Result<(), PendingError> {
+        let history = self.0.store.segments(&known.id).await?;
+        let Some(trimmed) = self.0.worktrees.trim(known, history).await? else { return Ok(()) };
+        // Written down first: what is named by nothing may go, and never the other way round.
+        let named = self.0.store.record_trimmed(&known.id, trimmed).await?;
+        Ok(self.0.worktrees.drop_trees(known, named).await?)
     }
 
     /// Tells what a turn changed, if it changed anything.

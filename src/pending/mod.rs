@@ -29,7 +29,7 @@ pub use place::{followed, take_up};
 
 use crate::store::{SessionWorktree, Store, StoreError};
 use crate::sync::lock;
-use crate::worktree::{WorktreeError, Worktrees};
+use crate::worktree::{BYTES_KEPT, TURNS_KEPT, WorktreeError, Worktrees};
 
 /// Worktrees whose line is remembered before those that nobody stands in are forgotten.
 const LINES_MAX: usize = 256;
@@ -78,6 +78,16 @@ pub enum PendingError {
     /// The look at the files took too long.
     #[error("the files of the worktree could not be read within {0} s")]
     TooSlow(u64),
+    /// The files around a turn were known, and are not kept any more.
+    #[error(
+        "the files around turn `{turn}` are not kept any more: those of the last {TURNS_KEPT} turns of a \
+         worktree are, and {} MiB of them at most",
+        BYTES_KEPT >> 20
+    )]
+    Dropped {
+        /// The turn.
+        turn: String,
+    },
     /// The files before or after a turn are not known.
     #[error("the files {when} turn `{turn}` are not known")]
     Unseen {

@@ -61,6 +61,8 @@ pub struct TurnTrees {
     pub before: Option<String>,
     /// The tree after its end, where it could be looked at.
     pub after: Option<String>,
+    /// Both were known, and are not kept any more.
+    pub is_dropped: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -311,10 +313,12 @@ impl Store {
     pub fn turn_trees(&self, turn: &str) -> Reply<Option<TurnTrees>> {
         let turn = turn.to_owned();
         self.read_in_line("read the trees of a turn", move |conn| {
-            let sql = "SELECT c.session_id, u.before_tree, u.after_tree FROM turns AS u
+            let sql = "SELECT c.session_id, u.before_tree, u.after_tree,
+                u.watch IS 'closed' AND u.before_tree IS NULL AND u.after_tree IS NULL FROM turns AS u
                 JOIN tasks AS t ON t.id = u.task_id JOIN chats AS c ON c.id = t.chat_id WHERE u.id = ?1";
             sql::one(conn, sql, [turn], |row| {
-                Ok(TurnTrees { session: row.get(0)?, before: row.get(1)?, after: row.get(2)? })
+                let (before, after) = (row.get(1)?, row.get(2)?);
+                Ok(TurnTrees { session: row.get(0)?, before, after, is_dropped: row.get(3)? })
             })
         })
     }

@@ -39,6 +39,7 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod turns;
 pub mod words;
 mod worktrees;

@@ -31,6 +31,11 @@ pub(super) fn pointer(path: &Path) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
+/// What stands for a content that was kept once.
+pub(super) fn name_of(object: &str, size: u64) -> Vec<u8> {
+    format!("{HEADER}\nsize {size}\nobject {object}\n").into_bytes()
+}
+
 /// The size of the file that a blob stands for, if it stands for one.
 pub(super) fn size_of(blob: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(blob).ok()?.strip_prefix(HEADER)?.strip_prefix("\nsize ")?;
@@ -53,6 +58,9 @@ mod tests {
         assert_eq!(size_of(&stands), Some(NAMED_BYTES_MIN + 1));
         assert!(stands.len() as u64 <= POINTER_BYTES_MAX);
         assert_eq!(pointer(&path), Some(stands));
+        let named = name_of(&"a".repeat(64), NAMED_BYTES_MIN + 1);
+        assert_eq!(size_of(&named), Some(NAMED_BYTES_MIN + 1));
+        assert!(named.len() as u64 <= POINTER_BYTES_MAX);
         assert_eq!(size_of(b"hob: a file too large to be kept\nsize 12\n"), None, "an ordinary file");
     }
 }

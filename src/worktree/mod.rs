@@ -24,6 +24,7 @@ mod eol;
 mod error;
 mod facts;
 mod git_program;
+mod history;
 mod identity;
 mod include;
 mod index;
@@ -63,6 +64,7 @@ pub use changes::{
     Unstashed,
 };
 pub use error::{WorktreeError, WorktreeErrorKind};
+pub use history::{BYTES_KEPT, Span, TURNS_KEPT, Trimmed};
 pub use identity::Identity;
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;

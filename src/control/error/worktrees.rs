@@ -67,7 +67,7 @@ impl From<PendingError> for RpcFailure {
                 Self::refused(message).reason("live").hint("wait for it, or `hob task cancel` it")
             }
             PendingError::Unrecorded { .. } | PendingError::TooSlow(_) => Self::overloaded(message),
-            PendingError::Unseen { .. } => Self::conflict(message),
+            PendingError::Unseen { .. } | PendingError::Dropped { .. } => Self::conflict(message),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Looks at worktrees: each change has the writers who may have made it, whatever happens between.
 
 use super::*;
-use crate::worktree::{Segment, Writer};
+use crate::worktree::{Segment, Span, Trimmed, Writer};
 use hob_actors::event::ChangedFile;
 
 impl Stage {
@@ -199,4 +199,37 @@ async fn a_turn_that_ended_while_its_agent_is_being_stopped_is_at_work() {
     assert_eq!(stage.store.turns_at_work("w-s").await.unwrap(), [turn.as_str()]);
     stage.after(&turn, "a").await;
     assert!(stage.store.turns_at_work("w-s").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn turns_of_a_history_that_was_made_small_are_told_from_those_that_nobody_saw() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    let mut turns = Vec::new();
+    for (chat, from, to) in [("one", "base", "a"), ("two", "a", "b"), ("three", "b", "b"), ("four", "b", "c")]
+    {
+        let (_, turn) = stage.running(chat).await;
+        stage.before(&turn, from).await;
+        stage.after(&turn, to).await;
+        turns.push(turn);
+    }
+    let (_, open) = stage.running("five").await;
+    stage.before(&open, "c").await;
+    let span = |from: &str, to: &str| Span { from: from.to_owned(), to: to.to_owned() };
+    let whole = ["b", "c"].map(str::to_owned).into();
+    let trimmed = Trimmed { oldest: vec![span("base", "small-a"), span("small-a", "small-b")], whole };
+    let named = stage.store.record_trimmed("w-s", trimmed).await.unwrap();
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["b", "base", "c", "small-a", "small-b"]);
+    let story = stage.story().await;
+    assert_eq!(story.len(), 3, "{story:?}");
+    assert!(story[0].starts_with("base>small-a: ") && story[1].starts_with("small-a>small-b: "), "{story:?}");
+    assert!(story[2].starts_with("b>c: "), "{story:?}");
+    let mut seen = Vec::new();
+    for turn in turns.iter().chain([&open]) {
+        let trees = stage.store.turn_trees(turn.as_str()).await.unwrap().unwrap();
+        seen.push((trees.before.unwrap_or_default(), trees.is_dropped));
+    }
+    let kept = |tree: &str| (tree.to_owned(), false);
+    let dropped = (String::new(), true);
+    assert_eq!(seen, [dropped.clone(), dropped, kept("b"), kept("b"), kept("c")]);
 }

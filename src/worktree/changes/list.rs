@@ -261,5 +261,6 @@ fn text(objects: &Objects<'_>, side: Option<&(PathBuf, Entry)>) -> Result<Option
         return Ok(None);
     }
     let bytes = objects.blob(&entry.object)?;
-    Ok((!is_binary(&bytes)).then_some(bytes))
+    // What stands for a large file has no lines of it.
+    Ok((!is_binary(&bytes) && large::size_of(&bytes).is_none()).then_some(bytes))
 }

@@ -5,6 +5,7 @@ mod changes;
 mod copy;
 mod create;
 mod given_up;
+mod history;
 mod kept;
 mod last_copy;
 mod late;
