@@ -62,6 +62,22 @@ pub fn pidfd_kill(process: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether the process that the descriptor means was not collected yet: nobody else can have its
+/// number.
+pub fn pidfd_has_its_number(process: BorrowedFd<'_>) -> bool {
+    // SAFETY: the descriptor is borrowed, so it is open; no signal is sent, no memory touched.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            0,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
 /// The `RLIMIT_LOCKS` of a process (0 is the caller): soft and hard limit.
 ///
 /// # Errors
@@ -177,7 +193,9 @@ mod tests {
         let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().expect("spawns");
         let process = pidfd_open(child.id().cast_signed()).expect("is there");
         pidfd_kill(process.as_fd(), Signal::SIGKILL).expect("is ours");
+        assert!(pidfd_has_its_number(process.as_fd()));
         assert!(!child.wait().expect("is ours").success());
+        assert!(!pidfd_has_its_number(process.as_fd()));
         let late = pidfd_kill(process.as_fd(), Signal::SIGKILL).expect_err("has ended");
         assert_eq!(late.raw_os_error(), Some(libc::ESRCH));
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::error::RpcFailure;
 use super::peer_check::Standing;
-use crate::backend::process::mark::Mark;
 use crate::jsonrpc::Peer;
 use crate::sync::lock;
 
@@ -22,8 +21,9 @@ const TREE_CLIENTS_MAX: usize = 16;
 enum Holder {
     /// The owner of the daemon, or root.
     Owner,
-    /// A process of an agent: of the start that its mark names. All that cannot be told apart share.
-    Agent(Option<Mark>),
+    /// A process of an agent: of the start whose keeper stands above it, since a mark can be changed.
+    /// All that stand below none share.
+    Agent(Option<u32>),
     /// The owner, beyond the limit.
     Reserve,
 }
@@ -32,7 +32,7 @@ impl Holder {
     fn of(standing: Standing) -> Self {
         match standing {
             Standing::Full => Self::Owner,
-            Standing::Agent(peer) => Self::Agent(peer.mark),
+            Standing::Agent(peer) => Self::Agent(peer.attempt),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an agent may do on the control socket: make tasks, within limits, and mind its own.
 //!
-//! The mark of the calling process leads to the agent sessions that it may belong to, and those to
+//! The keeper above the calling process leads to the agent sessions that it may belong to, and those to
 //! the turns in flight; which of several is meant, [`parent`] decides. **Invariant:** who cannot be
 //! traced to a running turn may do nothing here.
 
@@ -14,7 +14,6 @@ use super::handlers::{Call, Done};
 use super::params::{Policy, Source, TaskSubmit};
 use super::peer_check::Standing;
 use super::wire::{IdOr, TaskRow, is_terminal};
-use crate::backend::process::mark::Mark;
 use crate::config::Dispatch;
 use crate::store::{Store, TaskFilter};
 
@@ -38,7 +37,7 @@ pub(super) async fn caller(call: &Call) -> Done<Option<Caller>> {
         Standing::Agent(peer) => peer,
     };
     let unknown = || RpcFailure::forbidden("this process belongs to no running turn of this daemon");
-    let mut turns = turns_of(call, peer.mark.ok_or_else(unknown)?).await?;
+    let mut turns = turns_of(call, peer.attempt.ok_or_else(unkept)?).await?;
     let chosen = match turns.len() {
         0 => return Err(unknown()),
         1 => 0,
@@ -51,14 +50,17 @@ pub(super) async fn caller(call: &Call) -> Done<Option<Caller>> {
     Ok(Some(Caller { task: turns.swap_remove(chosen) }))
 }
 
-/// The tasks that a marked process may work for: those that run in the process of its agent.
-async fn turns_of(call: &Call, mark: Mark) -> Done<Vec<TaskRow>> {
+/// A process that bears a mark, or ended, and stands below no agent of this daemon.
+fn unkept() -> RpcFailure {
+    let message = "this process counts as an agent's and stands below none of this daemon";
+    RpcFailure::forbidden(message).hint("a new terminal, if it is yours: its limit of file locks was lowered")
+}
+
+/// The tasks that a process may work for: those that run in the process of its agent.
+async fn turns_of(call: &Call, attempt: u32) -> Done<Vec<TaskRow>> {
     let services = call.services();
-    if services.store.installation().await? != mark.installation {
-        return Ok(Vec::new());
-    }
     let processes = services.store.open_processes().await?;
-    let started = processes.into_iter().find(|process| process.attempt == mark.attempt);
+    let started = processes.into_iter().find(|process| process.attempt == attempt);
     let Some(pid) = started.and_then(|process| process.agent_pid) else {
         return Ok(Vec::new());
     };

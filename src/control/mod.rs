@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arena::Arenas;
 use crate::backend::Agents;
+use crate::backend::process::Kin;
 use crate::config::SharedConfig;
 use crate::daemon::DaemonControl;
 use crate::paths::Paths;
@@ -78,8 +79,8 @@ pub struct Services {
     pub started_at: wire::Moment,
     /// The same by the clock that nobody sets.
     pub up_since: std::time::Instant,
-    /// How well processes are held: `strong` or `weak`.
-    pub containment: &'static str,
+    /// Tells whose processes are, and how well they are held.
+    pub kin: Kin,
     /// Whether the socket file is ours to keep in its place: systemd keeps its own.
     pub owns_socket: bool,
     /// Cancelled when no new work is taken any more; running turns may still be waited for.

@@ -142,7 +142,7 @@ async fn put_back(listener: &mut UnixListener, server: &Server) {
 /// Lets a peer in, or tells it why not.
 async fn admit(stream: UnixStream, server: Arc<Server>) {
     let control = server.services.config.current().control.clone();
-    let standing = match peer_check::check(&stream) {
+    let standing = match peer_check::check(&stream, &server.services.kin) {
         Ok(standing) => standing,
         Err(failure) => {
             tracing::warn!(reason = %failure, "peer turned away");

@@ -247,7 +247,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         control: door.clone(),
         started_at: Moment::now(),
         up_since: Instant::now(),
-        containment: spawner.containment(),
+        kin: spawner.kin().clone(),
         owns_socket,
         stopping: stopping.clone(),
         flights: control::flight::Flights::default(),

@@ -29,7 +29,12 @@ struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     fn new(daemon: &'a TestDaemon) -> Self {
-        let session = daemon.session(&daemon.repo("repo"));
+        Self::of(daemon, "repo")
+    }
+
+    /// One of another repository, so with a process of its own.
+    fn of(daemon: &'a TestDaemon, repo: &str) -> Self {
+        let session = daemon.session(&daemon.repo(repo));
         let chat = daemon.chat(&session);
         Self { daemon, chat, session: session.id, worktree: session.worktree }
     }
@@ -96,6 +101,42 @@ fn an_agent_makes_tasks_in_new_chats_of_its_own_session_and_minds_those() {
     let other = daemon.session(&daemon.repo("other")).id;
     let (_, sessions) = asker.ask("session/list", json!({}));
     assert!(sessions.contains(&asker.session) && !sessions.contains(&other), "{sessions}");
+}
+
+#[test]
+fn no_limit_that_an_agent_sets_makes_it_the_owner_or_the_owner_an_agent() {
+    let daemon = Setup::new().config(ALLOW).start();
+    let asker = Asker::new(&daemon);
+    let (hob, pid) = (env!("CARGO_BIN_EXE_hob"), daemon.pid());
+    let ask = |asker: &Asker<'_>, set: &str, method: &str, params: &Value| {
+        let call = format!("{hob} --json rpc {method} '{params}'");
+        let line = format!("shell: {{ {set}; {call}; }} >said.new 2>&1; mv said.new said");
+        daemon.run(&asker.chat, DEMO, &line);
+        std::fs::read_to_string(asker.worktree.join("said")).unwrap()
+    };
+    let own = "own=$(prlimit --locks --raw --noheadings --output HARD)";
+    let child = json!({"agent": DEMO, "prompt": say("child")});
+    for set in [
+        // As privileged users can.
+        "prlimit --pid $$ --locks=unlimited:unlimited",
+        "prlimit --pid $$ --locks=5:5",
+        &format!("{own}; prlimit --pid {pid} --locks=$own:$own"),
+        &format!("prlimit --pid {pid} --locks=5:5"),
+    ] {
+        let said = ask(&asker, set, "daemon/status", &json!({}));
+        assert!(said.contains("an agent may not call daemon/status"), "{set}: {said}");
+        let said = ask(&asker, set, "task/submit", &child);
+        assert!(said.contains("\"mcp\""), "it is known whose it is: {set}: {said}");
+        assert!(daemon.rpc("session/list", json!({})).is_array(), "{set}");
+        daemon.hob(&["ps"]).ok();
+    }
+    // Nobody can be marked any more. Agents are known all the same, and it is said.
+    let later = Asker::of(&daemon, "later");
+    for set in ["true", "unset HOB_MARK"] {
+        let said = ask(&later, set, "daemon/status", &json!({}));
+        assert!(said.contains("an agent may not call daemon/status"), "{set}: {said}");
+    }
+    assert_eq!(daemon.rpc("daemon/status", json!({}))["containment"], "weak");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hob::backend::process::{SpawnRequest, is_agent_peer, mark, trees_of};
+use hob::backend::process::{Kinship, SpawnRequest, mark, trees_of};
 
 use crate::stage::*;
 
@@ -48,15 +48,15 @@ async fn the_own_program_is_the_keeper_s() {
 #[tokio::test]
 async fn an_agent_is_told_from_other_peers_by_its_mark() {
     let stage = Stage::new().await;
-    assert_eq!(stage.spawner.containment(), "strong");
+    assert_eq!(stage.spawner.kin().containment(), "strong");
     let process = stage.sh("read line").await;
     let own = mark::own();
     let mark = mark::read(process.pid).expect("is marked");
     assert_eq!((mark.installation, mark.attempt), (stage.installation, 1));
     assert_eq!(mark.depth, own.map_or(0, |own| own.depth + 1));
     assert!(own.is_none_or(|own| mark.to_limit() < own.to_limit()), "nesting only lowers");
-    assert!(is_agent_peer(process.pid).expect("is readable"));
-    assert!(!is_agent_peer(std::process::id()).expect("is readable"));
+    assert_eq!(stage.spawner.kin().of(process.pid), Kinship::Agent { attempt: Some(1) });
+    assert_eq!(stage.spawner.kin().of(std::process::id()), Kinship::Stranger);
 }
 
 #[tokio::test]

@@ -187,6 +187,6 @@ async fn the_daemon_s_role() {
     } else {
         stage.with_escapee(deaf).await
     };
-    println!("told: {} {escapee} {}", process.pid, stage.spawner.containment());
+    println!("told: {} {escapee} {}", process.pid, stage.spawner.kin().containment());
     tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop)).await.expect("ends");
 }

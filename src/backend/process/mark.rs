@@ -99,21 +99,6 @@ pub fn is_own_marked() -> bool {
     own().is_some() || std::env::var(ENVIRONMENT).is_ok_and(|text| Mark::from_text(&text).is_some())
 }
 
-/// Whether a peer is a process of an agent: its limit differs from our own, or its environment
-/// carries a mark that ours does not. A valid mark says whose; without one it is an agent's all
-/// the same.
-///
-/// # Errors
-/// If the limit of the process cannot be read: it is gone, or runs as another user.
-pub fn is_agent_peer(pid: u32) -> io::Result<bool> {
-    if limit_of(pid.cast_signed())? != limit_of(0)? {
-        return Ok(true);
-    }
-    // Our own is asked of the library: a process that is not dumpable cannot open its own file.
-    let own = std::env::var(ENVIRONMENT).ok().and_then(|text| Mark::from_text(&text));
-    Ok(in_environment(pid.cast_signed()) != own)
-}
-
 /// The hard limit: a soft one could be lowered and raised again by whoever bears it.
 pub(super) fn limit_of(pid: i32) -> io::Result<u64> {
     sys::locks_limit(pid).map(|(_, hard)| hard)
@@ -176,10 +161,5 @@ mod tests {
     fn unlimited_is_no_mark() {
         assert_eq!(Mark::from_limit(u64::MAX), None);
         assert_eq!(Mark::from_limit(0), None);
-    }
-
-    #[test]
-    fn this_process_is_not_its_own_agent() {
-        assert!(!is_agent_peer(std::process::id()).expect("is readable"));
     }
 }

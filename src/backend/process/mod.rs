@@ -9,7 +9,7 @@
 //! **Invariant:** nothing else in hob starts a program that an agent's work depends on, and nothing
 //! outside of here signals a process. Nothing here knows a protocol of agents, SQL or a session.
 //!
-//! Reading order: `mark`, `talk`, `keeper`, `spawner`, `supervise`, `sweep`.
+//! Reading order: `mark`, `kin`, `talk`, `keeper`, `spawner`, `supervise`, `sweep`.
 
 pub mod descriptors;
 mod environment;
@@ -18,6 +18,7 @@ mod ground;
 mod handle;
 mod inside;
 mod keeper;
+mod kin;
 mod leader;
 mod ledger;
 pub mod mark;
@@ -35,9 +36,9 @@ pub(crate) use ground::unescaped;
 pub use handle::{Process, ProcessHandle, RawExit, SpawnRequest};
 pub use inside::{Inside, Occupant, inside};
 pub use keeper::keeper_main;
+pub use kin::{Kin, Kinship};
 pub use leader::Leader;
 pub use ledger::{Ledger, LedgerError, MemoryLedger, NewAttempt, ProcessRow, Written};
-pub use mark::is_agent_peer;
 pub use memory::{ThisMachine, trees_of};
 pub use procfs::boot_id;
 pub use spawner::{KeeperProgram, Spawner, SpawnerOptions};

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::error::SpawnError;
+use super::kin::Kin;
 use super::ledger::Ledger;
 use super::mark;
 use super::procfs;
@@ -97,7 +98,7 @@ pub(super) struct Inner {
     pub(super) installation: u32,
     pub(super) boot_id: String,
     pub(super) orphan_grace: Duration,
-    pub(super) marked: bool,
+    pub(super) kin: Kin,
     jobs: mpsc::Sender<Job>,
     ended: watch::Receiver<()>,
     live: watch::Sender<BTreeSet<u32>>,
@@ -119,6 +120,8 @@ impl Spawner {
             .await
             .map_err(|error| SpawnError::other("read the number of the installation", error))?;
         let boot_id = procfs::boot_id().map_err(|error| SpawnError::other("read the boot id", error))?;
+        let kin =
+            Kin::remember().map_err(|error| SpawnError::other("read the limits of this process", error))?;
         let (jobs, queue) = mpsc::channel();
         let (alive, ended) = watch::channel(());
         thread::Builder::new()
@@ -129,20 +132,19 @@ impl Spawner {
                 work(&keeper, debug, &queue);
             })
             .map_err(|error| SpawnError::other("start the spawner's thread", error))?;
-        let mut inner = Inner {
+        let inner = Inner {
             ledger,
             installation,
             boot_id,
             orphan_grace,
-            marked: false,
+            kin,
             jobs,
             ended,
             live: watch::Sender::default(),
             closing: watch::Sender::default(),
         };
-        inner.marked = inner.probe().await?;
-        if !inner.marked {
-            tracing::warn!("processes cannot be marked here, containment is weak");
+        if !inner.probe().await? {
+            inner.kin.is_unmarked();
         }
         Ok(Self(Arc::new(inner)))
     }
@@ -196,9 +198,9 @@ impl Spawner {
         }
     }
 
-    /// `strong` where every process is marked, else `weak`.
-    pub fn containment(&self) -> &'static str {
-        if self.0.marked { "strong" } else { "weak" }
+    /// Tells whose processes are.
+    pub fn kin(&self) -> &Kin {
+        &self.0.kin
     }
 
     /// The number of this installation, as it is in every mark.
@@ -240,7 +242,7 @@ impl Inner {
             attempt,
             spared,
             known: Default::default(),
-            in_environment: !self.marked,
+            in_environment: !self.kin.is_marked(),
         }
     }
 
@@ -264,6 +266,7 @@ impl Inner {
 
     /// Notes that nothing is left of a start, and the ledger knows.
     pub(super) fn finish(&self, attempt: u32) {
+        self.kin.let_go(attempt);
         self.live.send_modify(|live| _ = live.remove(&attempt));
     }
 

@@ -215,10 +215,11 @@ async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(R
             .ok_or_else(|| SpawnError::other("start a keeper", "it ended at once"))?;
         let recorded = inner.ledger.spawned(attempt, pid, born.start_time, inner.boot_id.clone()).await;
         recorded.map_err(|error| SpawnError::other("record the keeper", error))?;
+        inner.kin.hold(pid, born.start_time, attempt);
         keeper.tell(&go, &theirs).await.map_err(limited("reach the keeper"))?;
         drop(theirs);
         crash_point!("go.sent");
-        hear_of_start(&mut keeper, request).await
+        hear_of_start(inner, &mut keeper, request).await
     }
     .await;
     let (agent, start_time) = match started {
@@ -254,10 +255,19 @@ fn limited(action: &'static str) -> impl Fn(io::Error) -> SpawnError {
     }
 }
 
-async fn hear_of_start(keeper: &mut Keeper, request: &SpawnRequest) -> Result<(i32, u64), SpawnError> {
+async fn hear_of_start(
+    inner: &Inner,
+    keeper: &mut Keeper,
+    request: &SpawnRequest,
+) -> Result<(i32, u64), SpawnError> {
     let failed = |error: io::Error| SpawnError::other("hear of the agent's start", error);
     match timeout(GO_TIME_MAX, keeper.hear()).await {
-        Ok(Ok(Some(Report::Started { pid, start_time, .. }))) => Ok((pid, start_time)),
+        Ok(Ok(Some(Report::Started { pid, start_time, marked }))) => {
+            if !marked {
+                inner.kin.is_unmarked();
+            }
+            Ok((pid, start_time))
+        }
         Ok(Ok(Some(Report::Failed { stage, errno }))) => {
             Err(SpawnError::from_keeper(stage, errno, &request.program, &request.cwd))
         }

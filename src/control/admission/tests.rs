@@ -6,7 +6,7 @@ use super::super::peer_check::AgentPeer;
 use super::*;
 
 const fn agent(attempt: u32) -> Holder {
-    Holder::Agent(Some(Mark { installation: 1, attempt, depth: 0 }))
+    Holder::Agent(Some(attempt))
 }
 
 fn taken(owner: usize, agents: usize, tree: usize, reserve: usize) -> Taken {
@@ -55,7 +55,7 @@ proptest! {
         let clients = Arc::new(Clients::default());
         let mut places: Vec<Place> = Vec::new();
         let standing = |attempt| Standing::Agent(AgentPeer {
-            mark: Some(Mark { installation: 1, attempt, depth: 0 }),
+            attempt: Some(attempt),
             pid: None,
         });
         for step in steps {

@@ -49,7 +49,7 @@ pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
         uptime_s: services.up_since.elapsed().as_secs(),
         home: home(call),
         socket: services.paths.socket.display().to_string(),
-        containment: services.containment.to_owned(),
+        containment: services.kin.containment().to_owned(),
         stopping: services.stopping.is_cancelled(),
         degraded: services.store.trouble(),
         counts: Counts {
