@@ -183,6 +183,44 @@ pub struct TurnEnd {
     pub text: String,
 }
 
+impl TurnEnd {
+    /// An end of which nothing is known but how it came out.
+    pub fn new(of: TurnName, outcome: Outcome) -> Self {
+        Self {
+            task: of.task,
+            turn: of.turn,
+            generation: of.generation,
+            outcome,
+            stop_reason: None,
+            error: None,
+            usage: Usage::default(),
+            duration_ms: 0,
+            first_token_ms: None,
+            text: String::new(),
+        }
+    }
+}
+
+/// A turn, and the backend that it was opened for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnName {
+    /// Its task.
+    pub task: TaskId,
+    /// The turn.
+    pub turn: TurnId,
+    /// The backend.
+    pub generation: Generation,
+}
+
+/// What the store made of an end: both leave a task that is over. Where neither holds, it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was written.
+    Now,
+    /// It had ended before: nothing was written.
+    Before,
+}
+
 /// Which turn of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnRef {
@@ -244,15 +282,23 @@ pub trait Store: Send + Sync + 'static {
     fn dispatch_task(&self, task: TaskId, generation: Generation) -> Answer<bool>;
 
     /// `dispatched` to `running`: the turn row, `turn_started` and `task_state` in one transaction,
-    /// and of the task which kind of backend runs it.
-    fn start_turn(&self, task: TaskId, of: Generation, context: Context, route: Route) -> Answer<TurnId>;
+    /// and of the task which kind of backend runs it. `None` if the task had ended by then; refused
+    /// where it is not dispatched to that backend.
+    fn start_turn(
+        &self,
+        task: TaskId,
+        of: Generation,
+        context: Context,
+        route: Route,
+    ) -> Answer<Option<TurnId>>;
 
-    /// Ends a turn and its task. False if the turn had ended before: nothing was written then.
-    fn end_turn(&self, end: TurnEnd) -> Answer<bool>;
+    /// Ends a turn and its task. Refused if another turn is open, or this one under another generation:
+    /// a task that is not over is never left as it was without a word.
+    fn end_turn(&self, end: TurnEnd) -> Answer<Ended>;
 
-    /// Ends a task that has no open turn. False if it was terminal before. A task with an open
-    /// turn has that turn ended too, with the same outcome.
-    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<bool>;
+    /// Ends a task that has no open turn. A task with an open turn has that turn ended too, with the
+    /// same outcome.
+    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<Ended>;
 
     /// Moves the queued tasks of a chat to `held`, or back, and remembers it of the chat.
     fn set_held(&self, chat: ChatId, held: bool) -> Answer<()>;

@@ -3,8 +3,8 @@
 use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
-    self, AgentMove, AgentRecord, Answer, BackendOpened, Choice, PermissionAsk, Permit, PortError, Route,
-    TaskCard, TurnEnd, TurnRef,
+    self, AgentMove, AgentRecord, Answer, BackendOpened, Choice, Ended, PermissionAsk, Permit, PortError,
+    Route, TaskCard, TurnEnd, TurnRef,
 };
 
 use super::command::{Command, Weight};
@@ -79,15 +79,21 @@ impl ports::Store for Store {
         self.change("record the dispatch of the task", move |tx| tasks::dispatch(tx, &task, generation))
     }
 
-    fn start_turn(&self, task: TaskId, of: Generation, context: Context, route: Route) -> Answer<TurnId> {
+    fn start_turn(
+        &self,
+        task: TaskId,
+        of: Generation,
+        context: Context,
+        route: Route,
+    ) -> Answer<Option<TurnId>> {
         self.change("record the start of the turn", move |tx| turns::start(tx, &task, of, (context, route)))
     }
 
-    fn end_turn(&self, end: TurnEnd) -> Answer<bool> {
+    fn end_turn(&self, end: TurnEnd) -> Answer<Ended> {
         self.change("record the end of the turn", move |tx| turns::end_turn(tx, &end))
     }
 
-    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<bool> {
+    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<Ended> {
         self.change("record the end of the task", move |tx| turns::end_task(tx, &task, outcome, &reason))
     }
 

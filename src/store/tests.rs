@@ -77,7 +77,7 @@ impl Stage {
         assert!(self.store.dispatch_task(task.clone(), Generation(1)).await.unwrap());
         let turn =
             self.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await.unwrap();
-        (task, turn)
+        (task, turn.expect("the task is open"))
     }
 
     async fn task(&self, id: &TaskId) -> TaskRow {

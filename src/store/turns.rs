@@ -3,7 +3,7 @@
 
 use hob_actors::event::{Context, Event, Outcome, TaskState, Usage};
 use hob_actors::id::{Generation, TaskId, TurnId};
-use hob_actors::ports::{Route, TurnEnd};
+use hob_actors::ports::{Ended, Route, TurnEnd};
 use rusqlite::{Connection, params};
 
 use super::command::Tx;
@@ -73,14 +73,17 @@ fn open_turn(conn: &Connection, task: &TaskId) -> Result<Option<OpenTurn>> {
     })
 }
 
-/// `dispatched` to `running`, with the turn.
+/// `dispatched` to `running`, with the turn; none if the task is over.
 pub(super) fn start(
     tx: &mut Tx<'_>,
     id: &TaskId,
     generation: Generation,
     (context, route): (Context, Route),
-) -> Result<TurnId> {
+) -> Result<Option<TurnId>> {
     let task = tasks::known(tx.conn, id)?;
+    if task.state.is_terminal() {
+        return Ok(None);
+    }
     if task.state != TaskState::Dispatched || task.generation != Some(generation) {
         let state = words::task_state(task.state);
         return Err(StoreError::Conflict(format!(
@@ -115,29 +118,39 @@ pub(super) fn start(
     tasks::told(tx, &scope, Some(TaskState::Dispatched), TaskState::Running, None)?;
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
     tx.event(&scope, &Event::TurnStarted { attempt, context })?;
-    Ok(turn)
+    Ok(Some(turn))
 }
 
-/// Ends a turn and its task, if it is this turn of this backend that is open.
-pub(super) fn end_turn(tx: &mut Tx<'_>, end: &TurnEnd) -> Result<bool> {
+/// Ends a turn and its task, if it is this turn of this backend that is open. An end that fits
+/// nothing, of a task that is not over, is refused: taken for done it would leave the task open for ever.
+pub(super) fn end_turn(tx: &mut Tx<'_>, end: &TurnEnd) -> Result<Ended> {
     let task = tasks::known(tx.conn, &end.task)?;
+    let TurnEnd { turn, generation, .. } = end;
     match open_turn(tx.conn, &end.task)? {
-        Some(open) if open.id == end.turn && open.generation == end.generation => {
+        Some(open) if open.id == *turn && open.generation == *generation => {
             self::end(tx, &task, &Ending::of(end))?;
-            Ok(true)
+            Ok(Ended::Now)
         }
-        _ => Ok(false),
+        Some(OpenTurn { id, generation: of, .. }) => Err(StoreError::Conflict(format!(
+            "turn {id} of backend {of} is open in task {}, and not turn {turn} of backend {generation}",
+            task.id
+        ))),
+        None if task.state.is_terminal() => Ok(Ended::Before),
+        None => {
+            let state = words::task_state(task.state);
+            Err(StoreError::Conflict(format!("task {} is {state} and has no open turn", task.id)))
+        }
     }
 }
 
-/// Ends a task, and its turn if one is open. False if it was terminal.
-pub(super) fn end_task(tx: &mut Tx<'_>, id: &TaskId, outcome: Outcome, reason: &str) -> Result<bool> {
+/// Ends a task, and its turn if one is open.
+pub(super) fn end_task(tx: &mut Tx<'_>, id: &TaskId, outcome: Outcome, reason: &str) -> Result<Ended> {
     let task = tasks::known(tx.conn, id)?;
     if task.state.is_terminal() {
-        return Ok(false);
+        return Ok(Ended::Before);
     }
     end(tx, &task, &Ending::by_us(outcome, reason))?;
-    Ok(true)
+    Ok(Ended::Now)
 }
 
 /// Ends a task that is not terminal, with its open turn if there is one.

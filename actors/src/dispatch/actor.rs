@@ -17,7 +17,7 @@ use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, request};
 use crate::persist::insist;
 use crate::pool::actor::{Acquired, PoolMsg};
 use crate::pool::policy::{Claim, Refusal};
-use crate::ports::{Permit, PortError, Ports, TaskCard};
+use crate::ports::{Ended, Permit, PortError, Ports, TaskCard};
 use crate::session::actor::SessionMsg;
 use crate::session::state::Denied;
 
@@ -363,7 +363,7 @@ impl Desk {
 }
 
 /// A task whose end cannot be recorded is unknown to the store: there is nothing left to end.
-fn note(task: &TaskId, result: Result<bool, PortError>) {
+fn note(task: &TaskId, result: Result<Ended, PortError>) {
     if let Err(error) = result {
         tracing::error!(task = %task, error = error.chain(), "the end of a task cannot be recorded");
     }

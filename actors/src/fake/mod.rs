@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Choice, Limits, Machine, News,
-    NewsSink, PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard,
+    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Choice, Ended, Limits, Machine,
+    News, NewsSink, PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard,
     TurnEnd, TurnRef,
 };
 
@@ -72,6 +72,10 @@ pub struct Remembered {
     pub routes: Vec<(TaskId, Route, Context)>,
     /// Open turns.
     pub open_turns: BTreeMap<TurnId, TaskId>,
+    /// The generation that each turn was opened under.
+    pub opened_under: BTreeMap<TurnId, Generation>,
+    /// What no correct tree does: a test that provokes none expects none.
+    pub faults: Vec<String>,
     /// Starts so far; the n-th has the pid n.
     pub n_starts: u32,
     n_turns: u64,
@@ -257,43 +261,57 @@ impl Store for World {
         })
     }
 
-    fn start_turn(&self, task: TaskId, _: Generation, context: Context, route: Route) -> Answer<TurnId> {
+    fn start_turn(
+        &self,
+        task: TaskId,
+        of: Generation,
+        context: Context,
+        route: Route,
+    ) -> Answer<Option<TurnId>> {
         self.write(move |memory| {
+            if !memory.is_open(&task) {
+                return None;
+            }
             memory.routes.push((task.clone(), route, context));
             memory.n_turns += 1;
             let turn = TurnId::from(format!("u-{}", memory.n_turns));
             memory.set(&task, TaskState::Running);
+            memory.opened_under.insert(turn.clone(), of);
             memory.open_turns.insert(turn.clone(), task);
-            turn
+            Some(turn)
         })
     }
 
-    fn end_turn(&self, end: TurnEnd) -> Answer<bool> {
+    fn end_turn(&self, end: TurnEnd) -> Answer<Ended> {
         let after = self.script().ended_after;
         let written = self.write(move |memory| {
-            let was_open = memory.open_turns.remove(&end.turn).is_some();
-            if was_open {
-                memory.set(&end.task, end.outcome.into());
-                memory.turn_costs.push((end.task.clone(), end.usage.cost));
-                memory.turn_ends.push((end.task, end.outcome));
+            if memory.opened_under.get(&end.turn) != Some(&end.generation) {
+                memory.faults.push(format!("{} is ended under {}", end.turn, end.generation));
+                return Err(PortError::new("end the turn", "it is another backend's"));
             }
-            was_open
+            if memory.open_turns.remove(&end.turn).is_none() {
+                return Ok(Ended::Before);
+            }
+            memory.set(&end.task, end.outcome.into());
+            memory.turn_costs.push((end.task.clone(), end.usage.cost));
+            memory.turn_ends.push((end.task, end.outcome));
+            Ok(Ended::Now)
         });
         Box::pin(async move {
             tokio::time::sleep(after).await;
-            written.await
+            written.await?
         })
     }
 
-    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<bool> {
+    fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<Ended> {
         self.write(move |memory| {
-            let open = memory.is_open(&task);
-            if open {
-                memory.open_turns.retain(|_, of| *of != task);
-                memory.set(&task, outcome.into());
-                memory.task_ends.push((task, outcome, reason));
+            if !memory.is_open(&task) {
+                return Ended::Before;
             }
-            open
+            memory.open_turns.retain(|_, of| *of != task);
+            memory.set(&task, outcome.into());
+            memory.task_ends.push((task, outcome, reason));
+            Ended::Now
         })
     }
 

@@ -89,7 +89,7 @@ impl Agent for Puppet {
     fn prompt(&self, number: u64, text: &str) {
         let poisoned = self.world.script().poison.as_deref() == Some(text);
         assert!(!poisoned, "a bug that the test made");
-        self.world.memory().prompts.push((self.key.clone(), text.to_owned()));
+        self.world.prompted(&self.key, self.generation, text);
         let (script, sink, text) = (self.world.script().clone(), self.sink.clone(), text.to_owned());
         let work = tokio::spawn(async move {
             sink(News::Said(Event::Text { text, message: None }), Permit::free());

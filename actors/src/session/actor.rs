@@ -25,7 +25,7 @@ use crate::dispatch::actor::Back;
 use crate::event::{AgentStatus, Context, Exit, Scope};
 use crate::health::messages::{EndCause, Pulse};
 use crate::id::{Generation, HostId, TaskId};
-use crate::ports::{Agent, AgentRecord, Choice, Launched, Route, StartFailed, TaskCard};
+use crate::ports::{Agent, AgentRecord, Choice, Launched, Route, StartFailed, TaskCard, TurnEnd, TurnName};
 
 /// Drives one agent session.
 pub struct SessionActor;
@@ -149,7 +149,9 @@ impl Actor for SessionActor {
             SessionMsg::Heard(generation, news, permit) => memory.heard(&me, generation, news, permit),
             SessionMsg::Begun(generation, record, hash) => memory.begun(generation, *record, hash),
             SessionMsg::Started(generation, result) => memory.started(&me, generation, result),
-            SessionMsg::TurnOpened(turn) => memory.turn_opened(&me, turn),
+            SessionMsg::TurnOpened(Some(turn)) => memory.turn_opened(&me, turn),
+            SessionMsg::TurnOpened(None) => memory.not_opened(&me),
+            SessionMsg::EndRefused(task, error) => memory.end_refused(&me, task, &error),
             SessionMsg::LookedAfter(turn) => memory.looked_after(&me, &turn),
             SessionMsg::Seen(seen) => memory.saw(&me, seen),
             SessionMsg::Stopped(generation, exit) => memory.stopped(&me, generation, exit),
@@ -296,12 +298,13 @@ impl Memory {
         match effect {
             Effect::Start => self.start(me),
             Effect::AbortStart => self.abort_start(),
-            Effect::Dispatch(task) => self.dispatch(me, task),
-            Effect::OpenTurn(task) => self.open_turn(me, task),
+            Effect::Dispatch(task, generation) => self.dispatch(me, task, generation),
+            Effect::OpenTurn(task, generation) => self.open_turn(me, task, generation),
             Effect::SendPrompt => self.send_prompt(me),
             Effect::SendCancel => self.send_cancel(me),
-            Effect::EndTurn { turn, outcome, stop_reason, error } => {
-                self.end_turn(me, turn, (outcome, stop_reason, error));
+            Effect::EndTurn { task, turn, generation, outcome, stop_reason, error } => {
+                let end = TurnEnd::new(TurnName { task, turn, generation }, outcome);
+                self.end_turn(me, TurnEnd { stop_reason, error, ..end });
             }
             Effect::EndTask { task, outcome, reason } => self.end_task(me, task, outcome, reason),
             Effect::ReturnJob(task, waits) => self.hand_back(task, Back::Unrun(waits)),
@@ -339,11 +342,10 @@ impl Memory {
                 self.up(me, launched);
                 let seen = if died {
                     let exit = self.last_exit.clone();
-                    Observation::LaunchedDead(
-                        self.crashed(exit.as_ref(), "the agent ended right after its start"),
-                    )
+                    let after = self.crashed(exit.as_ref(), "the agent ended right after its start");
+                    Observation::LaunchedDead(generation, after)
                 } else {
-                    Observation::Launched
+                    Observation::Launched(generation)
                 };
                 self.saw(me, seen);
             }

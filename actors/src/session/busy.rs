@@ -59,12 +59,17 @@ mod tests {
     use super::*;
 
     fn words(backend: Backend, job: Job) -> Vec<&'static str> {
-        Busy::of(&Machine { backend, job, leaving: None }).words()
+        Busy::of(&Machine { backend, job, ..Machine::default() }).words()
     }
 
     #[test]
     fn the_machines_say_what_is_going_on() {
-        let turn = Job::Running { task: "t-1".into(), turn: "u-1".into(), ending: None };
+        let turn = Job::Running {
+            task: "t-1".into(),
+            turn: "u-1".into(),
+            generation: crate::id::Generation(1),
+            ending: None,
+        };
         assert_eq!(words(Backend::Up, Job::None), [""; 0]);
         assert_eq!(words(Backend::Down, Job::None), [""; 0]);
         assert_eq!(words(Backend::Up, turn), ["turn"]);

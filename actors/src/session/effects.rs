@@ -9,16 +9,16 @@ use ractor::ActorRef;
 
 use super::actor::{Memory, SessionMsg, Unwilling};
 use super::launch;
-use super::state::{Leave, Observation};
+use super::state::{Backend, Leave, Observation};
 use super::turn::Turn;
 use crate::dispatch::actor::{Back, DispatchMsg};
 
-use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage, Wait};
+use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Wait};
 use crate::health::messages::EndCause;
-use crate::id::{TaskId, TurnId};
+use crate::id::{Generation, TaskId};
 use crate::links::tell;
 use crate::persist::insist;
-use crate::ports::{AgentMove, Answer, Permit, PortError, Route, TurnEnd};
+use crate::ports::{AgentMove, Answer, Ended, Permit, PortError, Route, TurnEnd};
 
 /// A cancel is sent again as often as this until the prompt is answered: the first is lost by some
 /// agents when it follows the prompt closely (goose, measured).
@@ -97,8 +97,8 @@ impl Memory {
         }
     }
 
-    pub(super) fn dispatch(&mut self, me: &ActorRef<SessionMsg>, task: TaskId) {
-        let (store, generation) = (self.args.ports.store.clone(), self.generation);
+    pub(super) fn dispatch(&mut self, me: &ActorRef<SessionMsg>, task: TaskId, generation: Generation) {
+        let store = self.args.ports.store.clone();
         self.persist(
             me,
             move || store.dispatch_task(task.clone(), generation),
@@ -113,8 +113,8 @@ impl Memory {
         if has_no_other || asked { Route::Oneshot } else { Route::Warm }
     }
 
-    pub(super) fn open_turn(&mut self, me: &ActorRef<SessionMsg>, task: TaskId) {
-        let (store, generation) = (self.args.ports.store.clone(), self.generation);
+    pub(super) fn open_turn(&mut self, me: &ActorRef<SessionMsg>, task: TaskId, generation: Generation) {
+        let store = self.args.ports.store.clone();
         let route = self.turn_route();
         let context = match route {
             Route::Warm => self.context.unwrap_or(Context::Warm),
@@ -129,14 +129,27 @@ impl Memory {
         self.record_move(me, AgentStatus::Busy, None, None);
     }
 
+    /// The store opened no turn: the task had ended, and the agent has nothing to do.
+    pub(super) fn not_opened(&mut self, me: &ActorRef<SessionMsg>) {
+        if self.machine.backend == Backend::Up {
+            self.record_move(me, AgentStatus::Idle, None, None);
+        }
+        self.saw(me, Observation::NotOpened);
+    }
+
     pub(super) fn send_prompt(&mut self, me: &ActorRef<SessionMsg>) {
-        let (Some(turn), Some(card), Some(agent)) =
-            (self.machine.job.running_turn(), &self.card, &self.agent)
+        let job = &self.machine.job;
+        let (Some(turn), Some(generation), Some(card), Some(agent)) =
+            (job.running_turn(), job.turn_generation(), &self.card, &self.agent)
         else {
+            // No turn may wait for an answer to a prompt that never left.
+            tracing::error!(key = %self.args.key, "a prompt has nobody to go to");
+            let failed = Observation::Settled(Err("the prompt could not be sent".into()));
+            me.cast(SessionMsg::Seen(failed)).ok();
             return;
         };
         self.prompts += 1;
-        let mut scope = self.scope(self.generation);
+        let mut scope = self.scope(generation);
         scope.task = Some(card.task.clone());
         scope.turn = Some(turn.clone());
         match self.turn_route() {
@@ -177,28 +190,11 @@ impl Memory {
         self.cancelling = Some(handle);
     }
 
-    pub(super) fn end_turn(
-        &mut self,
-        me: &ActorRef<SessionMsg>,
-        turn: TurnId,
-        (outcome, stop_reason, error): (Outcome, Option<String>, Option<String>),
-    ) {
+    /// Ends a turn under the generation that it was opened for, whoever lives by now.
+    pub(super) fn end_turn(&mut self, me: &ActorRef<SessionMsg>, mut end: TurnEnd) {
         if let Some(cancelling) = self.cancelling.take() {
             cancelling.abort();
         }
-        let Some(card) = &self.card else { return };
-        let mut end = TurnEnd {
-            task: card.task.clone(),
-            turn,
-            generation: self.generation,
-            outcome,
-            stop_reason,
-            error,
-            usage: Usage::default(),
-            duration_ms: 0,
-            first_token_ms: None,
-            text: String::new(),
-        };
         if let Some(watching) = self.watching.take() {
             watching.abort();
         }
@@ -213,12 +209,27 @@ impl Memory {
                 self.cost_total = open.cost_total();
             }
         }
-        let store = self.args.ports.store.clone();
-        self.persist(me, move || store.end_turn(end.clone()), |_| Some(SessionMsg::Seen(Observation::Ended)));
+        let (store, task) = (self.args.ports.store.clone(), end.task.clone());
+        self.try_persist(
+            me,
+            move || store.end_turn(end.clone()),
+            |ended| match ended {
+                // Before: its chat was closed meanwhile, which ended it.
+                Ok(Ended::Now | Ended::Before) => Some(SessionMsg::Seen(Observation::Ended)),
+                Err(error) => Some(SessionMsg::EndRefused(task, error)),
+            },
+        );
         self.look_at_end(me);
-        if self.machine.backend == super::state::Backend::Up {
+        if self.machine.backend == Backend::Up {
             self.record_move(me, AgentStatus::Idle, None, None);
         }
+    }
+
+    /// The store did not take the end of a turn. That is a fault of ours, and no task stays open for it.
+    pub(super) fn end_refused(&mut self, me: &ActorRef<SessionMsg>, task: TaskId, error: &PortError) {
+        tracing::error!(key = %self.args.key, %task, error = error.chain(), "the end of a turn was refused");
+        let reason = format!("how its turn ended could not be recorded: {}", error.chain());
+        self.end_task(me, task, Outcome::Interrupted, reason);
     }
 
     pub(super) fn end_task(
@@ -232,7 +243,8 @@ impl Memory {
         self.persist(
             me,
             move || store.end_task(task.clone(), outcome, reason.clone()),
-            |_| Some(SessionMsg::Seen(Observation::Ended)),
+            // Over is over, whoever ended it.
+            |(Ended::Now | Ended::Before)| Some(SessionMsg::Seen(Observation::Ended)),
         );
     }
 

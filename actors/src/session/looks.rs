@@ -38,9 +38,14 @@ impl Looks {
 impl Memory {
     /// The turn is committed: its prompt leaves after the look.
     pub(super) fn turn_opened(&mut self, me: &ActorRef<SessionMsg>, turn: TurnId) {
-        let Some(task) = self.machine.job.task().cloned() else { return };
-        let of =
-            TurnRef { turn: turn.clone(), task, key: self.args.key.clone(), generation: self.generation };
+        let job = &self.machine.job;
+        let of = job.task().cloned().zip(job.turn_generation());
+        let Some((task, generation)) = of.filter(|_| !job.is_unsent()) else {
+            // Nobody will work on it, so there is nothing to compare.
+            self.saw(me, Observation::Opened(turn));
+            return;
+        };
+        let of = TurnRef { turn: turn.clone(), task, key: self.args.key.clone(), generation };
         let look = self.args.ports.snapshots.before_turn(of.clone());
         self.looks.of = Some(of);
         let to = me.clone();

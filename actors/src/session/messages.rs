@@ -112,8 +112,10 @@ pub enum SessionMsg {
     Begun(Generation, Box<AgentRecord>, String),
     /// A start came through, or did not.
     Started(Generation, Result<Launched, StartFailed>),
-    /// The turn is committed.
-    TurnOpened(TurnId),
+    /// The turn is committed, or was not because its task had ended by then.
+    TurnOpened(Option<TurnId>),
+    /// The store knows of no such turn that could end: its task must not stay open for that.
+    EndRefused(TaskId, PortError),
     /// The files were looked at after the turn.
     LookedAfter(TurnId),
     /// An effect came through.

@@ -110,7 +110,8 @@ impl Memory {
     // ------------------------------------------------------------------------------ questions
 
     fn asked(&mut self, me: &ActorRef<SessionMsg>, number: u64, ask: PermissionAsk) {
-        let (Some(turn), Some(card)) = (&self.turn, &self.card) else {
+        let generation = self.machine.job.turn_generation();
+        let (Some(turn), Some(card), Some(generation)) = (&self.turn, &self.card, generation) else {
             // Nobody is working: nobody may ask.
             self.reply_to_agent(number, None);
             return;
@@ -125,7 +126,7 @@ impl Memory {
             turn: turn.id.clone(),
             task: card.task.clone(),
             key: self.args.key.clone(),
-            generation: self.generation,
+            generation,
         };
         let (store, turn, title) = (self.args.ports.store.clone(), of.turn.clone(), ask.title.clone());
         self.asking += 1;
@@ -309,12 +310,15 @@ impl Memory {
         self.persist(
             me,
             move || store.resolve_permission(id.clone(), option.clone(), by.clone()),
-            move |_| {
+            move |is_settled_so| {
+                // Settled before: its turn was ended meanwhile, and nothing is allowed any more.
+                let (chosen, told) =
+                    if is_settled_so { (chosen, Answered::Accepted) } else { (None, Answered::Late) };
                 if let Some(agent) = agent {
                     agent.answer(number, chosen);
                 }
                 if let Some(reply) = reply {
-                    reply.send(Answered::Accepted).ok();
+                    reply.send(told).ok();
                 }
                 None
             },

@@ -2,7 +2,7 @@
 //! be seen to happen, and what may have to be done. The rules are in [`super::lifecycle`].
 
 use crate::event::{AgentStatus, Outcome, Wait};
-use crate::id::{TaskId, TurnId};
+use crate::id::{Generation, TaskId, TurnId};
 
 /// Whether a backend process may exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,19 @@ pub enum Ending {
     Stuck(String),
 }
 
-/// How far the one job has come.
+/// Why a job ends before its prompt has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsent {
+    /// Somebody cancelled it, or the agent session is let go.
+    Cancelled,
+    /// Its backend was started again for this reason.
+    Interrupted(String),
+    /// Its backend was lost in this way.
+    Lost(String),
+}
+
+/// How far the one job has come. From `dispatched` on it belongs to one backend: whatever becomes of
+/// that one, the job is ended under its generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
     /// There is none.
@@ -43,15 +55,19 @@ pub enum Job {
     Dispatching {
         /// The task.
         task: TaskId,
-        /// Somebody cancelled it meanwhile.
-        cancelled: bool,
+        /// The backend that it is dispatched to.
+        generation: Generation,
+        /// What happened meanwhile.
+        unsent: Option<Unsent>,
     },
     /// Its turn is being committed.
     Opening {
         /// The task.
         task: TaskId,
-        /// Somebody cancelled it meanwhile.
-        cancelled: bool,
+        /// The backend that its turn is opened for.
+        generation: Generation,
+        /// What happened meanwhile.
+        unsent: Option<Unsent>,
     },
     /// The agent has the prompt.
     Running {
@@ -59,6 +75,8 @@ pub enum Job {
         task: TaskId,
         /// Its turn.
         turn: TurnId,
+        /// The backend that has the prompt.
+        generation: Generation,
         /// A cancel was sent, and why.
         ending: Option<Ending>,
     },
@@ -75,6 +93,22 @@ impl Job {
             Self::Dispatching { task, .. } | Self::Opening { task, .. } | Self::Running { task, .. } => {
                 Some(task)
             }
+        }
+    }
+
+    /// The backend that the turn of the job was, or is being, opened for.
+    pub fn turn_generation(&self) -> Option<Generation> {
+        match self {
+            Self::Opening { generation, .. } | Self::Running { generation, .. } => Some(*generation),
+            Self::None | Self::Waiting(_) | Self::Dispatching { .. } | Self::Ending(_) => None,
+        }
+    }
+
+    /// Whether its prompt will never leave, though it is on its way.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Dispatching { unsent, .. } | Self::Opening { unsent, .. } => unsent.is_some(),
+            Self::None | Self::Waiting(_) | Self::Running { .. } | Self::Ending(_) => false,
         }
     }
 
@@ -103,6 +137,8 @@ pub enum Leave {
 pub struct Machine {
     /// The backend.
     pub backend: Backend,
+    /// Which one is up, or was up last.
+    pub generation: Generation,
     /// The job.
     pub job: Job,
     /// Set once; the actor ends when nothing is left to wait for.
@@ -158,10 +194,10 @@ pub enum Request {
 /// What was seen to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
-    /// The backend is ready.
-    Launched,
+    /// The backend of this generation is ready.
+    Launched(Generation),
     /// It was ready, and its end was seen before.
-    LaunchedDead(After),
+    LaunchedDead(Generation, After),
     /// It could not be started.
     LaunchFailed {
         /// Why, in words.
@@ -173,7 +209,7 @@ pub enum Observation {
     },
     /// `dispatched` is committed, or was refused because the task was not queued any more.
     Dispatched(bool),
-    /// The turn is committed.
+    /// The turn is committed, and its files were looked at.
     Opened(TurnId),
     /// The turn is committed, and the place in which it was to work is not what it was.
     Refused {
@@ -182,6 +218,8 @@ pub enum Observation {
         /// What is wrong, and what brings it back.
         why: String,
     },
+    /// No turn was opened: the task had ended by then, because its chat was closed.
+    NotOpened,
     /// The agent answered the prompt: its stop reason, or an error.
     Settled(Result<String, String>),
     /// The process ended by itself. `produced`: the open turn had output.
@@ -226,18 +264,22 @@ pub enum Effect {
     Start,
     /// Give up a start that is under way.
     AbortStart,
-    /// Commit `dispatched`.
-    Dispatch(TaskId),
-    /// Commit the turn.
-    OpenTurn(TaskId),
+    /// Commit `dispatched`, to this backend.
+    Dispatch(TaskId, Generation),
+    /// Commit the turn, of this backend.
+    OpenTurn(TaskId, Generation),
     /// Send the prompt.
     SendPrompt,
     /// Settle its permissions and send cancels until the prompt is answered or the grace is over.
     SendCancel,
     /// Commit the end of the turn and of its task.
     EndTurn {
+        /// Its task.
+        task: TaskId,
         /// The turn.
         turn: TurnId,
+        /// The backend that it was opened for.
+        generation: Generation,
         /// How it ended.
         outcome: Outcome,
         /// The agent's word.
@@ -302,13 +344,14 @@ pub struct Decision {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { backend: Backend::Down, job: Job::None, leaving: None }
+        Self { backend: Backend::Down, generation: Generation::default(), job: Job::None, leaving: None }
     }
 }
 
 impl Machine {
     pub(super) fn go(&self, backend: Backend, job: Job, effects: Vec<Effect>) -> Decision {
-        Decision { next: Self { backend, job, leaving: self.leaving }, effects }.finished()
+        let next = Self { backend, job, ..self.clone() };
+        Decision { next, effects }.finished()
     }
 
     pub(super) fn stay(&self) -> Decision {

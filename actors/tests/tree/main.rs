@@ -11,6 +11,7 @@ mod ill;
 mod lent;
 mod looks;
 mod oneshot;
+mod opening;
 mod pool;
 mod questions;
 mod reaper;

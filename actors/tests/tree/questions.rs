@@ -54,6 +54,28 @@ async fn a_question_waits_for_its_watcher_and_the_first_answer_wins() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_to_a_question_that_was_settled_meanwhile_allows_nothing() {
+    let script =
+        Script { asks: Some(ask()), watched: true, turn: Some(Duration::from_secs(5)), ..Script::default() };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    until("it asks", || world.memory().permissions.len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // As when its chat is closed: the record comes before the actor hears of it.
+    world.memory().permissions[0].1 = Some((None, "turn_ended".into()));
+    let answer = PermissionReply {
+        permission: "p-0".into(),
+        option: "allow_once".into(),
+        by: "test".into(),
+        remember: Remember::Once,
+    };
+    let told = tree.handle().answer_permission(AgentKey::new("c-1", "demo"), answer).await;
+    assert_eq!(told.expect("answered"), Answered::Late);
+    ended(&world, &task).await;
+    assert_eq!(world.memory().answers, [(7, None)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_that_nobody_watches_is_answered_by_the_unattended_policy() {
     let (world, tree) = stage(Script { asks: Some(ask()), ..Script::default() }).await;
     let task = submit(&world, &tree, "c-1", "demo");

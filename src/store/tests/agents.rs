@@ -2,7 +2,7 @@
 
 use super::*;
 use hob_actors::event::{AgentStatus, Exit, Json};
-use hob_actors::ports::{AgentMove, BackendOpened, Choice};
+use hob_actors::ports::{AgentMove, BackendOpened, Choice, Ended};
 
 fn step(generation: u64, to: AgentStatus) -> AgentMove {
     AgentMove { key: key(), generation: Generation(generation), to, reason: None, pid: None, exit: None }
@@ -101,10 +101,11 @@ async fn a_run_of_its_own_leaves_the_conversation_of_the_kept_backend_alone() {
     assert!(stage.store.dispatch_task(task.clone(), Generation(2)).await.unwrap());
     let turn =
         stage.store.start_turn(task.clone(), Generation(2), Context::Fresh, Route::Oneshot).await.unwrap();
+    let turn = turn.expect("the task is open");
     assert_eq!(stage.task(&task).await.backend.as_deref(), Some("oneshot"));
     assert_eq!(stage.store.agent_sessions(true).await.unwrap()[0].backend, "oneshot");
     let end = TurnEnd { generation: Generation(2), ..ending(&task, &turn, Outcome::Completed) };
-    assert!(stage.store.end_turn(end).await.unwrap());
+    assert_eq!(stage.store.end_turn(end).await.unwrap(), Ended::Now);
     let record = stage.store.agent_record(key()).await.unwrap();
     assert_eq!((record.backend_session, record.has_history), (Some("b-1".into()), false));
 

@@ -60,7 +60,7 @@ async fn perform(stage: &mut Stage, tasks: &mut Tasks, ask: Ask) {
         }
         Ask::Start(n) => {
             if let Some(task) = tasks.nth(n)
-                && let Ok(turn) =
+                && let Ok(Some(turn)) =
                     stage.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await
             {
                 assert!(tasks.turns.insert(task, turn).is_none(), "a task was started twice");

@@ -16,7 +16,7 @@ async fn the_end_of_a_turn_is_behind_everything_that_was_appended_before_it() {
     // In line when called: the answer is awaited only after another event was appended.
     let end = stage.store.end_turn(ending(&task, &turn, Outcome::Completed));
     stage.store.append(text(&scope, "late"), Permit::free());
-    assert!(end.await.unwrap());
+    assert_eq!(end.await.unwrap(), hob_actors::ports::Ended::Now);
     stage.store.open_tasks().await.unwrap();
 
     let told = stage.told_of(&task).await;

@@ -1,7 +1,7 @@
 //! Tasks and turns: accepted once, ended once, held and released, settled after a crash.
 
 use super::*;
-use hob_actors::ports::{PermissionAsk, PermissionPolicy, TurnRef};
+use hob_actors::ports::{Ended, PermissionAsk, PermissionPolicy, TurnRef};
 
 #[tokio::test]
 async fn a_request_id_runs_once_whatever_comes_again() {
@@ -56,6 +56,7 @@ async fn only_a_queued_task_is_dispatched_and_only_a_dispatched_one_started() {
     assert!(stage.store.start_turn(task.clone(), Generation(2), Context::Fresh, Route::Warm).await.is_err());
     let turn =
         stage.store.start_turn(task.clone(), Generation(1), Context::Loaded, Route::Warm).await.unwrap();
+    let turn = turn.expect("the task is open");
     let row = stage.task(&task).await;
     assert_eq!((row.state.as_str(), row.turn.as_deref()), ("running", Some(turn.as_str())));
     assert_eq!(row.turns.unwrap()[0].context.as_deref(), Some("loaded"));
@@ -66,13 +67,18 @@ async fn a_turn_ends_once_and_tells_of_it_once() {
     let stage = Stage::set().await;
     let (task, turn) = stage.running("x").await;
     let stale = TurnEnd { generation: Generation(9), ..ending(&task, &turn, Outcome::Failed) };
-    assert!(!stage.store.end_turn(stale).await.unwrap());
+    for wrong in [stale, ending(&task, &TurnId::from("u-other"), Outcome::Failed)] {
+        let refused = stage.store.end_turn(wrong).await.unwrap_err();
+        assert!(refused.chain().contains(turn.as_str()), "{}", refused.chain());
+    }
+    assert_eq!(stage.task(&task).await.state, "running");
     let (one, two) = (
         stage.store.end_turn(ending(&task, &turn, Outcome::Completed)),
         stage.store.end_turn(ending(&task, &turn, Outcome::Interrupted)),
     );
-    assert_eq!((one.await.unwrap(), two.await.unwrap()), (true, false));
-    assert!(!stage.store.end_task(task.clone(), Outcome::Failed, "late".to_owned()).await.unwrap());
+    assert_eq!((one.await.unwrap(), two.await.unwrap()), (Ended::Now, Ended::Before));
+    let late = stage.store.end_task(task.clone(), Outcome::Failed, "late".to_owned()).await.unwrap();
+    assert_eq!(late, Ended::Before);
     let row = stage.task(&task).await;
     assert_eq!(
         (row.state.as_str(), row.text.as_deref(), row.usage.input),
@@ -85,12 +91,29 @@ async fn a_turn_ends_once_and_tells_of_it_once() {
 }
 
 #[tokio::test]
+async fn an_end_that_fits_no_turn_is_refused_and_none_is_opened_for_a_task_that_is_over() {
+    let stage = Stage::set().await;
+    let task = stage.submit("x").await;
+    let none = stage.store.end_turn(ending(&task, &TurnId::from("u-1"), Outcome::Completed)).await;
+    assert!(none.unwrap_err().chain().contains("has no open turn"));
+    assert!(stage.store.dispatch_task(task.clone(), Generation(1)).await.unwrap());
+    // Its chat is closed between the dispatch and the turn.
+    stage.store.close_chat("c").await.unwrap();
+    let turn =
+        stage.store.start_turn(task.clone(), Generation(1), Context::Fresh, Route::Warm).await.unwrap();
+    assert_eq!(turn, None);
+    assert_eq!(stage.task(&task).await.state, "cancelled");
+    let late = stage.store.end_turn(ending(&task, &TurnId::from("u-1"), Outcome::Completed)).await.unwrap();
+    assert_eq!(late, Ended::Before);
+}
+
+#[tokio::test]
 async fn ending_a_task_ends_its_open_turn_with_the_same_outcome() {
     let stage = Stage::set().await;
     let (task, _) = stage.running("x").await;
-    assert!(
-        stage.store.end_task(task.clone(), Outcome::Interrupted, "the agent died".to_owned()).await.unwrap()
-    );
+    let reason = "the agent died".to_owned();
+    let ended = stage.store.end_task(task.clone(), Outcome::Interrupted, reason).await.unwrap();
+    assert_eq!(ended, Ended::Now);
     let row = stage.task(&task).await;
     let turn = &row.turns.unwrap()[0];
     assert_eq!((row.state.as_str(), turn.outcome.as_deref()), ("interrupted", Some("interrupted")));
@@ -100,7 +123,8 @@ async fn ending_a_task_ends_its_open_turn_with_the_same_outcome() {
     );
 
     let queued = stage.submit("y").await;
-    assert!(stage.store.end_task(queued.clone(), Outcome::Cancelled, "no".to_owned()).await.unwrap());
+    let no = stage.store.end_task(queued.clone(), Outcome::Cancelled, "no".to_owned());
+    assert_eq!(no.await.unwrap(), Ended::Now);
     assert_eq!(stage.told_of(&queued).await, ["task_state queued", "task_state cancelled"]);
     let unknown = stage.store.end_task("t-none".into(), Outcome::Failed, String::new()).await;
     assert!(unknown.unwrap_err().source.to_string().contains("t-none"));

@@ -13,7 +13,8 @@
 //!
 //! **Invariant:** a prompt is sent only by the arm that saw the turn opened on a live backend, so
 //! no history sends one twice; every job that left `None` ends in exactly one `EndTurn`,
-//! `EndTask` or `ReturnJob`. A job that waits for a restart is not kept here: it goes back, so
+//! `EndTask` or `ReturnJob`; and every turn that was opened is ended under the generation that it was
+//! opened for, whatever becomes of that backend meanwhile. A job that waits for a restart is not kept here: it goes back, so
 //! that it holds nobody else's place.
 
 mod seen;
@@ -22,9 +23,9 @@ mod tests;
 
 pub use seen::{AGENT_CRASHED, judge, observe};
 
-use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Leave, Machine, Request};
+use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Leave, Machine, Request, Unsent};
 use crate::event::{AgentStatus, Outcome, Wait};
-use crate::id::{TaskId, TurnId};
+use crate::id::{Generation, TaskId, TurnId};
 
 /// Judges a request.
 pub fn request(state: &Machine, request: Request) -> Result<Decision, Denied> {
@@ -81,20 +82,37 @@ fn run(state: &Machine, task: TaskId, recycle: bool, wait: Option<Wait>) -> Deci
 }
 
 fn dispatch(state: &Machine, task: TaskId) -> Decision {
-    let job = Job::Dispatching { task: task.clone(), cancelled: false };
-    state.go(Backend::Up, job, vec![Effect::Dispatch(task)])
+    let generation = state.generation;
+    let job = Job::Dispatching { task: task.clone(), generation, unsent: None };
+    state.go(Backend::Up, job, vec![Effect::Dispatch(task, generation)])
+}
+
+/// Remembers of a job that is being committed why its prompt never leaves. What is committed then ends
+/// it. A person's cancel is the last word; else the first reason is the one that is told.
+fn unsent(job: Job, why: Unsent) -> Job {
+    let first = |unsent: Option<Unsent>| match (unsent, &why) {
+        (_, Unsent::Cancelled) | (None, _) => Some(why.clone()),
+        (Some(first), Unsent::Interrupted(_) | Unsent::Lost(_)) => Some(first),
+    };
+    match job {
+        Job::Dispatching { task, generation, unsent } => {
+            Job::Dispatching { task, generation, unsent: first(unsent) }
+        }
+        Job::Opening { task, generation, unsent } => Job::Opening { task, generation, unsent: first(unsent) },
+        // Nothing of it is being committed: each caller says what becomes of it.
+        job @ (Job::None | Job::Waiting(_) | Job::Running { .. } | Job::Ending(_)) => job,
+    }
 }
 
 fn cancel(state: &Machine) -> Decision {
     let backend = state.backend;
     match state.job.clone() {
         Job::Waiting(task) => end_task(state, backend, task, Outcome::Cancelled, "cancelled before it began"),
-        Job::Dispatching { task, .. } => {
-            state.go(backend, Job::Dispatching { task, cancelled: true }, vec![])
+        job @ (Job::Dispatching { .. } | Job::Opening { .. }) => {
+            state.go(backend, unsent(job, Unsent::Cancelled), vec![])
         }
-        Job::Opening { task, .. } => state.go(backend, Job::Opening { task, cancelled: true }, vec![]),
-        Job::Running { task, turn, ending } => {
-            let job = Job::Running { task, turn, ending: Some(Ending::Cancelled) };
+        Job::Running { task, turn, generation, ending } => {
+            let job = Job::Running { task, turn, generation, ending: Some(Ending::Cancelled) };
             // The watchdog's cancel is on its way already.
             let effects = if ending.is_none() { vec![Effect::SendCancel] } else { vec![] };
             state.go(backend, job, effects)
@@ -106,8 +124,8 @@ fn cancel(state: &Machine) -> Decision {
 
 fn give_up(state: &Machine, turn: &TurnId, why: String) -> Decision {
     match state.job.clone() {
-        Job::Running { task, turn: open, ending: None } if open == *turn => {
-            let job = Job::Running { task, turn: open, ending: Some(Ending::Stuck(why)) };
+        Job::Running { task, turn: open, generation, ending: None } if open == *turn => {
+            let job = Job::Running { task, turn: open, generation, ending: Some(Ending::Stuck(why)) };
             state.go(state.backend, job, vec![Effect::SendCancel])
         }
         _ => state.stay(),
@@ -118,16 +136,20 @@ fn restart(state: &Machine, revive: bool, why: &str) -> Decision {
     match state.backend {
         Backend::Up => {
             let (job, mut effects) = match state.job.clone() {
-                Job::Running { task, turn, ending } => {
+                Job::Running { task, turn, generation, ending } => {
                     let outcome = if ending == Some(Ending::Cancelled) {
                         Outcome::Cancelled
                     } else {
                         Outcome::Interrupted
                     };
-                    (Job::Ending(task), vec![end(turn, outcome, None, Some(why.to_owned()))])
+                    let open = Open { task: task.clone(), turn, generation };
+                    (Job::Ending(task), vec![end(open, outcome, None, Some(why.to_owned()))])
                 }
-                // Committing: what follows meets a backend that is not up, and ends the job.
-                job => (job, vec![]),
+                // Its prompt would go to a backend that knows nothing of its turn.
+                job @ (Job::Dispatching { .. } | Job::Opening { .. }) => {
+                    (unsent(job, Unsent::Interrupted(why.to_owned())), vec![])
+                }
+                job @ (Job::None | Job::Waiting(_) | Job::Ending(_)) => (job, vec![]),
             };
             // By hand nothing is wrong with it.
             effects.push(stop(if revive { AgentStatus::Evicted } else { AgentStatus::Crashed }, why));
@@ -157,10 +179,10 @@ fn leave(state: &Machine, why: Leave, now: bool, reason: &str) -> Decision {
                 Effect::EndTask { task: task.clone(), outcome: Outcome::Cancelled, reason: reason.into() };
             (Job::Ending(task), vec![effect])
         }
-        Job::Dispatching { task, .. } => (Job::Dispatching { task, cancelled: true }, vec![]),
-        Job::Opening { task, .. } => (Job::Opening { task, cancelled: true }, vec![]),
-        Job::Running { task, turn, .. } => {
-            let end = end(turn, Outcome::Cancelled, None, Some(reason.into()));
+        job @ (Job::Dispatching { .. } | Job::Opening { .. }) => (unsent(job, Unsent::Cancelled), vec![]),
+        Job::Running { task, turn, generation, .. } => {
+            let open = Open { task: task.clone(), turn, generation };
+            let end = end(open, Outcome::Cancelled, None, Some(reason.into()));
             (Job::Ending(task), vec![Effect::SendCancel, end])
         }
         job @ (Job::Ending(_) | Job::None) => (job, vec![]),
@@ -179,8 +201,20 @@ fn leave(state: &Machine, why: Leave, now: bool, reason: &str) -> Decision {
     state.go(backend, job, effects)
 }
 
-fn end(turn: TurnId, outcome: Outcome, stop_reason: Option<String>, error: Option<String>) -> Effect {
-    Effect::EndTurn { turn, outcome, stop_reason, error }
+/// A turn that was opened.
+struct Open {
+    task: TaskId,
+    turn: TurnId,
+    generation: Generation,
+}
+
+fn end(
+    Open { task, turn, generation }: Open,
+    outcome: Outcome,
+    stop_reason: Option<String>,
+    error: Option<String>,
+) -> Effect {
+    Effect::EndTurn { task, turn, generation, outcome, stop_reason, error }
 }
 
 fn stop(to: AgentStatus, why: &str) -> Effect {

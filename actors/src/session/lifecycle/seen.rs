@@ -1,20 +1,22 @@
 //! What follows from what is seen to happen to an agent session.
 
-use super::{dispatch, end, end_task, stop};
+use super::{Open, dispatch, end, end_task, stop, unsent};
 use crate::event::{AgentStatus, Outcome, Wait};
-use crate::id::TurnId;
-use crate::session::state::{After, Backend, Decision, Effect, Ending, Job, Machine, Observation};
+use crate::id::{Generation, TurnId};
+use crate::session::state::{After, Backend, Decision, Effect, Ending, Job, Machine, Observation, Unsent};
 
 /// What is said of a turn whose agent ended before it had said anything.
 pub const AGENT_CRASHED: &str = "agent_crashed";
+/// Why a task that was cancelled before its turn ended.
+const NOT_BEGUN: &str = "cancelled before it began";
 
 /// Takes note of what happened.
 pub fn observe(state: &Machine, seen: Observation) -> Decision {
     match seen {
-        Observation::Launched => launched(state),
-        Observation::LaunchedDead(after) => {
+        Observation::Launched(generation) => launched(state, generation),
+        Observation::LaunchedDead(generation, after) => {
             // It ended between its last answer and now.
-            let up = Machine { backend: Backend::Up, ..state.clone() };
+            let up = Machine { backend: Backend::Up, generation, ..state.clone() };
             exited(&up, false, "the agent ended right after its start".into(), after)
         }
         Observation::LaunchFailed { message, permanent, after } => {
@@ -23,6 +25,7 @@ pub fn observe(state: &Machine, seen: Observation) -> Decision {
         Observation::Dispatched(granted) => dispatched(state, granted),
         Observation::Opened(turn) => opened(state, turn),
         Observation::Refused { turn, why } => refused(state, turn, why),
+        Observation::NotOpened => not_opened(state),
         Observation::Settled(result) => settled(state, result),
         Observation::Exited { produced, how, after } => exited(state, produced, how, after),
         Observation::Hung { produced, how, after } => hung(state, produced, &how, after),
@@ -35,12 +38,16 @@ pub fn observe(state: &Machine, seen: Observation) -> Decision {
     }
 }
 
-fn launched(state: &Machine) -> Decision {
-    match (state.backend, state.job.clone()) {
-        (Backend::Starting { .. }, Job::Waiting(task)) => dispatch(state, task),
-        (Backend::Starting { .. }, job) => state.go(Backend::Up, job, vec![]),
+fn launched(state: &Machine, generation: Generation) -> Decision {
+    if !matches!(state.backend, Backend::Starting { .. }) {
         // The start was given up; dropping the handle has ended it.
-        _ => state.stay(),
+        return state.stay();
+    }
+    let up = Machine { generation, ..state.clone() };
+    match state.job.clone() {
+        Job::Waiting(task) => dispatch(&up, task),
+        // A job of the backend before may still be on its way to its end.
+        job => up.go(Backend::Up, job, vec![]),
     }
 }
 
@@ -69,48 +76,73 @@ fn give_back(job: Job, wait: Wait) -> (Job, Vec<Effect>) {
 }
 
 fn dispatched(state: &Machine, granted: bool) -> Decision {
-    let Job::Dispatching { task, cancelled } = state.job.clone() else { return state.stay() };
-    match (granted, cancelled, state.backend) {
+    let Job::Dispatching { task, generation, unsent } = state.job.clone() else { return state.stay() };
+    if !granted {
         // Held or cancelled by the store meanwhile.
-        (false, _, backend) => state.go(backend, Job::None, vec![Effect::ReturnJob(task, None)]),
-        (true, true, backend) => {
-            end_task(state, backend, task, Outcome::Cancelled, "cancelled before it began")
+        return state.go(state.backend, Job::None, vec![Effect::ReturnJob(task, None)]);
+    }
+    match unsent.or_else(|| no_longer_up(state, generation)) {
+        None => {
+            let job = Job::Opening { task: task.clone(), generation, unsent: None };
+            state.go(Backend::Up, job, vec![Effect::OpenTurn(task, generation)])
         }
-        (true, false, Backend::Up) => {
-            let job = Job::Opening { task: task.clone(), cancelled: false };
-            state.go(Backend::Up, job, vec![Effect::OpenTurn(task)])
+        Some(why) => {
+            let (outcome, reason) = never_sent(why);
+            let reason = reason.unwrap_or_else(|| NOT_BEGUN.to_owned());
+            end_task(state, state.backend, task, outcome, &reason)
         }
-        (true, false, backend) => end_task(state, backend, task, Outcome::Failed, AGENT_CRASHED),
     }
 }
 
 fn opened(state: &Machine, turn: TurnId) -> Decision {
-    let Job::Opening { task, cancelled } = state.job.clone() else { return state.stay() };
-    match (cancelled, state.backend) {
-        (true, backend) => {
-            state.go(backend, Job::Ending(task), vec![end(turn, Outcome::Cancelled, None, None)])
+    let Job::Opening { task, generation, unsent } = state.job.clone() else { return state.stay() };
+    match unsent.or_else(|| no_longer_up(state, generation)) {
+        None => {
+            let job = Job::Running { task, turn, generation, ending: None };
+            state.go(Backend::Up, job, vec![Effect::SendPrompt])
         }
-        (false, Backend::Up) => {
-            state.go(Backend::Up, Job::Running { task, turn, ending: None }, vec![Effect::SendPrompt])
-        }
-        (false, backend) => {
-            let end = end(turn, Outcome::Failed, None, Some(AGENT_CRASHED.into()));
-            state.go(backend, Job::Ending(task), vec![end])
+        Some(why) => {
+            let (outcome, error) = never_sent(why);
+            let open = Open { task: task.clone(), turn, generation };
+            state.go(state.backend, Job::Ending(task), vec![end(open, outcome, None, error)])
         }
     }
 }
 
 /// The prompt never leaves, whatever the backend.
 fn refused(state: &Machine, turn: TurnId, why: String) -> Decision {
-    let Job::Opening { task, cancelled } = state.job.clone() else { return state.stay() };
-    let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Failed };
-    state.go(state.backend, Job::Ending(task), vec![end(turn, outcome, None, Some(why))])
+    let Job::Opening { task, generation, unsent } = state.job.clone() else { return state.stay() };
+    let (outcome, error) = unsent.map_or((Outcome::Failed, Some(why)), never_sent);
+    let open = Open { task: task.clone(), turn, generation };
+    state.go(state.backend, Job::Ending(task), vec![end(open, outcome, None, error)])
+}
+
+/// Somebody else ended the task: the dispatcher sees what became of it.
+fn not_opened(state: &Machine) -> Decision {
+    let Job::Opening { task, .. } = state.job.clone() else { return state.stay() };
+    state.go(state.backend, Job::None, vec![Effect::ReturnJob(task, None)])
+}
+
+/// A prompt goes to the backend that its turn was opened for, or to none.
+fn no_longer_up(state: &Machine, generation: Generation) -> Option<Unsent> {
+    let is_up = state.backend == Backend::Up && state.generation == generation;
+    (!is_up).then(|| Unsent::Lost("its backend is gone".into()))
+}
+
+/// How a job ends whose prompt never leaves, and what is said of it.
+fn never_sent(why: Unsent) -> (Outcome, Option<String>) {
+    match why {
+        Unsent::Cancelled => (Outcome::Cancelled, None),
+        Unsent::Interrupted(why) => (Outcome::Interrupted, Some(why)),
+        Unsent::Lost(how) => (Outcome::Failed, Some(format!("{AGENT_CRASHED}: {how}"))),
+    }
 }
 
 fn settled(state: &Machine, result: Result<String, String>) -> Decision {
-    let Job::Running { task, turn, ending } = state.job.clone() else { return state.stay() };
+    let Job::Running { task, turn, generation, ending } = state.job.clone() else { return state.stay() };
     let (outcome, stop_reason, error) = judge(ending.as_ref(), result);
-    state.go(state.backend, Job::Ending(task), vec![end(turn, outcome, stop_reason, error)])
+    let open = Open { task: task.clone(), turn, generation };
+    state.go(state.backend, Job::Ending(task), vec![end(open, outcome, stop_reason, error)])
 }
 
 /// What the agent's answer to a prompt means. After our cancel any answer is the cancel's: goose
@@ -135,17 +167,20 @@ pub fn judge(
 /// Ends the open turn because its backend is lost; nothing else about it is decided here.
 fn lose(job: Job, produced: bool, how: &str) -> (Job, Vec<Effect>) {
     match job {
-        Job::Running { task, turn, ending } => {
+        Job::Running { task, turn, generation, ending } => {
             let (outcome, error) = match (ending, produced) {
                 (Some(Ending::Cancelled), _) => (Outcome::Cancelled, how.to_owned()),
                 (Some(Ending::Stuck(why)), _) => (Outcome::Interrupted, why),
                 (None, true) => (Outcome::Interrupted, how.to_owned()),
                 (None, false) => (Outcome::Failed, format!("{AGENT_CRASHED}: {how}")),
             };
-            (Job::Ending(task), vec![end(turn, outcome, None, Some(error))])
+            let open = Open { task: task.clone(), turn, generation };
+            (Job::Ending(task), vec![end(open, outcome, None, Some(error))])
         }
-        // Committing: what follows meets a backend that is not up, and ends the job.
-        job => (job, vec![]),
+        job @ (Job::Dispatching { .. } | Job::Opening { .. }) => {
+            (unsent(job, Unsent::Lost(how.to_owned())), vec![])
+        }
+        job @ (Job::None | Job::Waiting(_) | Job::Ending(_)) => (job, vec![]),
     }
 }
 
@@ -181,7 +216,9 @@ fn hung(state: &Machine, produced: bool, how: &str, after: After) -> Decision {
 }
 
 fn cancel_grace_over(state: &Machine) -> Decision {
-    let Job::Running { task, turn, ending: Some(ending) } = state.job.clone() else { return state.stay() };
+    let Job::Running { task, turn, generation, ending: Some(ending) } = state.job.clone() else {
+        return state.stay();
+    };
     let late = "the agent did not answer the cancel in time";
     // A slot that never came back cannot be trusted with the next prompt. After a person's cancel
     // that one starts another; what was stuck is started again now.
@@ -191,7 +228,8 @@ fn cancel_grace_over(state: &Machine) -> Decision {
             (Outcome::Interrupted, format!("{why}, and {late}"), AgentStatus::Crashed, true)
         }
     };
-    let mut effects = vec![end(turn, outcome, None, Some(why.clone()))];
+    let open = Open { task: task.clone(), turn, generation };
+    let mut effects = vec![end(open, outcome, None, Some(why.clone()))];
     let backend = match state.backend {
         Backend::Up => {
             effects.push(stop(to, &why));

@@ -1,13 +1,24 @@
 //! The rules of an agent session's life: named cases.
 
 mod histories;
+mod opening;
 
 use super::{AGENT_CRASHED, judge, observe, request};
 use crate::event::{AgentStatus, Outcome, Wait};
-use crate::id::{TaskId, TurnId};
+use crate::id::{Generation, TaskId, TurnId};
 use crate::session::state::{
-    After, Backend, Decision, Denied, Effect, Ending, Job, Leave, Machine, Observation, Request,
+    After, Backend, Decision, Denied, Effect, Ending, Job, Leave, Machine, Observation, Request, Unsent,
 };
+
+const FIRST: Generation = Generation(1);
+
+fn dispatching(unsent: Option<Unsent>) -> Job {
+    Job::Dispatching { task: task(), generation: FIRST, unsent }
+}
+
+fn opening(unsent: Option<Unsent>) -> Job {
+    Job::Opening { task: task(), generation: FIRST, unsent }
+}
 
 fn task() -> TaskId {
     "t-1".into()
@@ -18,11 +29,16 @@ fn turn() -> TurnId {
 }
 
 fn machine(backend: Backend, job: Job) -> Machine {
-    Machine { backend, job, leaving: None }
+    Machine { backend, generation: FIRST, job, leaving: None }
 }
 
 fn running(cancelled: bool) -> Job {
-    Job::Running { task: task(), turn: turn(), ending: cancelled.then_some(Ending::Cancelled) }
+    Job::Running {
+        task: task(),
+        turn: turn(),
+        generation: FIRST,
+        ending: cancelled.then_some(Ending::Cancelled),
+    }
 }
 
 fn run(recycle: bool) -> Request {
@@ -65,7 +81,7 @@ const STARTING: Backend = Backend::Starting { died: false };
 fn a_first_prompt_starts_the_backend_and_a_second_is_refused() {
     let first = granted(&Machine::default(), run(false));
     assert_eq!(first.effects, [Effect::Start]);
-    assert_eq!(first.next, machine(STARTING, Job::Waiting(task())));
+    assert_eq!(first.next, Machine { generation: Generation(0), ..machine(STARTING, Job::Waiting(task())) });
     assert_eq!(
         request(&first.next, Request::Run { task: "t-2".into(), recycle: false, wait: None }),
         Err(Denied::Busy)
@@ -74,11 +90,11 @@ fn a_first_prompt_starts_the_backend_and_a_second_is_refused() {
 
 #[test]
 fn the_prompt_leaves_only_after_dispatched_and_the_turn_are_recorded() {
-    let dispatching = observe(&machine(STARTING, Job::Waiting(task())), Observation::Launched);
-    assert_eq!(dispatching.effects, [Effect::Dispatch(task())]);
-    let opening = observe(&dispatching.next, Observation::Dispatched(true));
-    assert_eq!(opening.effects, [Effect::OpenTurn(task())]);
-    let sent = observe(&opening.next, Observation::Opened(turn()));
+    let sending = observe(&machine(STARTING, Job::Waiting(task())), Observation::Launched(FIRST));
+    assert_eq!(sending.effects, [Effect::Dispatch(task(), FIRST)]);
+    let turning = observe(&sending.next, Observation::Dispatched(true));
+    assert_eq!(turning.effects, [Effect::OpenTurn(task(), FIRST)]);
+    let sent = observe(&turning.next, Observation::Opened(turn()));
     assert_eq!(sent.effects, [Effect::SendPrompt]);
     assert_eq!(sent.next, machine(Backend::Up, running(false)));
 }
@@ -94,7 +110,7 @@ fn another_configuration_retires_the_idle_backend_before_the_turn() {
 
 #[test]
 fn a_task_that_was_held_meanwhile_goes_back_unrun() {
-    let state = machine(Backend::Up, Job::Dispatching { task: task(), cancelled: false });
+    let state = machine(Backend::Up, dispatching(None));
     let back = observe(&state, Observation::Dispatched(false));
     assert_eq!(back.effects, [Effect::ReturnJob(task(), None)]);
     assert_eq!(back.next, machine(Backend::Up, Job::None));
@@ -105,16 +121,13 @@ fn cancel_means_the_right_thing_at_each_stage() {
     let before = granted(&machine(STARTING, Job::Waiting(task())), Request::Cancel(task()));
     assert!(matches!(&before.effects[..], [Effect::EndTask { outcome: Outcome::Cancelled, .. }]));
 
-    let remembered = granted(
-        &machine(Backend::Up, Job::Dispatching { task: task(), cancelled: false }),
-        Request::Cancel(task()),
-    );
+    let remembered = granted(&machine(Backend::Up, dispatching(None)), Request::Cancel(task()));
     assert_eq!(remembered.effects, []);
     let applied = observe(&remembered.next, Observation::Dispatched(true));
     assert!(matches!(&applied.effects[..], [Effect::EndTask { outcome: Outcome::Cancelled, .. }]));
 
-    let opening = machine(Backend::Up, Job::Opening { task: task(), cancelled: true });
-    let unsent = observe(&opening, Observation::Opened(turn()));
+    let cancelled = machine(Backend::Up, opening(Some(Unsent::Cancelled)));
+    let unsent = observe(&cancelled, Observation::Opened(turn()));
     assert_eq!(turn_end(&unsent.effects), (Outcome::Cancelled, None));
     assert!(!unsent.effects.contains(&Effect::SendPrompt));
 
@@ -182,8 +195,8 @@ fn a_crash_interrupts_a_turn_that_had_output_and_fails_one_that_had_none() {
 fn an_end_that_is_seen_before_the_start_is_not_lost() {
     let died = observe(&machine(STARTING, Job::Waiting(task())), exited(false));
     assert_eq!(died.next.backend, Backend::Starting { died: true });
-    let launched = observe(&died.next, Observation::LaunchedDead(LATER));
-    assert_eq!(launched.next, Machine::default());
+    let launched = observe(&died.next, Observation::LaunchedDead(FIRST, LATER));
+    assert_eq!(launched.next, machine(Backend::Down, Job::None));
     assert!(launched.effects.contains(&Effect::ReturnJob(task(), Some(Wait::Backoff))), "it was never sent");
     assert!(launched.effects.contains(&Effect::Rest(Wait::Backoff)));
 }
@@ -237,7 +250,7 @@ fn a_start_that_has_to_wait_gives_its_task_back() {
     assert_eq!(waits.effects, [Effect::ReturnJob(task(), Some(Wait::Circuit)), Effect::Rest(Wait::Circuit)]);
     assert_eq!(waits.next, Machine::default());
     let lives = granted(&machine(Backend::Up, Job::None), run);
-    assert_eq!(lives.effects, [Effect::Dispatch(task())], "who lives needs no start");
+    assert_eq!(lives.effects, [Effect::Dispatch(task(), FIRST)], "who lives needs no start");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Random histories of an agent session: what holds in every one of them.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::{LATER, exited, turn};
 use crate::event::Wait;
-use crate::id::TaskId;
+use crate::id::{Generation, TaskId, TurnId};
 use crate::session::lifecycle::{observe, request};
 use crate::session::state::{Backend, Decision, Effect, Leave, Machine, Observation, Request};
 
@@ -49,6 +51,11 @@ struct World {
     tasks: u32,
     open: Option<TaskId>,
     sent: Vec<TaskId>,
+    /// The backend that was started last.
+    generation: Generation,
+    /// The turns that are open, and under which generation.
+    turns: BTreeMap<TurnId, Generation>,
+    n_turns: u32,
     finished: bool,
 }
 
@@ -57,16 +64,25 @@ impl World {
         self.machine = decision.next;
         for effect in decision.effects {
             match &effect {
-                Effect::Start => prop_assert!(!self.process, "two processes"),
+                Effect::Start => {
+                    prop_assert!(!self.process, "two processes");
+                    self.generation.0 += 1;
+                }
                 Effect::SendPrompt => {
                     let task = self.machine.job.task().expect("a job").clone();
                     prop_assert!(!self.sent.contains(&task), "a prompt was sent twice");
                     prop_assert!(self.process, "a prompt was sent to nobody");
+                    let open: Vec<_> = self.turns.values().copied().collect();
+                    prop_assert_eq!(open, [self.generation], "a prompt was sent to another process");
                     self.sent.push(task);
                 }
                 Effect::ReturnJob(task, _) | Effect::ReportDone(task) => {
                     let open = self.open.take();
                     prop_assert_eq!(open.as_ref(), Some(task), "a job ended twice, or never began");
+                }
+                Effect::EndTurn { turn, generation, .. } => {
+                    let under = self.turns.remove(turn);
+                    prop_assert_eq!(under, Some(*generation), "a turn ended that was not open so");
                 }
                 Effect::AbortStart => {
                     self.outstanding.retain(|effect| *effect != Effect::Start);
@@ -75,6 +91,7 @@ impl World {
                 Effect::RecordCrash { .. } => self.process = false,
                 Effect::Finish(_) => {
                     prop_assert!(!self.process && self.open.is_none(), "finished with something left");
+                    prop_assert!(self.turns.is_empty(), "a turn is open for ever");
                     self.finished = true;
                 }
                 _ => {}
@@ -108,15 +125,23 @@ impl World {
         match self.outstanding.remove(n % self.outstanding.len()) {
             Effect::Start if well => {
                 let died = self.machine.backend == Backend::Starting { died: true };
-                self.see(if died { Observation::LaunchedDead(LATER) } else { Observation::Launched })
+                let of = self.generation;
+                self.see(if died { Observation::LaunchedDead(of, LATER) } else { Observation::Launched(of) })
             }
             Effect::Start => {
                 self.process = false;
                 let permanent = n.is_multiple_of(2);
                 self.see(Observation::LaunchFailed { message: "no".into(), permanent, after: LATER })
             }
-            Effect::Dispatch(_) => self.see(Observation::Dispatched(well)),
-            Effect::OpenTurn(_) => self.see(Observation::Opened(turn())),
+            Effect::Dispatch(..) => self.see(Observation::Dispatched(well)),
+            // The store has it under the generation that was named, however late the actor hears of it.
+            Effect::OpenTurn(_, generation) if well => {
+                self.n_turns += 1;
+                let turn = TurnId::from(format!("u-{}", self.n_turns));
+                self.turns.insert(turn.clone(), generation);
+                self.see(Observation::Opened(turn))
+            }
+            Effect::OpenTurn(..) => self.see(Observation::NotOpened),
             Effect::SendCancel if !well => self.see(Observation::CancelGraceOver),
             Effect::EndTurn { .. } | Effect::EndTask { .. } => self.see(Observation::Ended),
             Effect::StopBackend { .. } => {
@@ -156,7 +181,8 @@ impl World {
                 None => Ok(()),
             },
             Step::GiveUp => {
-                let give_up = Request::GiveUp { turn: turn(), why: "silent".into() };
+                let open = self.machine.job.running_turn().cloned().unwrap_or_else(turn);
+                let give_up = Request::GiveUp { turn: open, why: "silent".into() };
                 let decision = request(&self.machine, give_up).expect("never denied");
                 self.apply(decision)
             }
@@ -201,5 +227,6 @@ proptest! {
         }
         prop_assert!(world.finished, "never finished: {:?}", world.machine);
         prop_assert!(world.open.is_none());
+        prop_assert!(world.turns.is_empty(), "turns are open for ever: {:?}", world.turns);
     }
 }
