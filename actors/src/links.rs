@@ -34,6 +34,17 @@ pub struct Links {
     pub dispatcher: watch::Receiver<Option<ActorRef<DispatchMsg>>>,
 }
 
+#[cfg(test)]
+impl Links {
+    /// Nobody is there.
+    pub(crate) fn to_nobody() -> Self {
+        fn nobody<M>() -> watch::Receiver<Option<ActorRef<M>>> {
+            watch::channel(None).1
+        }
+        Self { sessions: nobody(), pool: nobody(), health: nobody(), reaper: nobody(), dispatcher: nobody() }
+    }
+}
+
 /// The tree could not be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {

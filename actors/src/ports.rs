@@ -96,6 +96,9 @@ pub struct TaskCard {
     pub cwd: PathBuf,
     /// Which kind of backend is to run it.
     pub route: Route,
+    /// When it was read, by the number of the newest event of the journal: what bears a greater number
+    /// is news to it.
+    pub as_of: i64,
 }
 
 /// What is remembered of an agent session.
@@ -300,8 +303,9 @@ pub trait Store: Send + Sync + 'static {
     /// same outcome.
     fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<Ended>;
 
-    /// Moves the queued tasks of a chat to `held`, or back, and remembers it of the chat.
-    fn set_held(&self, chat: ChatId, held: bool) -> Answer<()>;
+    /// Moves the queued tasks of a chat to `held`, or back, and remembers it of the chat. Says as of
+    /// which event of the journal that is so.
+    fn set_held(&self, chat: ChatId, held: bool) -> Answer<i64>;
 
     /// Appends a streamed event. Never waits: the permit bounds what is on the way, and is
     /// released when the event is in the database.

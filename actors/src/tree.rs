@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::dispatch::actor::DispatchMsg;
 use crate::dispatch::loans::{Loan, LoanId};
+use crate::dispatch::queue::Word;
 use crate::health::messages::HealthMsg;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, tell};
@@ -175,12 +176,12 @@ impl Handle {
         limit: Duration,
     ) -> Result<Result<(), NotRestarted>, TreeError> {
         let acquire = |reply| PoolMsg::Acquire { key, claim: Claim::default(), reply };
-        let actor = match ask("pool", &self.links.pool, acquire).await? {
-            Ok(actor) => actor,
+        let handed = match ask("pool", &self.links.pool, acquire).await? {
+            Ok(handed) => handed,
             Err(refusal) => return Ok(Err(NotRestarted::Refused(refusal))),
         };
         let restart = |reply| SessionMsg::Wish(Wish::Restart(force, reply));
-        let restarted = ask_actor("session", &actor, restart, limit).await?;
+        let restarted = ask_actor("session", handed.actor(), restart, limit).await?;
         Ok(restarted.map_err(NotRestarted::Unwilling))
     }
 
@@ -229,8 +230,8 @@ impl Handle {
     }
 
     /// The chat was held, or released, in the store.
-    pub fn held(&self, chat: ChatId, held: bool) {
-        tell(&self.links.dispatcher, DispatchMsg::Held(chat, held));
+    pub fn held(&self, chat: ChatId, word: Word) {
+        tell(&self.links.dispatcher, DispatchMsg::Held(chat, word));
     }
 
     /// Lets every agent session of a chat go; resolves when their backends are gone.

@@ -63,8 +63,8 @@ pub(super) fn close(tx: &mut Tx<'_>, id: &str, why: &str) -> Result<ChatRow> {
     rows::known_chat(tx.conn, id)
 }
 
-/// Moves the queued tasks of a chat to `held` or back, and remembers it of the chat.
-pub(super) fn set_held(tx: &mut Tx<'_>, chat: &str, held: bool) -> Result<()> {
+/// Moves the queued tasks of a chat to `held` or back, and remembers it of the chat. Says as of which event.
+pub(super) fn set_held(tx: &mut Tx<'_>, chat: &str, held: bool) -> Result<i64> {
     if sql::run(tx.conn, "UPDATE chats SET held = ?2 WHERE id = ?1", params![chat, held])? == 0 {
         return Err(StoreError::not_found("chat", chat));
     }
@@ -75,7 +75,7 @@ pub(super) fn set_held(tx: &mut Tx<'_>, chat: &str, held: bool) -> Result<()> {
     for task in waiting {
         tasks::move_to(tx, &task, to, None)?;
     }
-    Ok(())
+    Ok(tx.newest())
 }
 
 fn list(conn: &Connection, session: Option<&str>, all: bool) -> Result<Vec<ChatRow>> {

@@ -100,6 +100,11 @@ impl Line {
 }
 
 impl Tx<'_> {
+    /// The number of the newest event, this command's included.
+    pub(super) fn newest(&self) -> i64 {
+        self.line.newest()
+    }
+
     /// The time of this command.
     pub(super) fn now(&self) -> Moment {
         Moment(self.line.now)

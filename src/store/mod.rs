@@ -246,7 +246,16 @@ impl Store {
         action: &'static str,
         call: impl FnOnce(&Connection) -> sql::Result<T> + Send + 'static,
     ) -> Reply<T> {
-        self.call(action, Weight::Reads, move |tx| call(tx.conn))
+        self.look_in_line(action, move |tx| call(tx.conn))
+    }
+
+    /// The same for a question that is to know as of which event it is answered.
+    fn look_in_line<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&Tx<'_>) -> sql::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.call(action, Weight::Reads, move |tx| call(tx))
     }
 
     fn call<T: Send + 'static>(

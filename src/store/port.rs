@@ -36,12 +36,12 @@ impl Store {
 impl ports::Store for Store {
     fn open_tasks(&self) -> Answer<Vec<TaskCard>> {
         let action = "list the open tasks";
-        self.answer(action, self.read_in_line(action, tasks::open_cards))
+        self.answer(action, self.look_in_line(action, tasks::open_cards))
     }
 
     fn task(&self, task: TaskId) -> Answer<Option<TaskCard>> {
         let action = "read the task";
-        self.answer(action, self.read_in_line(action, move |conn| tasks::card(conn, &task)))
+        self.answer(action, self.look_in_line(action, move |tx| tasks::card(tx, &task)))
     }
 
     fn agent_record(&self, key: AgentKey) -> Answer<AgentRecord> {
@@ -97,7 +97,7 @@ impl ports::Store for Store {
         self.change("record the end of the task", move |tx| turns::end_task(tx, &task, outcome, &reason))
     }
 
-    fn set_held(&self, chat: ChatId, held: bool) -> Answer<()> {
+    fn set_held(&self, chat: ChatId, held: bool) -> Answer<i64> {
         self.change("hold or release the chat", move |tx| chats::set_held(tx, chat.as_str(), held))
     }
 

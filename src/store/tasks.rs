@@ -165,7 +165,7 @@ pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
     if let Some(request) = &new.request_id {
         let sql = "SELECT id FROM tasks WHERE request_id = ?1";
         if let Some(id) = sql::one(tx.conn, sql, [request], |row| row.get::<_, String>(0))? {
-            return submitted(tx.conn, &id, false);
+            return submitted(tx, &id, false);
         }
     }
     let chat = sql::one(tx.conn, "SELECT state, held FROM chats WHERE id = ?1", [&new.chat], |row| {
@@ -202,13 +202,13 @@ pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
     )?;
     let task = known(tx.conn, &TaskId::from(id.as_str()))?;
     told(tx, &task.scope(None), None, to, None)?;
-    submitted(tx.conn, &id, true)
+    submitted(tx, &id, true)
 }
 
-fn submitted(conn: &Connection, id: &str, fresh: bool) -> Result<Submitted> {
+fn submitted(tx: &Tx<'_>, id: &str, fresh: bool) -> Result<Submitted> {
     let missing = || StoreError::not_found("task", id);
-    let task = rows::task(conn, id)?.ok_or_else(missing)?;
-    let card = card(conn, &TaskId::from(id))?.ok_or_else(missing)?;
+    let task = rows::task(tx.conn, id)?.ok_or_else(missing)?;
+    let card = card(tx, &TaskId::from(id))?.ok_or_else(missing)?;
     Ok(Submitted { task, card, fresh })
 }
 
@@ -220,7 +220,7 @@ const CARD: &str =
              ORDER BY w.created_at DESC, w.id LIMIT 1), c.subdir, t.backend
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
-fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
+fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {
     Ok(TaskCard {
         order: row.get(0)?,
         task: text(row, 1)?.into(),
@@ -232,6 +232,7 @@ fn card_row(row: &Row<'_>) -> rusqlite::Result<TaskCard> {
         no_wait: row.get(8)?,
         cwd: working_directory(row.get(9)?, &text(row, 10)?),
         route: row.get::<_, Option<String>>(11)?.as_deref().map(Route::from_word).unwrap_or_default(),
+        as_of,
     })
 }
 
@@ -242,13 +243,13 @@ pub(super) fn working_directory(path: Option<String>, subdir: &str) -> PathBuf {
 }
 
 /// One task as the tree needs it.
-pub(super) fn card(conn: &Connection, id: &TaskId) -> Result<Option<TaskCard>> {
-    sql::one(conn, &format!("{CARD} WHERE t.id = ?1"), [id.as_str()], card_row)
+pub(super) fn card(tx: &Tx<'_>, id: &TaskId) -> Result<Option<TaskCard>> {
+    sql::one(tx.conn, &format!("{CARD} WHERE t.id = ?1"), [id.as_str()], |row| card_row(row, tx.newest()))
 }
 
 /// Every task that is not terminal, in order of acceptance.
-pub(super) fn open_cards(conn: &Connection) -> Result<Vec<TaskCard>> {
-    sql::all(conn, &format!("{CARD} WHERE {OPEN} ORDER BY t.num"), [], card_row)
+pub(super) fn open_cards(tx: &Tx<'_>) -> Result<Vec<TaskCard>> {
+    sql::all(tx.conn, &format!("{CARD} WHERE {OPEN} ORDER BY t.num"), [], |row| card_row(row, tx.newest()))
 }
 
 // Dispatch -------------------------------------------------------------------------------------

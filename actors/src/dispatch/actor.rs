@@ -10,7 +10,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 
 pub use super::messages::{Back, DispatchMsg};
-use super::queue::{Queue, Stage};
+use super::queue::{Errand, PutBack, Queue, Stage};
 use crate::event::{AgentStatus, Event, NewEvent, Outcome, Scope, TaskState, Wait};
 use crate::id::{AgentKey, TaskId};
 use crate::links::{CALL_TIMEOUT, Links, ask, ask_actor, request};
@@ -37,8 +37,9 @@ pub struct Desk {
     links: Links,
     queue: Queue,
     loaded: bool,
-    /// Cancels that came before the queue was read: the task may be in it.
-    early: Vec<(TaskId, RpcReplyPort<()>)>,
+    /// What came about tasks before the queue was read: it is heard in the same order then, or a word
+    /// would be lost on what is only being read.
+    early: Vec<DispatchMsg>,
     quiet: bool,
     /// The pool gives no places any more.
     stopped: bool,
@@ -79,38 +80,10 @@ impl Actor for Dispatcher {
         desk: &mut Desk,
     ) -> Result<(), ActorProcessingErr> {
         while desk.effects.try_join_next().is_some() {}
-        match message {
-            DispatchMsg::Loaded(open, held) => desk.fill(&me, open, &held),
-            DispatchMsg::Submitted(card) => desk.queue.insert(card),
-            DispatchMsg::Cancel(task, reply) => desk.cancel(&me, task, reply),
-            DispatchMsg::Held(chat, held) => desk.queue.set_held(&chat, held),
-            DispatchMsg::Lend(id, loan) => desk.queue.lend(id, loan),
-            DispatchMsg::GiveBack(id) => desk.queue.give_back(id),
-            DispatchMsg::Acquired(task, acquired) => desk.acquired(&me, task, acquired),
-            DispatchMsg::Handed(task, result) => desk.handed(&me, task, result),
-            DispatchMsg::Back { task, back: Back::Ended } | DispatchMsg::Ended(task) => {
-                desk.queue.remove(&task);
-            }
-            DispatchMsg::Back { task, back: Back::Unrun(wait) } => desk.reread(&me, task, wait),
-            DispatchMsg::Reread(task, card, wait) => desk.put_back(&me, task, card, wait),
-            DispatchMsg::Ready(key) => desk.queue.ready(&key),
-            DispatchMsg::Wanted(reply) => {
-                reply.send(desk.queue.wanted()).ok();
-            }
-            DispatchMsg::Lost { key } => desk.lost(&me, |lost| *lost == key),
-            DispatchMsg::Living(keys) => desk.lost(&me, |key| !keys.contains(key)),
-            DispatchMsg::PlaceFreed => desk.queue.place_freed(),
-            DispatchMsg::Configured => desk.queue.configured(),
-            DispatchMsg::Waiting(reply) => {
-                reply.send(desk.queue.waiting()).ok();
-            }
-            DispatchMsg::InFlight(reply) => {
-                reply.send(desk.queue.iter().filter(|entry| entry.stage == Stage::InFlight).count()).ok();
-            }
-            DispatchMsg::Quiesce(reply) => {
-                desk.quiet = true;
-                reply.send(()).ok();
-            }
+        if !desk.loaded && message.is_news_of_tasks() {
+            desk.early.push(message);
+        } else {
+            desk.hear(&me, message);
         }
         desk.start_next(&me);
         Ok(())
@@ -118,6 +91,42 @@ impl Actor for Dispatcher {
 }
 
 impl Desk {
+    fn hear(&mut self, me: &ActorRef<DispatchMsg>, message: DispatchMsg) {
+        match message {
+            DispatchMsg::Loaded(open, held) => self.fill(me, open, &held),
+            DispatchMsg::Submitted(card) => self.queue.insert(card),
+            DispatchMsg::Cancel(task, reply) => self.cancel(me, task, reply),
+            DispatchMsg::Held(chat, word) => self.queue.set_held(&chat, word),
+            DispatchMsg::Lend(id, loan) => self.queue.lend(id, loan),
+            DispatchMsg::GiveBack(id) => self.queue.give_back(id),
+            DispatchMsg::Acquired(errand, acquired) => self.acquired(me, errand, acquired),
+            DispatchMsg::Handed(errand, result) => self.handed(me, &errand, result),
+            DispatchMsg::Back { task, back: Back::Ended } | DispatchMsg::Ended(task) => {
+                self.queue.remove(&task);
+            }
+            DispatchMsg::Back { task, back: Back::Unrun(wait) } => self.reread(me, &task, wait),
+            DispatchMsg::Reread(errand, card, wait) => self.put_back(me, errand, card, wait),
+            DispatchMsg::Ready(key) => self.queue.ready(&key),
+            DispatchMsg::Wanted(reply) => {
+                reply.send(self.queue.wanted()).ok();
+            }
+            DispatchMsg::Lost { key } => self.lost(me, |lost| *lost == key),
+            DispatchMsg::Living(keys) => self.lost(me, |key| !keys.contains(key)),
+            DispatchMsg::PlaceFreed => self.queue.place_freed(),
+            DispatchMsg::Configured => self.queue.configured(),
+            DispatchMsg::Waiting(reply) => {
+                reply.send(self.queue.waiting()).ok();
+            }
+            DispatchMsg::InFlight(reply) => {
+                reply.send(self.queue.iter().filter(|entry| entry.stage == Stage::InFlight).count()).ok();
+            }
+            DispatchMsg::Quiesce(reply) => {
+                self.quiet = true;
+                reply.send(()).ok();
+            }
+        }
+    }
+
     /// Reads the open tasks, and asks every live session actor what it holds.
     fn load(&mut self, me: &ActorRef<DispatchMsg>) {
         let (store, links, me) = (self.ports.store.clone(), self.links.clone(), me.clone());
@@ -143,17 +152,15 @@ impl Desk {
             let begun = matches!(card.state, TaskState::Dispatched | TaskState::Running);
             self.queue.insert(card);
             if held.contains(&task) {
-                if let Some(entry) = self.queue.get_mut(&task) {
-                    entry.stage = Stage::InFlight;
-                }
+                self.queue.send_for(&task);
             } else if begun {
                 // Nobody holds it, so nobody will end it: at most once means never again.
                 self.end(me, task, Outcome::Interrupted, "nobody was left who ran it");
             }
         }
         self.loaded = true;
-        for (task, reply) in std::mem::take(&mut self.early) {
-            self.cancel(me, task, reply);
+        for message in std::mem::take(&mut self.early) {
+            self.hear(me, message);
         }
     }
 
@@ -167,8 +174,9 @@ impl Desk {
                 continue;
             }
             let claim = Claim { behind: self.queue.is_behind(&task), n_lent: self.queue.n_lent_to(&task) };
-            let Some(entry) = self.queue.begin(&task) else { continue };
-            let (key, me) = (entry.card.key.clone(), me.clone());
+            let Some(key) = self.queue.get(&task).map(|entry| entry.card.key.clone()) else { continue };
+            let Some(errand) = self.queue.begin(&task) else { continue };
+            let me = me.clone();
             // Sent now: the pool serves in the order of asking.
             let asked = request("pool", &self.links.pool, |reply| PoolMsg::Acquire { key, claim, reply });
             self.effects.spawn(async move {
@@ -178,30 +186,28 @@ impl Desk {
                     coming: true,
                     why: "the pool is being restarted".into(),
                 }));
-                me.cast(DispatchMsg::Acquired(task, acquired)).ok();
+                me.cast(DispatchMsg::Acquired(errand, acquired)).ok();
             });
         }
     }
 
-    fn acquired(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, acquired: Acquired) {
+    /// What comes too late, or for a task that was cancelled, is dropped: an actor hears by that that
+    /// nothing comes.
+    fn acquired(&mut self, me: &ActorRef<DispatchMsg>, errand: Errand, acquired: Acquired) {
+        if !self.queue.is_on(&errand) {
+            return;
+        }
+        let task = errand.task.clone();
         let Some(entry) = self.queue.get_mut(&task) else { return };
         match acquired {
-            _ if entry.cancelled => {
-                if let Ok(actor) = acquired {
-                    // It has nothing to do, which it tells the pool when it is asked: a new one
-                    // counts as busy until then.
-                    actor.cast(SessionMsg::Cancel(task.clone())).ok();
-                }
-                self.end(me, task, Outcome::Cancelled, NOT_BEGUN);
-            }
-            Ok(actor) => {
+            _ if entry.cancelled => self.end(me, task, Outcome::Cancelled, NOT_BEGUN),
+            Ok(handed) => {
                 let (card, me) = (entry.card.clone(), me.clone());
                 self.effects.spawn(async move {
-                    let handed =
-                        ask_actor("session", &actor, |reply| SessionMsg::Run(card, reply), CALL_TIMEOUT)
-                            .await;
+                    let run = |reply| SessionMsg::Run(card, reply);
+                    let taken = ask_actor("session", handed.actor(), run, CALL_TIMEOUT).await;
                     // An actor that is going away: the task is for its successor.
-                    me.cast(DispatchMsg::Handed(task, handed.unwrap_or(Err(Denied::Leaving)))).ok();
+                    me.cast(DispatchMsg::Handed(errand, taken.unwrap_or(Err(Denied::Leaving)))).ok();
                 });
             }
             Err(Refusal::NoPlace { wait, coming, .. }) if coming || !entry.card.no_wait => {
@@ -215,15 +221,17 @@ impl Desk {
         }
     }
 
-    fn handed(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, result: Result<(), Denied>) {
+    fn handed(&mut self, me: &ActorRef<DispatchMsg>, errand: &Errand, result: Result<(), Denied>) {
         match result {
             Ok(()) => {
-                if let Some(entry) = self.queue.get(&task).filter(|entry| entry.cancelled) {
+                if let Some(entry) = self.queue.get(&errand.task).filter(|entry| entry.cancelled) {
                     let key = entry.card.key.clone();
-                    self.pass_cancel_on(key, task);
+                    self.pass_cancel_on(key, errand.task.clone());
                 }
             }
-            Err(_) => self.reread(me, task, None),
+            // Who is sent for it meanwhile finds it where it is now.
+            Err(_) if !self.queue.is_on(errand) => {}
+            Err(_) => self.reread(me, &errand.task, None),
         }
     }
 
@@ -265,8 +273,8 @@ impl Desk {
                 self.pass_cancel_on(key, task);
                 reply.send(()).ok();
             }
-            Some(entry) => {
-                entry.stage = Stage::InFlight;
+            Some(_) => {
+                self.queue.send_for(&task);
                 let (store, me) = (self.ports.store.clone(), me.clone());
                 let end = move |task: TaskId| store.end_task(task, Outcome::Cancelled, NOT_BEGUN.into());
                 let first = end(task.clone());
@@ -276,7 +284,6 @@ impl Desk {
                     me.cast(DispatchMsg::Ended(task)).ok();
                 });
             }
-            None if !self.loaded => self.early.push((task, reply)),
             // Terminal, or never heard of: nothing to do.
             None => {
                 reply.send(()).ok();
@@ -294,45 +301,39 @@ impl Desk {
     }
 
     /// The store says what became of a task that nobody holds any more.
-    fn reread(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, wait: Option<Wait>) {
-        let (store, me) = (self.ports.store.clone(), me.clone());
+    fn reread(&mut self, me: &ActorRef<DispatchMsg>, task: &TaskId, wait: Option<Wait>) {
+        let Some(errand) = self.queue.send_for(task) else { return };
+        let (store, task, me) = (self.ports.store.clone(), task.clone(), me.clone());
         let first = store.task(task.clone());
         self.effects.spawn(async move {
             let card = insist(first, || store.task(task.clone())).await.unwrap_or_else(|error| {
                 tracing::error!(task = %task, error = error.chain(), "a task cannot be read");
                 None
             });
-            me.cast(DispatchMsg::Reread(task, card, wait)).ok();
+            me.cast(DispatchMsg::Reread(errand, card, wait)).ok();
         });
     }
 
     fn put_back(
         &mut self,
         me: &ActorRef<DispatchMsg>,
-        task: TaskId,
+        errand: Errand,
         card: Option<TaskCard>,
         wait: Option<Wait>,
     ) {
-        let before = self.queue.remove(&task);
-        let cancelled = before.as_ref().is_some_and(|entry| entry.cancelled);
-        let Some(card) = card.filter(|card| !card.state.is_terminal()) else { return };
-        let begun = matches!(card.state, TaskState::Dispatched | TaskState::Running);
-        let no_wait = card.no_wait;
-        self.queue.insert(card);
-        if let (Some(entry), Some(before)) = (self.queue.get_mut(&task), before) {
-            (entry.told, entry.came) = (before.told, before.came);
-        }
-        if begun {
-            self.end(me, task, Outcome::Interrupted, "the supervisor of its agent session failed");
-        } else if cancelled {
-            self.end(me, task, Outcome::Cancelled, NOT_BEGUN);
-        } else if let Some(wait) = wait {
-            if no_wait {
-                let why = format!("it would have to wait ({}), and was not to", wait.word());
-                self.end(me, task, Outcome::Failed, &why);
-            } else {
-                self.park(&task, wait);
+        let no_wait = card.as_ref().is_some_and(|card| card.no_wait);
+        match (self.queue.put_back(&errand, card), wait) {
+            (PutBack::Late | PutBack::Over, _) | (PutBack::Back, None) => {}
+            (PutBack::Begun, _) => {
+                let why = "the supervisor of its agent session failed";
+                self.end(me, errand.task, Outcome::Interrupted, why);
             }
+            (PutBack::Cancelled, _) => self.end(me, errand.task, Outcome::Cancelled, NOT_BEGUN),
+            (PutBack::Back, Some(wait)) if no_wait => {
+                let why = format!("it would have to wait ({}), and was not to", wait.word());
+                self.end(me, errand.task, Outcome::Failed, &why);
+            }
+            (PutBack::Back, Some(wait)) => self.park(&errand.task, wait),
         }
     }
 
@@ -344,15 +345,13 @@ impl Desk {
             .map(|entry| entry.card.task.clone())
             .collect();
         for task in held {
-            self.reread(me, task, None);
+            self.reread(me, &task, None);
         }
     }
 
     /// Records the end of a task that has no actor. It blocks its agent session until then.
     fn end(&mut self, me: &ActorRef<DispatchMsg>, task: TaskId, outcome: Outcome, reason: &str) {
-        if let Some(entry) = self.queue.get_mut(&task) {
-            entry.stage = Stage::InFlight;
-        }
+        self.queue.send_for(&task);
         let (store, reason, me) = (self.ports.store.clone(), reason.to_owned(), me.clone());
         let first = store.end_task(task.clone(), outcome, reason.clone());
         self.effects.spawn(async move {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ractor::RpcReplyPort;
 
 use super::loans::{Loan, LoanId};
+use super::queue::{Errand, Word};
 use crate::event::Wait;
 use crate::id::{AgentKey, ChatId, TaskId};
 use crate::pool::actor::Acquired;
@@ -20,15 +21,15 @@ pub enum DispatchMsg {
     /// Somebody cancels a task; answered when that has begun.
     Cancel(TaskId, RpcReplyPort<()>),
     /// The chat was held, or released, in the store.
-    Held(ChatId, bool),
+    Held(ChatId, Word),
     /// A turn waits for a task of its own making: its slot is lent to that one.
     Lend(LoanId, Loan),
     /// That wait is over.
     GiveBack(LoanId),
-    /// The pool answered.
-    Acquired(TaskId, Acquired),
+    /// The pool answered to an errand.
+    Acquired(Errand, Acquired),
     /// The session actor took the task, or not.
-    Handed(TaskId, Result<(), Denied>),
+    Handed(Errand, Result<(), Denied>),
     /// The session actor is through with a task.
     Back {
         /// Which.
@@ -37,7 +38,7 @@ pub enum DispatchMsg {
         back: Back,
     },
     /// The store's word on a task that came back, and what it has to wait for.
-    Reread(TaskId, Option<TaskCard>, Option<Wait>),
+    Reread(Errand, Option<TaskCard>, Option<Wait>),
     /// The wait of an agent session after a failure is over.
     Ready(AgentKey),
     /// Which agent sessions have something to run.
@@ -61,6 +62,34 @@ pub enum DispatchMsg {
     Quiesce(RpcReplyPort<()>),
     /// The end of a task was recorded.
     Ended(TaskId),
+}
+
+impl DispatchMsg {
+    /// Whether it says something of tasks that a queue which is still being read may have or lack.
+    pub(super) fn is_news_of_tasks(&self) -> bool {
+        match self {
+            Self::Submitted(_)
+            | Self::Cancel(..)
+            | Self::Held(..)
+            | Self::Acquired(..)
+            | Self::Handed(..)
+            | Self::Back { .. }
+            | Self::Reread(..)
+            | Self::Lost { .. }
+            | Self::Living(_)
+            | Self::Ended(_) => true,
+            Self::Loaded(..)
+            | Self::Lend(..)
+            | Self::GiveBack(_)
+            | Self::Ready(_)
+            | Self::Wanted(_)
+            | Self::PlaceFreed
+            | Self::Configured
+            | Self::Waiting(_)
+            | Self::InFlight(_)
+            | Self::Quiesce(_) => false,
+        }
+    }
 }
 
 /// How a session actor is through with a task.

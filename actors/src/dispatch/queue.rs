@@ -2,6 +2,10 @@
 //!
 //! First in, first out within an agent session; agent sessions side by side within the limits;
 //! between chats the oldest head goes first.
+//!
+//! What is here is a copy, read some time before it is taken in, and news may overtake it on the way.
+//! So each copy and each word bears the number of the journal's newest event: the later one holds.
+//! **Invariant:** when nothing is on its way any more, every task stands here as it does in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +26,59 @@ pub enum Stage {
     InFlight,
 }
 
+/// What somebody was sent for about a task. An answer to any errand but the last is out of date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// The task.
+    pub task: TaskId,
+    /// Counts up, over all tasks.
+    pub number: u64,
+}
+
+/// That a chat was held or released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word {
+    /// Held, or released.
+    pub held: bool,
+    /// Since which event of the journal.
+    pub as_of: i64,
+}
+
+impl Word {
+    /// Whether it is news to a copy of the store that was read then.
+    fn is_later_than(&self, as_of: i64) -> bool {
+        self.as_of > as_of
+    }
+
+    /// Brings a copy up to date. What was begun, or is over, is not held.
+    fn apply(self, card: &mut TaskCard) {
+        if !self.is_later_than(card.as_of) {
+            return;
+        }
+        card.as_of = self.as_of;
+        match (card.state, self.held) {
+            (TaskState::Queued, true) => card.state = TaskState::Held,
+            (TaskState::Held, false) => card.state = TaskState::Queued,
+            _ => {}
+        }
+    }
+}
+
+/// What became of a task that was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutBack {
+    /// It has gone on meanwhile: the answer says nothing.
+    Late,
+    /// It is over, and let go.
+    Over,
+    /// It was begun, and nobody holds it any more.
+    Begun,
+    /// It was cancelled on its way.
+    Cancelled,
+    /// It waits again, as the store says.
+    Back,
+}
+
 /// A task in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -35,6 +92,8 @@ pub struct Entry {
     pub told: Option<Wait>,
     /// What came while it was being asked whether it has to wait for it.
     pub came: BTreeSet<Wait>,
+    /// The last errand, while it is in flight.
+    errand: u64,
 }
 
 /// Every task that is not terminal, in order of acceptance.
@@ -42,21 +101,34 @@ pub struct Entry {
 pub struct Queue {
     entries: BTreeMap<i64, Entry>,
     orders: BTreeMap<TaskId, i64>,
+    /// The last word on each chat that was ever held or released.
+    words: BTreeMap<ChatId, Word>,
+    n_errands: u64,
     loans: Loans,
 }
 
 impl Queue {
-    /// Takes a task in, or takes its new state over. What is in flight stays as it is.
-    pub fn insert(&mut self, card: TaskCard) {
+    /// Takes a task in, or takes its new state over. What is in flight stays as it is, and so does what
+    /// was read later than this.
+    pub fn insert(&mut self, mut card: TaskCard) {
         let order = card.order;
-        if self.entries.get(&order).is_some_and(|entry| entry.stage == Stage::InFlight) {
+        let stays = |entry: &Entry| entry.stage == Stage::InFlight || entry.card.as_of > card.as_of;
+        if self.entries.get(&order).is_some_and(stays) {
             return;
         }
+        if let Some(word) = self.words.get(&card.key.chat) {
+            word.apply(&mut card);
+        }
         self.orders.insert(card.task.clone(), order);
-        self.entries.insert(
-            order,
-            Entry { card, stage: Stage::Waiting, cancelled: false, told: None, came: BTreeSet::new() },
-        );
+        let entry = Entry {
+            card,
+            stage: Stage::Waiting,
+            cancelled: false,
+            told: None,
+            came: BTreeSet::new(),
+            errand: 0,
+        };
+        self.entries.insert(order, entry);
     }
 
     /// Lets a task go.
@@ -80,14 +152,15 @@ impl Queue {
         self.entries.values()
     }
 
-    /// Puts the waiting tasks of a chat aside, or brings them back.
-    pub fn set_held(&mut self, chat: &ChatId, held: bool) {
-        let (from, to) =
-            if held { (TaskState::Queued, TaskState::Held) } else { (TaskState::Held, TaskState::Queued) };
-        for entry in self.entries.values_mut() {
-            if entry.card.key.chat == *chat && entry.stage != Stage::InFlight && entry.card.state == from {
-                entry.card.state = to;
-            }
+    /// Puts the waiting tasks of a chat aside, or brings them back; also those on their way, which may
+    /// come back. A word that an earlier one has overtaken changes nothing.
+    pub fn set_held(&mut self, chat: &ChatId, word: Word) {
+        if self.words.get(chat).is_some_and(|last| !word.is_later_than(last.as_of)) {
+            return;
+        }
+        self.words.insert(chat.clone(), word);
+        for entry in self.entries.values_mut().filter(|entry| entry.card.key.chat == *chat) {
+            word.apply(&mut entry.card);
         }
     }
 
@@ -143,11 +216,44 @@ impl Queue {
     }
 
     /// A task is on its way to its session actor.
-    pub fn begin(&mut self, task: &TaskId) -> Option<&Entry> {
+    pub fn begin(&mut self, task: &TaskId) -> Option<Errand> {
+        let errand = self.send_for(task)?;
+        self.get_mut(task)?.came.clear();
+        Some(errand)
+    }
+
+    /// Somebody is sent for something about a task: what they were sent for before is out of date.
+    pub fn send_for(&mut self, task: &TaskId) -> Option<Errand> {
+        let number = self.n_errands + 1;
         let entry = self.get_mut(task)?;
-        entry.stage = Stage::InFlight;
-        entry.came.clear();
-        Some(entry)
+        (entry.stage, entry.errand) = (Stage::InFlight, number);
+        self.n_errands = number;
+        Some(Errand { task: task.clone(), number })
+    }
+
+    /// Whether this errand is the last one of its task, which is still in flight.
+    pub fn is_on(&self, errand: &Errand) -> bool {
+        let entry = self.get(&errand.task);
+        entry.is_some_and(|entry| entry.stage == Stage::InFlight && entry.errand == errand.number)
+    }
+
+    /// The store's word on a task that nobody holds any more.
+    pub fn put_back(&mut self, errand: &Errand, card: Option<TaskCard>) -> PutBack {
+        if !self.is_on(errand) {
+            return PutBack::Late;
+        }
+        let Some(before) = self.remove(&errand.task) else { return PutBack::Late };
+        let Some(card) = card.filter(|card| !card.state.is_terminal()) else { return PutBack::Over };
+        let is_begun = matches!(card.state, TaskState::Dispatched | TaskState::Running);
+        self.insert(card);
+        if let Some(entry) = self.get_mut(&errand.task) {
+            (entry.told, entry.came) = (before.told, before.came);
+        }
+        match (is_begun, before.cancelled) {
+            (true, _) => PutBack::Begun,
+            (false, true) => PutBack::Cancelled,
+            (false, false) => PutBack::Back,
+        }
     }
 
     /// Parks a task, unless what it waits for has come; whether that is news.
@@ -225,155 +331,6 @@ impl Queue {
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn card(order: i64, chat: u8, agent: &str) -> TaskCard {
-        TaskCard {
-            task: format!("t-{order}").into(),
-            key: AgentKey::new(format!("c-{chat}").as_str(), agent),
-            session: "s-1".into(),
-            order,
-            state: TaskState::Queued,
-            prompt: "say: hello".into(),
-            permissions: None,
-            no_wait: false,
-            cwd: "/nowhere".into(),
-            route: crate::ports::Route::Warm,
-        }
-    }
-
-    pub(super) fn limits(max_running: usize, max_running_per_agent: usize) -> Limits {
-        Limits { max_live: 100, min_available: 0, max_running, max_running_per_agent }
-    }
-
-    pub(super) fn queue(cards: &[(i64, u8, &str)]) -> Queue {
-        let mut queue = Queue::default();
-        for (order, chat, agent) in cards {
-            queue.insert(card(*order, *chat, agent));
-        }
-        queue
-    }
-
-    fn names(tasks: &[TaskId]) -> Vec<&str> {
-        tasks.iter().map(TaskId::as_str).collect()
-    }
-
-    #[test]
-    fn heads_of_all_agent_sessions_go_side_by_side() {
-        let queue = queue(&[(1, 1, "a"), (2, 1, "a"), (3, 2, "a"), (4, 1, "b")]);
-        assert_eq!(names(&queue.next(limits(8, 0))), ["t-1", "t-3", "t-4"]);
-    }
-
-    #[test]
-    fn limits_hold_for_all_and_for_each_agent() {
-        let queue = queue(&[(1, 1, "a"), (2, 2, "a"), (3, 3, "b"), (4, 4, "b")]);
-        assert_eq!(names(&queue.next(limits(1, 0))), ["t-1"]);
-        assert_eq!(names(&queue.next(limits(8, 1))), ["t-1", "t-3"]);
-    }
-
-    #[test]
-    fn a_held_chat_waits_and_nobody_else_does() {
-        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a")]);
-        queue.set_held(&"c-1".into(), true);
-        assert_eq!(names(&queue.next(limits(8, 0))), ["t-2"]);
-        queue.set_held(&"c-1".into(), false);
-        assert_eq!(names(&queue.next(limits(8, 0))), ["t-1", "t-2"]);
-    }
-
-    #[test]
-    fn who_waits_for_a_place_tries_again_when_one_is_freed() {
-        let mut queue = queue(&[(1, 1, "a"), (2, 1, "a")]);
-        queue.get_mut(&"t-1".into()).expect("queued").stage = Stage::Parked(Wait::Slot);
-        assert_eq!(names(&queue.next(limits(8, 0))), Vec::<&str>::new());
-        queue.place_freed();
-        assert_eq!(names(&queue.next(limits(8, 0))), ["t-1"]);
-    }
-
-    #[test]
-    fn each_waiting_task_says_what_it_waits_for() {
-        let mut queue = queue(&[(1, 1, "a"), (2, 1, "a"), (3, 2, "a"), (4, 3, "a")]);
-        queue.get_mut(&"t-1".into()).expect("queued").stage = Stage::InFlight;
-        queue.get_mut(&"t-3".into()).expect("queued").stage = Stage::Parked(Wait::Slot);
-        let words: Vec<_> = queue.waiting().into_values().map(|(_, why)| why).collect();
-        assert_eq!(words, ["starting", "turn", "slot", "dispatch_limit"]);
-    }
-
-    #[test]
-    fn what_comes_before_the_word_that_it_is_waited_for_is_not_lost() {
-        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a")]);
-        for (task, wait) in [("t-1", Wait::Backoff), ("t-2", Wait::Slot)] {
-            let task = TaskId::from(task);
-            queue.begin(&task);
-            match wait {
-                Wait::Backoff => queue.ready(&AgentKey::new("c-1", "a")),
-                _ => queue.place_freed(),
-            }
-            assert!(queue.park(&task, wait));
-            assert_eq!(queue.get(&task).map(|entry| entry.stage), Some(Stage::Waiting));
-            queue.begin(&task);
-            assert!(!queue.park(&task, wait), "told once");
-            assert_eq!(queue.get(&task).map(|entry| entry.stage), Some(Stage::Parked(wait)));
-        }
-    }
-
-    #[test]
-    fn only_what_it_waits_for_wakes_a_task() {
-        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a")]);
-        for (task, wait) in [("t-1", Wait::Circuit), ("t-2", Wait::Memory)] {
-            queue.begin(&task.into());
-            queue.park(&task.into(), wait);
-        }
-        assert!(!queue.is_behind(&"t-2".into()) && names(&queue.next(limits(8, 0))).is_empty());
-        queue.ready(&AgentKey::new("c-2", "a"));
-        assert!(names(&queue.next(limits(8, 0))).is_empty());
-        queue.place_freed();
-        assert_eq!(names(&queue.next(limits(8, 0))), ["t-2"]);
-        queue.ready(&AgentKey::new("c-1", "a"));
-        assert_eq!(names(&queue.next(limits(8, 0))), ["t-1", "t-2"]);
-    }
-
-    #[test]
-    fn who_comes_later_is_behind_one_that_waits_for_a_place() {
-        let mut queue = queue(&[(1, 1, "a"), (2, 2, "a"), (3, 3, "a")]);
-        queue.begin(&"t-2".into());
-        queue.park(&"t-2".into(), Wait::Slot);
-        let behind = |task: &str| queue.is_behind(&task.into());
-        assert_eq!((behind("t-1"), behind("t-2"), behind("t-3")), (false, false, true));
-    }
-
-    proptest! {
-        #[test]
-        fn one_per_agent_session_in_order_and_within_the_limits(
-            tasks in prop::collection::vec((0u8..5, 0usize..3), 1..40),
-            in_flight in prop::collection::vec(any::<bool>(), 40),
-            max in 1usize..6,
-            per_agent in 0usize..3,
-        ) {
-            let agents = ["a", "b", "c"];
-            let mut queue = Queue::default();
-            let mut flying = BTreeSet::new();
-            for (n, (chat, agent)) in tasks.iter().enumerate() {
-                let card = card(n as i64, *chat, agents[*agent]);
-                let key = card.key.clone();
-                let task = card.task.clone();
-                queue.insert(card);
-                if in_flight[n] && !queue.iter().any(|e| e.card.key == key && e.card.task != task && e.stage != Stage::InFlight) && flying.insert(key) {
-                    queue.get_mut(&task).expect("inserted").stage = Stage::InFlight;
-                }
-            }
-            let next = queue.next(limits(max, per_agent));
-            let chosen: Vec<_> = next.iter().map(|task| &queue.get(task).expect("queued").card).collect();
-            prop_assert!(chosen.is_empty() || chosen.len() + flying.len() <= max);
-            let mut keys = flying.clone();
-            for card in &chosen {
-                prop_assert!(keys.insert(card.key.clone()), "two at once for one agent session");
-                let older = queue.iter().any(|e| e.card.key == card.key && e.card.order < card.order);
-                prop_assert!(!older, "out of order");
-            }
-            prop_assert!(chosen.is_sorted_by_key(|card| card.order));
-        }
-    }
-}
+mod interleavings;
+#[cfg(test)]
+mod tests;

@@ -4,20 +4,19 @@
 mod looks;
 mod puppet;
 mod script;
+mod surroundings;
 mod worktrees;
 
 pub use script::Script;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
-use crate::id::{AgentKey, AgentName, ChatId, Generation, PermissionId, TaskId, TurnId};
+use crate::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    AgentMove, AgentRecord, AgentSettings, Answer, Audience, BackendOpened, Choice, Ended, Limits, Machine,
-    News, NewsSink, PermissionAsk, Permit, PortError, Ports, ProcessTree, Route, Settings, Store, TaskCard,
-    TurnEnd, TurnRef,
+    AgentMove, AgentRecord, Answer, BackendOpened, Choice, Ended, News, NewsSink, PermissionAsk, Permit,
+    PortError, Ports, Route, Store, TaskCard, TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,6 +78,8 @@ pub struct Remembered {
     /// Starts so far; the n-th has the pid n.
     pub n_starts: u32,
     n_turns: u64,
+    /// Stands for the number of the journal's newest event.
+    n_changes: i64,
     refusals: usize,
 }
 
@@ -139,6 +140,7 @@ impl World {
             no_wait: false,
             cwd: "/nowhere".into(),
             route: Route::Warm,
+            as_of: memory.n_changes,
         };
         memory.tasks.push(card.clone());
         card
@@ -188,11 +190,17 @@ impl Remembered {
 
 impl Store for World {
     fn open_tasks(&self) -> Answer<Vec<TaskCard>> {
-        self.write(|memory| memory.tasks.iter().filter(|card| !card.state.is_terminal()).cloned().collect())
+        self.write(|memory| {
+            let open = memory.tasks.iter().filter(|card| !card.state.is_terminal());
+            open.map(|card| TaskCard { as_of: memory.n_changes, ..card.clone() }).collect()
+        })
     }
 
     fn task(&self, task: TaskId) -> Answer<Option<TaskCard>> {
-        self.write(move |memory| memory.tasks.iter().find(|card| card.task == task).cloned())
+        self.write(move |memory| {
+            let found = memory.tasks.iter().find(|card| card.task == task);
+            found.map(|card| TaskCard { as_of: memory.n_changes, ..card.clone() })
+        })
     }
 
     fn agent_record(&self, key: AgentKey) -> Answer<AgentRecord> {
@@ -315,8 +323,9 @@ impl Store for World {
         })
     }
 
-    fn set_held(&self, chat: ChatId, held: bool) -> Answer<()> {
+    fn set_held(&self, chat: ChatId, held: bool) -> Answer<i64> {
         self.write(move |memory| {
+            memory.n_changes += 1;
             let (from, to) = if held {
                 (TaskState::Queued, TaskState::Held)
             } else {
@@ -325,6 +334,7 @@ impl Store for World {
             for card in memory.tasks.iter_mut().filter(|card| card.key.chat == chat && card.state == from) {
                 card.state = to;
             }
+            memory.n_changes
         })
     }
 
@@ -355,58 +365,6 @@ impl Store for World {
             let open =
                 memory.permissions.iter_mut().find(|(id, answer)| *id == permission && answer.is_none());
             open.map(|(_, answer)| *answer = Some((option, by))).is_some()
-        })
-    }
-}
-
-impl Settings for World {
-    fn agent(&self, _: &AgentName) -> AgentSettings {
-        let script = self.script();
-        let mut settings = script.agent.clone();
-        settings.permissions.default = script.policy;
-        settings
-    }
-
-    fn reaper(&self) -> crate::ports::ReaperRules {
-        self.script().reaper
-    }
-
-    fn limits(&self) -> Limits {
-        let mut script = self.script();
-        if script.limits_panic > 0 {
-            script.limits_panic -= 1;
-            drop(script);
-            panic!("a bug that the test made");
-        }
-        script.limits
-    }
-}
-
-impl Audience for World {
-    fn watches(&self, _: &ChatId) -> bool {
-        self.script().watched
-    }
-
-    fn pinned(&self, key: &AgentKey) -> bool {
-        self.script().pinned.contains(key)
-    }
-}
-
-impl Machine for World {
-    fn available_bytes(&self) -> Option<u64> {
-        self.script().available_bytes
-    }
-
-    /// Always the longest wait.
-    fn roll(&self) -> f64 {
-        1.0
-    }
-
-    fn trees(&self, pids: Vec<u32>) -> Pin<Box<dyn Future<Output = Vec<Option<ProcessTree>>> + Send>> {
-        let trees = pids.iter().map(|pid| self.script().trees.get(pid).cloned()).collect();
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            trees
         })
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::entry::Entry;
-pub use super::messages::{Acquired, LiveView, PoolMsg};
+pub use super::messages::{Acquired, HandedOut, LiveView, PoolMsg};
 use super::policy::{self, Admission, Claim, Refusal, Standing};
 use crate::dispatch::actor::DispatchMsg;
 use crate::event::{AgentStatus, Wait};
@@ -51,6 +51,8 @@ pub struct Kept {
     left_alone: BTreeMap<AgentKey, Instant>,
     /// Counts uses.
     clock: u64,
+    /// Counts hand-outs, of all.
+    n_handed: u64,
 }
 
 impl Actor for Pool {
@@ -75,6 +77,7 @@ impl Actor for Pool {
             budgets: BTreeMap::new(),
             left_alone: BTreeMap::new(),
             clock: 0,
+            n_handed: 0,
         })
     }
 
@@ -106,6 +109,12 @@ impl Actor for Pool {
             PoolMsg::Tick => kept.tick(&me),
             PoolMsg::Created(key, result) => kept.created(key, result),
             PoolMsg::Moved(key, view) => kept.moved(&key, view),
+            PoolMsg::Taken(key, number) => {
+                kept.see(&key, |entry, _| {
+                    entry.taken(number);
+                    false
+                });
+            }
             PoolMsg::Passed { key, actor, failure } => kept.passed(key, actor, failure),
             PoolMsg::Readopt => kept.adopt(&me),
             PoolMsg::Adopted(live) => kept.adopted(live),
@@ -180,15 +189,15 @@ impl Kept {
             return;
         }
         let now = Instant::now();
+        self.n_handed += 1;
         match self.entries.get_mut(&key) {
-            Some(entry @ Entry { actor: Some(_), .. }) => {
-                entry.hand_out(now);
-                if let Some(actor) = &entry.actor {
-                    reply.send(Ok(actor.clone())).ok();
+            Some(entry) => match entry.hand_out(self.n_handed, now) {
+                Some(handed) => {
+                    reply.send(Ok(handed)).ok();
                 }
-            }
-            // Single flight: the start that is under way serves everybody who asks.
-            Some(entry) => entry.waiters.push(reply),
+                // Single flight: the start that is under way serves everybody who asks.
+                None => entry.waiters.push(reply),
+            },
             None => {
                 let mut entry = Entry::new(None, None, now);
                 entry.waiters.push(reply);
@@ -234,28 +243,29 @@ impl Kept {
 
     fn created(&mut self, key: AgentKey, result: Result<ActorRef<SessionMsg>, String>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let answer = match &result {
-            Ok(actor) => {
-                entry.actor = Some(actor.clone());
-                Ok(actor.clone())
-            }
-            Err(why) => Err(Refusal::FailedTooOften(why.clone())),
-        };
+        entry.actor = result.as_ref().ok().cloned();
+        let why = result.err().unwrap_or_else(|| "it has no actor".into());
         for waiter in std::mem::take(&mut entry.waiters) {
-            waiter.send(answer.clone()).ok();
+            self.n_handed += 1;
+            let handed = entry.hand_out(self.n_handed, Instant::now());
+            waiter.send(handed.ok_or_else(|| Refusal::FailedTooOften(why.clone()))).ok();
         }
-        if result.is_err() {
+        if entry.actor.is_none() {
             self.entries.remove(&key);
-        } else {
-            entry.hand_out(Instant::now());
         }
     }
 
     fn moved(&mut self, key: &AgentKey, view: View) {
+        self.see(key, |entry, now| entry.moved(view, now));
+    }
+
+    /// Takes note of something about an agent session, which says whether it was used by that, and of
+    /// what it means for those who wait for a place.
+    fn see(&mut self, key: &AgentKey, note: impl FnOnce(&mut Entry, Instant) -> bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (pinned, now) = (self.ports.audience.pinned(key), Instant::now());
         let before = entry.standing(pinned, now);
-        let is_used = entry.moved(view, now);
+        let is_used = note(entry, now);
         let after = entry.standing(pinned, now);
         if is_used {
             self.touch(key);

@@ -37,8 +37,34 @@ pub struct LiveView {
     pub failures: (u64, u64),
 }
 
+/// A session actor, given to somebody who has something for it; its place is kept until then. Dropped,
+/// it lets the actor say that nothing more comes by this.
+pub struct HandedOut {
+    actor: ActorRef<SessionMsg>,
+    number: u64,
+}
+
+impl HandedOut {
+    /// The n-th that is given away.
+    pub(super) fn new(actor: ActorRef<SessionMsg>, number: u64) -> Self {
+        Self { actor, number }
+    }
+
+    /// The actor.
+    pub fn actor(&self) -> &ActorRef<SessionMsg> {
+        &self.actor
+    }
+}
+
+impl Drop for HandedOut {
+    fn drop(&mut self) {
+        // Behind whatever was sent to it. One that is gone has left its place, too.
+        self.actor.cast(SessionMsg::Taken(self.number)).ok();
+    }
+}
+
 /// What became of a request for an actor.
-pub type Acquired = Result<ActorRef<SessionMsg>, Refusal>;
+pub type Acquired = Result<HandedOut, Refusal>;
 
 /// What the pool is told.
 pub enum PoolMsg {
@@ -70,6 +96,8 @@ pub enum PoolMsg {
     Created(AgentKey, Result<ActorRef<SessionMsg>, String>),
     /// A session actor moved.
     Moved(AgentKey, View),
+    /// A session actor has heard what it was handed out for, and has told what became of it.
+    Taken(AgentKey, u64),
     /// A session actor was asked to let go, and is willing or not.
     Judged(AgentKey, ActorId, bool),
     /// These have been idle for long enough, and nothing is queued for them.

@@ -103,15 +103,9 @@ impl Actor for SessionActor {
         memory: &mut Memory,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SessionMsg::Run(card, reply) => {
-                // What becomes of it is told, even if that is nothing: a place is kept for it.
-                memory.reported = None;
-                memory.run(&me, card, reply);
-            }
-            SessionMsg::Cancel(task) => {
-                memory.reported = None;
-                memory.ask(&me, Request::Cancel(task));
-            }
+            SessionMsg::Run(card, reply) => memory.run(&me, card, reply),
+            SessionMsg::Taken(number) => memory.taken(number),
+            SessionMsg::Cancel(task) => memory.ask(&me, Request::Cancel(task)),
             SessionMsg::Leave(why, now, reply) => {
                 memory.leavers.push(reply);
                 memory.ask(&me, Request::Leave { why, now });

@@ -155,8 +155,9 @@ impl Memory {
             let (asked, me) = (request("pool", &self.args.links.pool, acquire), me.clone());
             let to = me.clone();
             self.spawn(&me, async move {
-                if let Ok(Ok(_)) = asked.await {
+                if let Ok(Ok(handed)) = asked.await {
                     to.cast(SessionMsg::Warm).ok();
+                    drop(handed);
                 }
             });
         }

@@ -65,6 +65,8 @@ pub struct View {
 pub enum SessionMsg {
     /// The dispatcher hands over a task.
     Run(TaskCard, RpcReplyPort<Result<(), Denied>>),
+    /// What the pool handed it out for, by number, has come before this, or comes no more.
+    Taken(u64),
     /// Somebody cancels a task.
     Cancel(TaskId),
     /// The pool lets it go; answered when its backend is gone.

@@ -35,8 +35,10 @@ pub enum Ending {
 /// Why a job ends before its prompt has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsent {
-    /// Somebody cancelled it, or the agent session is let go.
+    /// Somebody cancelled it.
     Cancelled,
+    /// The agent session is let go for this reason.
+    LetGo(String),
     /// Its backend was started again for this reason.
     Interrupted(String),
     /// Its backend was lost in this way.

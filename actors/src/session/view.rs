@@ -34,6 +34,14 @@ impl Memory {
         }
     }
 
+    /// What it was handed out for has come. The pool keeps a place for it until it hears that, and how
+    /// it looks is told before, even if nothing has changed.
+    pub(super) fn taken(&mut self, number: u64) {
+        self.reported = None;
+        self.report();
+        tell(&self.args.links.pool, PoolMsg::Taken(self.args.key.clone(), number));
+    }
+
     pub(super) fn report(&mut self) {
         let view = self.view();
         if self.reported.as_ref() != Some(&view) {

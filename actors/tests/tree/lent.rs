@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hob_actors::dispatch::queue::Word;
 use hob_actors::event::TaskState;
 use hob_actors::fake::{Script, World};
 use hob_actors::id::TaskId;
@@ -9,6 +10,9 @@ use hob_actors::ports::Limits;
 use hob_actors::tree::{LentSlot, Tree};
 
 use crate::stage::{ended, stage, submit, until};
+
+const HELD: Word = Word { held: true, as_of: 1 };
+const RELEASED: Word = Word { held: false, as_of: 2 };
 
 const ONE: Limits = Limits { max_live: 100, min_available: 0, max_running: 1, max_running_per_agent: 1 };
 
@@ -45,12 +49,12 @@ async fn with_one_slot_the_child_runs_while_its_parent_waits_and_nobody_else_doe
 #[tokio::test(start_paused = true)]
 async fn a_slot_comes_back_when_the_wait_is_given_up() {
     let (world, tree, parent, child) = one_runs_one_waits().await;
-    tree.handle().held("c-child".into(), true);
+    tree.handle().held("c-child".into(), HELD);
     let wait = tokio::spawn(keep(tree.handle().lend(parent, child.clone())));
     tokio::time::sleep(Duration::from_secs(1)).await;
     wait.abort();
     wait.await.expect_err("given up");
-    tree.handle().held("c-child".into(), false);
+    tree.handle().held("c-child".into(), RELEASED);
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.state(&child), Some(TaskState::Queued));
 }
@@ -58,7 +62,7 @@ async fn a_slot_comes_back_when_the_wait_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_new_dispatcher_hears_of_the_waits_that_are_under_way() {
     let (world, tree, parent, child) = one_runs_one_waits().await;
-    tree.handle().held("c-child".into(), true);
+    tree.handle().held("c-child".into(), HELD);
     let wait = tokio::spawn(keep(tree.handle().lend(parent, child.clone())));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let links = tree.handle().links().clone();
@@ -113,13 +117,13 @@ async fn draining_lets_whom_a_turn_waits_for_run_and_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn stopping_starts_nobody_also_if_a_turn_waits_for_it() {
     let (world, tree, parent, child) = one_runs_one_waits().await;
-    tree.handle().held("c-child".into(), true);
+    tree.handle().held("c-child".into(), HELD);
     let wait = tokio::spawn(keep(tree.handle().lend(parent, child.clone())));
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.script().obeys_cancel = false;
     let release = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        tree.handle().held("c-child".into(), false);
+        tree.handle().held("c-child".into(), RELEASED);
     };
     tokio::join!(tree.stop(false), release);
     assert_eq!(world.state(&child), Some(TaskState::Queued));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hob_actors::dispatch::queue::Word;
 use hob_actors::id::{ChatId, TaskId};
 use hob_actors::ports::Store as _;
 use tokio::time::Instant;
@@ -150,8 +151,8 @@ async fn set_held(call: &Call, chat: &str, held: bool) -> Done<HeldReply> {
     if chats::find(call, chat).await?.state == "closed" {
         return Err(RpcFailure::conflict(format!("chat `{chat}` is closed")));
     }
-    services.store.set_held(ChatId::from(chat), held).await?;
-    services.tree.held(ChatId::from(chat), held);
+    let as_of = services.store.set_held(ChatId::from(chat), held).await?;
+    services.tree.held(ChatId::from(chat), Word { held, as_of });
     Ok(HeldReply { held })
 }
 

@@ -22,6 +22,7 @@ fn card(order: usize, agent: &str) -> TaskCard {
         permissions: None,
         no_wait: false,
         cwd: "/nowhere".into(),
+        as_of: 0,
         route: Route::Warm,
     }
 }

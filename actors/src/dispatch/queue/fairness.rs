@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::Word;
 use super::tests::{limits, queue};
 
 #[test]
@@ -17,7 +18,7 @@ fn between_chats_the_oldest_head_goes_first() {
     ];
     for (name, held, max, per_agent, order) in cases {
         let mut queue = queue(many);
-        held.iter().for_each(|chat| queue.set_held(&(*chat).into(), true));
+        held.iter().for_each(|chat| queue.set_held(&(*chat).into(), Word { held: true, as_of: 1 }));
         let (mut begun, mut running) = (Vec::new(), VecDeque::new());
         loop {
             for task in queue.next(limits(max, per_agent)) {

@@ -92,7 +92,7 @@ fn dispatch(state: &Machine, task: TaskId) -> Decision {
 fn unsent(job: Job, why: Unsent) -> Job {
     let first = |unsent: Option<Unsent>| match (unsent, &why) {
         (_, Unsent::Cancelled) | (None, _) => Some(why.clone()),
-        (Some(first), Unsent::Interrupted(_) | Unsent::Lost(_)) => Some(first),
+        (Some(first), Unsent::LetGo(_) | Unsent::Interrupted(_) | Unsent::Lost(_)) => Some(first),
     };
     match job {
         Job::Dispatching { task, generation, unsent } => {
@@ -179,7 +179,9 @@ fn leave(state: &Machine, why: Leave, now: bool, reason: &str) -> Decision {
                 Effect::EndTask { task: task.clone(), outcome: Outcome::Cancelled, reason: reason.into() };
             (Job::Ending(task), vec![effect])
         }
-        job @ (Job::Dispatching { .. } | Job::Opening { .. }) => (unsent(job, Unsent::Cancelled), vec![]),
+        job @ (Job::Dispatching { .. } | Job::Opening { .. }) => {
+            (unsent(job, Unsent::LetGo(reason.to_owned())), vec![])
+        }
         Job::Running { task, turn, generation, .. } => {
             let open = Open { task: task.clone(), turn, generation };
             let end = end(open, Outcome::Cancelled, None, Some(reason.into()));

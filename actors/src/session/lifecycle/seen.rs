@@ -133,6 +133,7 @@ fn no_longer_up(state: &Machine, generation: Generation) -> Option<Unsent> {
 fn never_sent(why: Unsent) -> (Outcome, Option<String>) {
     match why {
         Unsent::Cancelled => (Outcome::Cancelled, None),
+        Unsent::LetGo(why) => (Outcome::Cancelled, Some(why)),
         Unsent::Interrupted(why) => (Outcome::Interrupted, Some(why)),
         Unsent::Lost(how) => (Outcome::Failed, Some(format!("{AGENT_CRASHED}: {how}"))),
     }

@@ -98,7 +98,14 @@ fn of_two_reasons_the_first_is_told_and_a_cancel_by_a_person_before_any() {
     let interrupted = Unsent::Interrupted("by hand".into());
     let lost = Unsent::Lost("it died".into());
     let restart = Asked(Request::Restart { interrupt: true, revive: true, why: "again".into() });
+    let let_go = Unsent::LetGo("evicted".into());
     let cases = [
+        (let_go.clone(), restart.clone(), Outcome::Cancelled),
+        (
+            interrupted.clone(),
+            Asked(Request::Evict { force: true, why: "idle".into() }),
+            Outcome::Interrupted,
+        ),
         (interrupted.clone(), Seen(exited(false)), Outcome::Interrupted),
         (lost.clone(), restart.clone(), Outcome::Failed),
         (Unsent::Cancelled, restart, Outcome::Cancelled),
