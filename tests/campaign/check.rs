@@ -8,6 +8,11 @@ use super::facts::{Entry, Facts, Followed, Submit, request_of};
 /// What a start says of a task that the daemon before it was killed in.
 const SETTLED: &str = "the daemon ended while it ran";
 
+/// What is said of a turn whose agent was started again by force.
+const RESTARTED: &str = "started again by hand";
+/// What is said of a turn whose agent was let go by force.
+const LET_GO: &str = "evicted by hand";
+
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
@@ -157,15 +162,24 @@ fn ends(facts: &Facts, found: &mut Vec<Violation>) {
         facts.submits.iter().map(|submit| (submit.request.as_str(), submit)).collect();
     let done = facts.done;
     for task in &facts.tasks {
-        let submit = request_of(&task.prompt).and_then(|request| submits.get(request));
+        let Some(request) = request_of(&task.prompt) else {
+            // Of an arena that was decided while its agents were at work.
+            continue;
+        };
+        let submit = submits.get(request);
         let excused = match task.state.as_str() {
             "interrupted" | "failed" => {
                 submit.is_some_and(|submit| submit.breaks)
                     || (done.killed && task.error == SETTLED)
+                    || done.meddled && task.error == RESTARTED
                     || done.keepers_killed
                     || done.stopped
             }
-            "cancelled" => submit.is_some_and(|submit| submit.cancelled) || done.stopped,
+            "cancelled" => {
+                submit.is_some_and(|submit| submit.cancelled)
+                    || done.meddled && task.error == LET_GO
+                    || done.stopped
+            }
             _ => true,
         };
         if !excused {

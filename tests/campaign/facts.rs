@@ -41,6 +41,8 @@ pub struct Done {
     pub keepers_killed: bool,
     /// One was told to stop, which cancels what runs.
     pub stopped: bool,
+    /// Agents were let go and started again by force.
+    pub meddled: bool,
 }
 
 /// A task that a client asked for, however often.

@@ -15,6 +15,7 @@ use super::check::is_terminal;
 use super::facts::{Facts, Followed, Submit};
 use super::follow::{self, Follower};
 use super::link::{Link, Refused};
+use super::meddle::Meddler;
 use super::prompts::{self, Ask};
 
 /// How long a client asks again before it complains: the daemon may be killed many times meanwhile.
@@ -70,6 +71,7 @@ pub struct Load {
     /// What the clients share.
     pub shared: Arc<Shared>,
     clients: Vec<JoinHandle<()>>,
+    meddler: Option<JoinHandle<()>>,
     answerer: JoinHandle<()>,
     followers: Vec<(Arc<AtomicI64>, JoinHandle<Followed>)>,
 }
@@ -88,6 +90,8 @@ impl Load {
             std::thread::spawn(move || client.work())
         });
         let clients = clients.collect();
+        let meddler = Meddler::new(&shared, chats, prompts::DEMO_CHATS, rng.fork());
+        let meddler = std::thread::spawn(move || meddler.work());
         let answerer = {
             let (line, rng) = (Line::new(&shared), rng.fork());
             std::thread::spawn(move || answer(line, rng))
@@ -99,7 +103,7 @@ impl Load {
             let shared = shared.clone();
             (at, std::thread::spawn(move || follow::follow(&shared, follower)))
         });
-        Self { shared, clients, answerer, followers: followers.into() }
+        Self { shared, clients, meddler: Some(meddler), answerer, followers: followers.into() }
     }
 
     /// A client in a chat that does nothing by itself.
@@ -112,6 +116,9 @@ impl Load {
         self.shared.closing.store(true, Ordering::Relaxed);
         for client in self.clients.drain(..) {
             client.join().expect("a client that did not panic");
+        }
+        if let Some(meddler) = self.meddler.take() {
+            meddler.join().expect("a meddler that did not panic");
         }
     }
 
@@ -140,13 +147,14 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(shared: &Arc<Shared>) -> Self {
+    /// A line to whichever daemon answers there.
+    pub fn new(shared: &Arc<Shared>) -> Self {
         Self { shared: shared.clone(), link: None }
     }
 
     /// Asks until there is an answer. A daemon that is stopping, and says so or has no more parts to
     /// answer with, will be followed by another.
-    fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Refused> {
+    pub fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Refused> {
         let start = Instant::now();
         while start.elapsed() < INSIST {
             if self.link.is_none() {
@@ -164,7 +172,7 @@ impl Line {
     }
 
     /// The same for what there is no reason to refuse.
-    fn insist(&mut self, method: &str, params: &Value) -> Option<Value> {
+    pub fn insist(&mut self, method: &str, params: &Value) -> Option<Value> {
         match self.ask(method, params) {
             Ok(answer) => Some(answer),
             Err(refused) => {

@@ -34,6 +34,7 @@ mod kill;
 mod link;
 mod load;
 mod long;
+mod meddle;
 mod mutants;
 mod points;
 mod prompts;

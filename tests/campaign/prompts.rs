@@ -9,7 +9,7 @@ use super::stage::FAULT;
 use crate::support::demo::DEMO;
 
 /// Chats of the built-in agent; the others have the one that misbehaves.
-const DEMO_CHATS: usize = 5;
+pub const DEMO_CHATS: usize = 5;
 /// The longest time from a submit to its cancel.
 const CANCEL_AFTER_MAX_MS: u64 = 150;
 

@@ -61,6 +61,7 @@ pub fn run(plan: &Plan) -> Tally {
         killed: true,
         keepers_killed: plan.keepers != Keepers::Live,
         stopped: plan.at.is_some_and(|point| point.phase == Phase::Stop),
+        meddled: true,
     };
     tally.n_tasks = facts.tasks.len();
     tally.n_events = facts.journal.len();
