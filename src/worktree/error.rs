@@ -26,10 +26,14 @@ pub enum WorktreeErrorKind {
     Carry,
     /// The directory is not the worktree that was recorded.
     Foreign,
+    /// An object is not in the repository any more.
+    Missing,
     /// There is no change of that name: says which.
     NoSuchChange,
     /// Something is in the way of what was asked for: says what.
     InTheWay,
+    /// Nothing more can be written: the disk, or a quota.
+    Full,
     /// The file system, or git, failed.
     Io,
 }
@@ -66,19 +70,32 @@ impl WorktreeError {
         );
         match error.kind() {
             io::ErrorKind::PermissionDenied => this.hint(format!("ls -ld {}", shell(path))),
-            io::ErrorKind::StorageFull => this.hint(format!("df -h {}", shell(path))),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => this.full(path),
             _ => this,
         }
     }
 
+    /// The same, because nothing more can be written.
+    fn full(self, path: &Path) -> Self {
+        Self { kind: WorktreeErrorKind::Full, ..self }.hint(format!("df -h {}", shell(path)))
+    }
+
     /// libgit2 failed while `action` was done in `path`.
     pub(super) fn git(action: &str, path: &Path, error: &git2::Error) -> Self {
-        let said = plain(error.message());
+        // Taken first: whatever is asked of the system next may change it.
+        let errno = io::Error::last_os_error();
+        let said = plain(&cause(error.message(), &errno, || has_no_room(path)));
         let message = format!("cannot {action} in `{}`: {said}", path.display());
-        if error.code() == git2::ErrorCode::Locked {
-            return Self::new(WorktreeErrorKind::Busy(said), message);
+        let this = |kind| Self::new(kind, message);
+        match error.code() {
+            git2::ErrorCode::Locked => this(WorktreeErrorKind::Busy(said)),
+            git2::ErrorCode::NotFound if error.class() == git2::ErrorClass::Odb => {
+                this(WorktreeErrorKind::Missing)
+            }
+            _ if is_missing(&said) => this(WorktreeErrorKind::Missing),
+            _ if is_full(&said) => this(WorktreeErrorKind::Full).full(path),
+            _ => this(WorktreeErrorKind::Io),
         }
-        Self::new(WorktreeErrorKind::Io, message)
     }
 
     /// `what` cannot be done in the repository at `path`, and `why`.
@@ -88,6 +105,57 @@ impl WorktreeError {
             format!("the repository `{}` uses {what}: {why}", path.display()),
         )
     }
+}
+
+/// What libgit2 says of an entry whose object is not there.
+const NO_OBJECT: &str = "invalid object specified";
+/// What libgit2, or its wrapper, says where it failed and left no word about it.
+const NO_WORD: [&str; 3] = ["", "no error", "an unknown git error occurred"];
+/// What the system says where nothing more can be written.
+const FULL: [&str; 2] = ["no space left on device", "disk quota exceeded"];
+/// Failures of the system that are told by libgit2 without a word. Any other number may be left over
+/// from something that went well in the end.
+const TELLING: [i32; 11] = [
+    libc::ENOSPC,
+    libc::EDQUOT,
+    libc::EFBIG,
+    libc::EROFS,
+    libc::EIO,
+    libc::EACCES,
+    libc::EPERM,
+    libc::EMFILE,
+    libc::ENFILE,
+    libc::ENOMEM,
+    libc::ENAMETOOLONG,
+];
+
+/// Why libgit2 failed: by its own word, or by what the system said last.
+fn cause(said: &str, errno: &io::Error, has_no_room: impl FnOnce() -> bool) -> String {
+    if !NO_WORD.contains(&said.trim()) {
+        return said.to_owned();
+    }
+    if errno.raw_os_error().is_some_and(|number| TELLING.contains(&number)) {
+        let text = errno.to_string();
+        return text.split(" (os error").next().unwrap_or_default().to_owned();
+    }
+    if has_no_room() { FULL[0].to_owned() } else { "libgit2 does not say why".to_owned() }
+}
+
+/// Whether an object is not there, or the directory that it was to be written to: a prune takes empty
+/// ones away.
+fn is_missing(said: &str) -> bool {
+    said.contains(NO_OBJECT) || (said.contains("/objects/") && said.contains("No such file or directory"))
+}
+
+fn is_full(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    FULL.iter().any(|full| said.contains(full))
+}
+
+/// Whether a file system has no place for another file.
+fn has_no_room(path: &Path) -> bool {
+    nix::sys::statvfs::statvfs(path)
+        .is_ok_and(|room| room.blocks_available() == 0 || (room.files() > 0 && room.files_available() == 0))
 }
 
 /// A message as the house writes them: a lower-case fragment without a period.
@@ -122,6 +190,41 @@ mod tests {
         assert_eq!(plain("Permission denied."), "permission denied");
         assert_eq!(plain("HEAD is missing"), "HEAD is missing");
         assert_eq!(plain(" "), "");
+    }
+
+    #[test]
+    fn what_libgit2_does_not_say_is_told_by_the_system() {
+        let errno = io::Error::from_raw_os_error;
+        for (said, number, has_no_room, told) in [
+            ("no error", libc::ENOSPC, false, "No space left on device"),
+            ("", libc::EDQUOT, false, "Disk quota exceeded"),
+            ("no error", libc::EFBIG, false, "File too large"),
+            ("no error", libc::ENOENT, true, "no space left on device"),
+            ("an unknown git error occurred", libc::ENOENT, false, "libgit2 does not say why"),
+            ("object not found", libc::ENOSPC, true, "object not found"),
+        ] {
+            assert_eq!(cause(said, &errno(number), || has_no_room), told, "{said} {number}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_git_has_the_kind_of_its_cause() {
+        let of = |code, class, said: &str| {
+            WorktreeError::git("write", Path::new("/"), &git2::Error::new(code, class, said))
+        };
+        use git2::{ErrorClass as C, ErrorCode as E};
+        let full = of(E::GenericError, C::Os, "failed to write: No space left on device");
+        assert_eq!((full.kind, full.hint.as_deref()), (WorktreeErrorKind::Full, Some("df -h /")));
+        let quota = of(E::GenericError, C::Os, "could not write: Disk quota exceeded");
+        assert_eq!(quota.kind, WorktreeErrorKind::Full);
+        let gone = of(E::NotFound, C::Odb, "object not found - no match for id (12)");
+        assert_eq!(gone.kind, WorktreeErrorKind::Missing);
+        let gone = of(E::GenericError, C::Tree, "failed to insert entry: invalid object specified - a");
+        assert_eq!(gone.kind, WorktreeErrorKind::Missing);
+        let gone =
+            of(E::GenericError, C::Os, "failed to rename to '/r/objects/5c/e8': No such file or directory");
+        assert_eq!(gone.kind, WorktreeErrorKind::Missing);
+        assert_eq!(of(E::NotFound, C::Reference, "no reference").kind, WorktreeErrorKind::Io);
     }
 
     #[test]

@@ -265,9 +265,27 @@ fn failed(call: &Call<'_>, status: &str, complaint: &str) -> WorktreeError {
     let said: String = said.chars().take(COMPLAINT_CHARS_MAX).collect();
     let why = if said.is_empty() { status.to_owned() } else { plain(&said) };
     let message = format!("`git {name}` failed in `{}`: {why}", call.dir.display());
-    let kind = lock_in(complaint).map_or(WorktreeErrorKind::Io, WorktreeErrorKind::Busy);
+    let kind = match lock_in(complaint) {
+        Some(lock) => WorktreeErrorKind::Busy(lock),
+        None if NO_OBJECT.iter().any(|words| complaint.contains(words)) => WorktreeErrorKind::Missing,
+        None if complaint.contains("No space left") || complaint.contains("quota exceeded") => {
+            WorktreeErrorKind::Full
+        }
+        None => WorktreeErrorKind::Io,
+    };
     WorktreeError::new(kind, message)
 }
+
+/// What git says of objects that are not there.
+const NO_OBJECT: [&str; 7] = [
+    "bad object",
+    "unable to read sha1 file",
+    "unable to read tree",
+    "invalid object",
+    "missing object",
+    "error building trees",
+    "not a valid object",
+];
 
 /// The lock file that git said was in its way.
 fn lock_in(complaint: &str) -> Option<String> {

@@ -40,10 +40,10 @@ impl From<WorktreeError> for RpcFailure {
             K::BadBase => Self::invalid_params("base", error.message),
             K::BranchTaken | K::PathTaken => Self::conflict(error.message),
             K::Unsupported(what) => Self::refused(error.message).reason(what),
-            K::Carry | K::InTheWay => Self::conflict(error.message),
+            K::Carry | K::InTheWay | K::Missing => Self::conflict(error.message),
             K::NoSuchChange => Self::new(super::Kind::NotFound, error.message),
             K::Foreign => Self::refused(error.message).reason("foreign"),
-            K::Busy(_) => Self::overloaded(error.message),
+            K::Busy(_) | K::Full => Self::overloaded(error.message),
             K::Io => Self::internal(error.message),
         };
         failure.maybe_hint(error.hint)

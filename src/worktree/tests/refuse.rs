@@ -124,9 +124,9 @@ async fn a_missing_object_takes_everything_back_with_either_method() {
     let blob = stage.git(&["rev-parse", "HEAD:dir/b.txt"]);
     let object = stage.repo.join(".git/objects").join(&blob[..2]).join(&blob[2..]);
     fs::remove_file(object).unwrap();
-    stage.refuses(Kind::Io, "", |_| {}).await;
+    stage.refuses(Kind::Missing, "", |_| {}).await;
     stage.git(&["config", "core.sparseCheckout", "true"]);
-    stage.refuses(Kind::Io, "", |_| {}).await;
+    stage.refuses(Kind::Missing, "", |_| {}).await;
 }
 
 #[tokio::test]
