@@ -102,16 +102,33 @@ impl Retire {
         Ok(())
     }
 
+    /// Heals the refs of every repository that worktrees are of, and tells what was lost.
+    pub async fn heal(&self) {
+        let common_dirs = match self.0.store.common_dirs().await {
+            Ok(dirs) => dirs,
+            Err(error) => return tracing::warn!(%error, "no ref could be looked at"),
+        };
+        for dir in common_dirs {
+            match self.0.worktrees.heal(PathBuf::from(&dir)).await {
+                Ok(lost) => lost.into_iter().for_each(|text| self.tell(text)),
+                // The repository may be gone.
+                Err(error) => tracing::info!(dir, %error, "the refs of a repository could not be looked at"),
+            }
+        }
+    }
+
+    fn tell(&self, text: String) {
+        tracing::warn!("{text}");
+        let event = Event::Notice { level: Level::Warning, text };
+        self.0.store.append(NewEvent { scope: Arc::new(Scope::default()), event }, Permit::free());
+    }
+
     /// Tells once of each.
     fn tell_left(&self, left: Vec<Left>) {
         for Left { path, why } in left {
             let is_new = self.0.told.lock().is_ok_and(|mut told| told.insert(path.clone()));
             if is_new {
-                let text = format!("`{}` was purged and cannot be removed: {why}", path.display());
-                tracing::warn!("{text}");
-                let event = Event::Notice { level: Level::Warning, text };
-                let scope = Arc::new(Scope::default());
-                self.0.store.append(NewEvent { scope, event }, Permit::free());
+                self.tell(format!("`{}` was purged and cannot be removed: {why}", path.display()));
             }
         }
     }

@@ -24,7 +24,7 @@ use super::changes::SWAP_PREFIX;
 use super::error::WorktreeError;
 use super::known::Known;
 use super::large;
-use super::objects::{FILE, GITLINK, Objects};
+use super::objects::{FILE, GITLINK, Hold, Objects, TRIES_MAX, again};
 use super::source::{Source, path_from};
 use super::{Inner, Worktrees, submodules};
 
@@ -53,7 +53,7 @@ impl Worktrees {
     /// `Foreign` if it is not the worktree that was recorded; what git or the disk says.
     pub async fn snapshot(&self, known: &Known) -> Result<Snapshot, WorktreeError> {
         let known = known.clone();
-        self.locked_look(&known.clone(), move |inner| take(inner, &known)).await
+        self.locked_look(&known.clone(), move |inner| again(TRIES_MAX, || take(inner, &known))).await
     }
 
     /// The tree of the commit that a worktree was started from.
@@ -81,7 +81,15 @@ impl Worktrees {
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
             let source = inner.repository(&known)?;
             let objects = Objects::of(&source);
-            objects.set_ref(&reference, &objects.commit(&tree, &[], &message)?)
+            let (base, mut is_again) = (source.tree_of(&known.base_commit).ok(), false);
+            objects.keep(&reference, Hold::Loose(base.as_deref()), || {
+                if std::mem::replace(&mut is_again, true) {
+                    // Another git removed it. The files may be others by now: then it is lost.
+                    take(inner, &known)?;
+                }
+                objects.commit(&tree, &[], &message)
+            })?;
+            Ok(())
         })
         .await
     }

@@ -27,6 +27,47 @@ pub(super) struct Source<'a> {
     pub(super) git: Result<&'a Git, GitFact>,
     /// Settings as recorded when the repository was first seen.
     pub(super) settings: Vec<(String, String)>,
+    /// Where objects are written until they are in a pack; `None`: where all objects are.
+    pub(super) draft: Option<Draft>,
+}
+
+/// Objects that no other git knows of yet, and none removes.
+pub(super) struct Draft {
+    /// Beneath the objects of the repository.
+    dir: tempfile::TempDir,
+    /// For writing by libgit2.
+    repo: Option<Repository>,
+}
+
+impl Draft {
+    /// Beginning of the names of their directories.
+    pub(super) const PREFIX: &str = "hob-draft-";
+
+    fn begin(common_dir: &Path, is_libgit2: bool) -> Result<Self, WorktreeError> {
+        let all = common_dir.join("objects");
+        let io = |error: std::io::Error| WorktreeError::io("make a directory in", &all, &error);
+        let dir = tempfile::Builder::new().prefix(Self::PREFIX).tempdir_in(&all).map_err(io)?;
+        let objects = dir.path().join("objects");
+        if !is_libgit2 {
+            std::fs::create_dir(&objects).map_err(io)?;
+            return Ok(Self { dir, repo: None });
+        }
+        let failed = |error: git2::Error| WorktreeError::git("begin to write objects", common_dir, &error);
+        Repository::init_bare(dir.path()).map_err(failed)?;
+        std::fs::write(objects.join("info/alternates"), [bytes_of(&all), b"\n"].concat()).map_err(io)?;
+        let repo = Repository::open(dir.path()).map_err(failed)?;
+        Ok(Self { dir, repo: Some(repo) })
+    }
+
+    /// Where they are.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.dir.path().join("objects")
+    }
+
+    /// Lets a handle of the repository read them.
+    pub(super) fn show(&self, repo: &Repository) -> Result<(), git2::Error> {
+        repo.odb()?.add_disk_alternate(&self.objects().to_string_lossy())
+    }
 }
 
 impl<'a> Source<'a> {
@@ -55,7 +96,25 @@ impl<'a> Source<'a> {
             refusal,
             git,
             settings: Vec::new(),
+            draft: None,
         })
+    }
+
+    /// The same, writing objects where no other git removes them. They are lost with this, unless a pack is
+    /// made of them.
+    pub(super) fn drafting(mut self) -> Result<Self, WorktreeError> {
+        let draft = Draft::begin(&self.common_dir, self.repo.is_some())?;
+        if let Some(repo) = &self.repo {
+            let failed = |error| WorktreeError::git("begin to write objects", &self.common_dir, &error);
+            draft.show(repo).map_err(failed)?;
+        }
+        self.draft = Some(draft);
+        Ok(self)
+    }
+
+    /// What objects are written with, where libgit2 can.
+    pub(super) fn writing(&self) -> Option<&Repository> {
+        self.draft.as_ref().map_or(self.repo.as_ref(), |draft| draft.repo.as_ref())
     }
 
     /// The program, for what libgit2 cannot read.
@@ -73,7 +132,13 @@ impl<'a> Source<'a> {
 
     /// A call of the program in some directory, with the recorded settings.
     pub(super) fn call_in<'b, S: AsRef<OsStr>>(&'b self, dir: &'b Path, args: &[S]) -> Call<'b> {
-        Call { settings: &self.settings, ..Call::ask(dir, args) }
+        let mut call = Call { settings: &self.settings, ..Call::ask(dir, args) };
+        if let Some(draft) = &self.draft {
+            call.env.push(("GIT_OBJECT_DIRECTORY", draft.objects().into_os_string()));
+            let all = self.common_dir.join("objects");
+            call.env.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES", all.into_os_string()));
+        }
+        call
     }
 
     /// The commit that `spec` names, in hex, or `None`.

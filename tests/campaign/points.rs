@@ -86,6 +86,7 @@ pub const REMOVAL: &[&str] = &[
     "committed/record what is begun with a worktree",
     "retire.begun",
     "remove.unkept",
+    "remove.unproven",
     "remove.salvaged",
     "retire.salvaged",
     "retire.alone",

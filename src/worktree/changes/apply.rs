@@ -18,7 +18,7 @@ use crate::worktree::eol::{self, Eol};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::lock::retry_busy;
-use crate::worktree::objects::{EXECUTABLE, FILE, GITLINK, LINK, Objects};
+use crate::worktree::objects::{EXECUTABLE, FILE, GITLINK, Hold, LINK, Objects};
 use crate::worktree::source::Source;
 use crate::worktree::{Inner, Worktrees};
 
@@ -98,8 +98,10 @@ fn apply(
     retry_busy(inner.options.lock_file_wait, || check_unlocked(&git_dir, &known.top))?;
     // Kept before anything is changed, so that nothing but the record of it can fail afterwards.
     let baseline = objects.tree_with(&base, &entries)?;
-    let commit = objects.commit(&baseline, &[], "hob: applied")?;
-    objects.set_ref(&known.tree_ref("applied", &baseline), &commit)?;
+    objects.keep(&known.tree_ref("applied", &baseline), Hold::Loose(Some(&base)), || {
+        objects.tree_with(&base, &entries)?;
+        objects.commit(&baseline, &[], "hob: applied")
+    })?;
     swap(&known.top, &replacements)?;
     applied.baseline = Some(baseline);
     Ok(applied)

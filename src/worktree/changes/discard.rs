@@ -17,7 +17,7 @@ use crate::worktree::eol::{self, Eol};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::lock::retry_busy;
-use crate::worktree::objects::{EXECUTABLE, GITLINK, LINK, Objects, shown};
+use crate::worktree::objects::{EXECUTABLE, GITLINK, Hold, LINK, Objects, TRIES_MAX, again, shown};
 use crate::worktree::source::Source;
 use crate::worktree::{Inner, Worktrees, index, large, operation, snapshot};
 
@@ -291,13 +291,16 @@ fn replacement(
 /// Puts a tree on a rescue ref of the worktree. What is staged is a second parent, as in a stash.
 fn rescue(inner: &Inner, source: &Source<'_>, known: &Known, tree: &str) -> Result<String, WorktreeError> {
     let objects = Objects::of(source);
-    let staged = retry_busy(inner.options.lock_file_wait, || index::write_tree(source))?;
     let reference = next_ref(&objects, &known.rescue_refs())?;
-    let head: Vec<String> = objects.head().ok().into_iter().collect();
-    let index = objects.commit(&staged, &head, &format!("hob: the index of {}", known.id))?;
-    let message = format!("hob: the files of {} before something was given up", known.id);
-    let commit = objects.commit(tree, &[head, vec![index]].concat(), &message)?;
-    objects.set_ref(&reference, &commit)?;
+    objects.keep(&reference, Hold::Pack, || {
+        // Written anew, in case that another git removed it.
+        present(inner, known)?;
+        let staged = retry_busy(inner.options.lock_file_wait, || index::write_tree(source))?;
+        let head: Vec<String> = objects.head().ok().into_iter().collect();
+        let index = objects.commit(&staged, &head, &format!("hob: the index of {}", known.id))?;
+        let message = format!("hob: the files of {} before something was given up", known.id);
+        objects.commit(tree, &[head, vec![index]].concat(), &message)
+    })?;
     Ok(reference)
 }
 
@@ -329,5 +332,5 @@ fn unstage(
 
 /// The tree of the worktree at this moment, for what compares with it.
 pub(super) fn present(inner: &Inner, known: &Known) -> Result<String, WorktreeError> {
-    snapshot::take(inner, known).map(|snapshot| snapshot.tree)
+    again(TRIES_MAX, || snapshot::take(inner, known)).map(|snapshot| snapshot.tree)
 }

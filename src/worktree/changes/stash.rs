@@ -10,8 +10,11 @@ use super::swap::swap;
 use super::{Stashed, Unstashed};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
-use crate::worktree::objects::{Objects, shown};
+use crate::worktree::objects::{Hold, Objects, again, shown};
 use crate::worktree::{Inner, Worktrees, index};
+
+/// How often it is begun anew where another git removes what is written.
+const TRIES: u32 = 5;
 
 impl Worktrees {
     /// Puts the uncommitted work of a worktree on a ref, and leaves its files as HEAD has them.
@@ -22,7 +25,8 @@ impl Worktrees {
     pub async fn stash(&self, known: &Known, message: Option<&str>) -> Result<Stashed, WorktreeError> {
         let (known, message) = (known.clone(), message.map(str::to_owned));
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
-            stash(inner, &known, message.as_deref())
+            // What it reads is written by itself before, and a prune may take that.
+            again(TRIES, || stash(inner, &known, message.as_deref()))
         })
         .await
     }
@@ -64,16 +68,17 @@ fn stash(inner: &Inner, known: &Known, message: Option<&str>) -> Result<Stashed,
     let mut replacements = Vec::new();
     let conflicts = replace_all(known, &objects, (&work, &goal), &mut replacements)?;
     refuse(&conflicts, "the work cannot be put away")?;
-    check_unchanged(inner, &source, known, (&work, &goal))?;
     let stash_ref = next_ref(&objects, &place(known))?;
     let title = message.unwrap_or("work in progress");
-    let index_commit = objects.commit(
-        &staged,
-        std::slice::from_ref(&head),
-        &format!("index on {}: {title}", known.branch),
-    )?;
-    let commit = objects.commit(&work, &[head, index_commit], &format!("on {}: {title}", known.branch))?;
-    objects.set_ref(&stash_ref, &commit)?;
+    objects.keep(&stash_ref, Hold::Pack, || {
+        // It writes what is there anew, in case that another git removed it.
+        check_unchanged(inner, &source, known, (&work, &goal))?;
+        let staged = index::write_tree(&source)?;
+        let parents = std::slice::from_ref(&head);
+        let index = objects.commit(&staged, parents, &format!("index on {}: {title}", known.branch))?;
+        let parents = [head.clone(), index];
+        objects.commit(&work, &parents, &format!("on {}: {title}", known.branch))
+    })?;
     swap(&known.path, &replacements)?;
     let notices = index_as_it_was(index::read_tree(inner, &source, &head_tree)).into_iter().collect();
     Ok(Stashed { stash_ref, files: goal.keys().map(|path| shown(path)).collect(), notices })

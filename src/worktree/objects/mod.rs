@@ -2,10 +2,12 @@
 //! blobs, trees as flat lists, commits. Writes objects and refs of ours; touches no file and no index
 //! of the user's, and runs no filter.
 
+mod closure;
 mod deltas;
+mod keep;
 mod program;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalkResult};
 
+pub(super) use closure::{are_whole, is_whole};
+pub(super) use keep::{Hold, TRIES_MAX, again, clear_up};
 pub(super) use program::index_info;
 
 pub(super) use deltas::{Delta, Move, Moves, Status, Version, diff as diff_of, of as plain};
@@ -77,9 +81,27 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// Those of some objects that are not there.
+    pub(super) fn absent(&self, ids: &BTreeSet<String>) -> Result<BTreeSet<String>, WorktreeError> {
+        if self.source.repo.is_none() {
+            return program::absent(self.source, ids);
+        }
+        let look = || {
+            // A handle that read one would find it in memory.
+            let repo = Repository::open(&self.source.common_dir)?;
+            if let Some(draft) = &self.source.draft {
+                draft.show(&repo)?;
+            }
+            let odb = repo.odb()?;
+            let is_absent = |id: &&String| !Oid::from_str(id).is_ok_and(|id| odb.exists(id));
+            Ok(ids.iter().filter(is_absent).cloned().collect())
+        };
+        look().map_err(self.failed("look for objects"))
+    }
+
     /// Writes a blob.
     pub(super) fn write_blob(&self, bytes: &[u8]) -> Result<String, WorktreeError> {
-        match &self.source.repo {
+        match self.source.writing() {
             Some(repo) => repo.blob(bytes).map(|id| id.to_string()).map_err(self.failed("write an object")),
             None => program::write_blob(self.source, bytes),
         }
@@ -113,7 +135,7 @@ impl<'a> Objects<'a> {
 
     /// Writes a tree.
     pub(super) fn tree(&self, entries: &Entries) -> Result<String, WorktreeError> {
-        match &self.source.repo {
+        match self.source.writing() {
             Some(repo) => {
                 let write = || {
                     let mut index = Index::new()?;
@@ -134,7 +156,7 @@ impl<'a> Objects<'a> {
         tree: &str,
         changes: &BTreeMap<PathBuf, Option<Entry>>,
     ) -> Result<String, WorktreeError> {
-        match &self.source.repo {
+        match self.source.writing() {
             Some(repo) => {
                 let write = || {
                     let mut index = Index::new()?;
@@ -165,7 +187,7 @@ impl<'a> Objects<'a> {
         parents: &[String],
         message: &str,
     ) -> Result<String, WorktreeError> {
-        let Some(repo) = &self.source.repo else {
+        let Some(repo) = self.source.writing() else {
             return program::commit(self.source, tree, parents, message);
         };
         let write = || {
@@ -200,7 +222,7 @@ impl<'a> Objects<'a> {
             .open(path)
             .map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
-        match &self.source.repo {
+        match self.source.writing() {
             Some(repo) if size > WHOLE_BYTES_MAX => {
                 let failed = self.failed("write an object");
                 // Without a name of its own no filter applies.
@@ -216,7 +238,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// Points a ref of ours to a commit, whatever it pointed to.
+    /// Points a ref to a commit, whatever it pointed to. For a commit that is made for it, see `keep`.
     pub(super) fn set_ref(&self, name: &str, commit: &str) -> Result<(), WorktreeError> {
         match &self.source.repo {
             Some(repo) => Oid::from_str(commit)

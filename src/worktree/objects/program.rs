@@ -1,6 +1,7 @@
 //! The same by the `git` program, for repositories that libgit2 cannot read. Plumbing only; an index
 //! where one is needed is a temporary one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::deltas::{Delta, Status};
@@ -32,6 +33,14 @@ pub(super) fn blob(source: &Source<'_>, id: &str) -> Result<Vec<u8>, WorktreeErr
 pub(super) fn blob_size(source: &Source<'_>, id: &str) -> Result<u64, WorktreeError> {
     let out = source.program()?.line(&source.call(&["cat-file", "-s", id]))?;
     text(&out).parse().map_err(|_| unreadable(source, id))
+}
+
+pub(super) fn absent(source: &Source<'_>, ids: &BTreeSet<String>) -> Result<BTreeSet<String>, WorktreeError> {
+    let mut call = source.call(&["cat-file", "--batch-check=%(objectname)"]);
+    call.stdin = ids.iter().flat_map(|id| format!("{id}\n").into_bytes()).collect();
+    let out = source.program()?.run(&call)?;
+    let text = String::from_utf8_lossy(&out).into_owned();
+    Ok(text.lines().filter_map(|line| line.strip_suffix(" missing")).map(str::to_owned).collect())
 }
 
 pub(super) fn write_blob(source: &Source<'_>, bytes: &[u8]) -> Result<String, WorktreeError> {

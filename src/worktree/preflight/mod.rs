@@ -32,7 +32,7 @@ use super::error::WorktreeError;
 use super::known::Known;
 use super::{Inner, Worktrees, operation};
 use crate::backend::process::inside;
-pub(super) use reach::{NOT_REACHING, commits_of};
+pub(super) use reach::{NOT_REACHING, commits_of, is_partial};
 
 use findings::Findings;
 

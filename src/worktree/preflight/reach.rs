@@ -99,7 +99,7 @@ pub(in crate::worktree) fn commits_of(
 }
 
 /// Whether objects may be missing in a repository on purpose.
-pub(super) fn is_partial(source: &Source<'_>) -> bool {
+pub(in crate::worktree) fn is_partial(source: &Source<'_>) -> bool {
     let Some(repo) = &source.repo else {
         return regular::read_text(&source.common_dir.join("config"))
             .is_ok_and(|text| text.to_ascii_lowercase().contains("partialclone"));

@@ -15,6 +15,7 @@
 //! moment; a copy is never made where a rename fails; every step can be cut short and begun again.
 
 mod files;
+mod heal;
 mod late;
 mod manifest;
 mod mend;

@@ -8,6 +8,7 @@ use git2::{Oid, Repository};
 use crate::worktree::Inner;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::Known;
+use crate::worktree::objects::is_whole;
 use crate::worktree::preflight::{NOT_REACHING, commits_of};
 use crate::worktree::source::Source;
 
@@ -22,9 +23,19 @@ pub(super) fn only_here(
     let common = inner.repository(known)?;
     match &common.repo {
         Some(repo) => by_libgit2(repo, &names)
+            .or_else(|error| match error.code() {
+                // Of those that lost something the walk tells nothing.
+                git2::ErrorCode::NotFound => by_libgit2(repo, &whole(&common, &names)),
+                _ => Err(error),
+            })
             .map_err(|error| WorktreeError::git("look for commits of the worktree", &known.path, &error)),
         None => by_program(&common, &names),
     }
+}
+
+/// Those of some commits of which everything is there. What is not cannot be kept.
+fn whole(common: &Source<'_>, names: &BTreeSet<String>) -> BTreeSet<String> {
+    names.iter().filter(|name| is_whole(common, name).unwrap_or(false)).cloned().collect()
 }
 
 fn by_libgit2(repo: &Repository, names: &BTreeSet<String>) -> Result<Vec<String>, git2::Error> {

@@ -23,7 +23,7 @@ use super::{ENTRIES_DIR, TRASH_DIR, salvage_ref, trashed_entry};
 use crate::backend::process::inside;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::Known;
-use crate::worktree::objects::Objects;
+use crate::worktree::objects::{Objects, is_whole};
 use crate::worktree::{Inner, Worktrees};
 
 /// Directories inside one another, at most: each is held open.
@@ -167,8 +167,12 @@ fn check_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
         in_the_way(format!("the trash has the last copy of the worktree `{}`: `{name}` is gone", known.id))
     })?;
     let objects = Objects::of(&source);
-    Manifest::read(&objects.message(&at)?)?;
-    objects.entries(&at).map(drop)
+    if !is_whole(&source, &at)? {
+        let id = &known.id;
+        let why = format!("the trash has the last copy of the worktree `{id}`: objects of `{name}` are gone");
+        return Err(in_the_way(why).hint(format!("hob worktree restore {id}")));
+    }
+    Manifest::read(&objects.message(&at)?).map(drop)
 }
 
 /// Gives something in the trash a name under which it is no worktree any more; `None` if it is not there.

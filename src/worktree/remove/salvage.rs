@@ -1,7 +1,7 @@
 //! Salvages a worktree: a commit of everything that is in it, on a ref of ours, with everything that only
 //! it knows as parents. Nothing of the worktree is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use super::{parents, salvage_ref};
 use crate::worktree::carry::Entry;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
-use crate::worktree::objects::{Entries, Objects};
+use crate::worktree::objects::{Entries, GITLINK, Hold, Objects, is_whole};
+use crate::worktree::preflight::is_partial;
 use crate::worktree::source::{Source, path_from, records};
 use crate::worktree::{Inner, Worktrees};
 
@@ -74,40 +75,105 @@ fn once(
     disposable: &[String],
     seal: [u8; 32],
 ) -> Result<Salvaged, WorktreeError> {
-    let source = inner.at(known)?;
+    let source = inner.at(known)?.drafting()?;
     let objects = Objects::of(&source);
-    let mut manifest = Manifest { worktree: known.id.clone(), ..Manifest::default() };
-    manifest.head = source.commit("HEAD")?;
-    manifest.branch = source.branch()?;
-    let staged = staged(&source, &objects, &mut manifest)?;
-    let names = tracked(staged.paths.into_iter());
-    let entries = Files::new(&objects, &known.path, disposable, &names).collect(&mut manifest)?;
-    let tree = objects.tree(&entries)?;
     let reference = salvage_ref(known);
-    let earlier = source.commit_of_ref(&reference)?;
-    let index_tree = objects.tree(&staged.entries)?;
-    let head: Vec<String> = manifest.head.iter().cloned().collect();
-    let index = objects.commit(&index_tree, &head, &format!("The index of the worktree {}", known.id))?;
-    let mut parents = head;
-    parents.push(index.clone());
-    manifest.index = Some(index);
-    parents.extend(parents::only_here(inner, known, &source)?);
-    if let Some(earlier) = &earlier {
-        if is_same(&objects, earlier, &tree, &manifest)? {
-            let commit = earlier.clone();
-            return Ok(Salvaged { reference, commit, tree, left_out: manifest.left_out, seal });
-        }
-        parents.push(earlier.clone());
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    parents.retain(|parent| seen.insert(parent.clone()));
-    let commit = objects.commit(&tree, &parents, &manifest.message()?)?;
-    crash_point!("remove.unkept");
-    objects.set_ref(&reference, &commit)?;
+    // One that lost something is no parent of another.
+    let earlier = match source.commit_of_ref(&reference)? {
+        Some(commit) if is_whole(&source, &commit)? => Some(commit),
+        _ => None,
+    };
+    let mut draft = Draft::default();
+    let commit = objects.keep(&reference, Hold::Pack, || {
+        draft = Draft::write(inner, known, (&objects, disposable))?;
+        let commit = draft.commit(&objects, earlier.as_deref())?;
+        crash_point!("remove.unkept");
+        Ok(commit)
+    })?;
     // It is to be on the disk before anything is moved.
     sync(&known.common_dir)?;
     crash_point!("remove.salvaged");
-    Ok(Salvaged { reference, commit, tree, left_out: manifest.left_out, seal })
+    Ok(Salvaged { reference, commit, tree: draft.tree, left_out: draft.manifest.left_out, seal })
+}
+
+/// What is to be salvaged, written but for its commit.
+#[derive(Default)]
+struct Draft {
+    manifest: Manifest,
+    tree: String,
+    parents: Vec<String>,
+}
+
+impl Draft {
+    fn write(
+        inner: &Inner,
+        known: &Known,
+        (objects, disposable): (&Objects<'_>, &[String]),
+    ) -> Result<Self, WorktreeError> {
+        let source = objects.source;
+        let mut manifest = Manifest { worktree: known.id.clone(), ..Manifest::default() };
+        manifest.head = source.commit("HEAD")?;
+        manifest.branch = source.branch()?;
+        let mut staged = staged(source, objects, &mut manifest)?;
+        let names = tracked(std::mem::take(&mut staged.paths).into_iter());
+        leave_out_absent(objects, &mut staged, &mut manifest)?;
+        let entries = Files::new(objects, &known.path, disposable, &names).collect(&mut manifest)?;
+        let tree = objects.tree(&entries)?;
+        let mut parents = Vec::new();
+        let only_here = parents::only_here(inner, known, source)?;
+        for commit in manifest.head.iter().cloned().chain(only_here) {
+            if is_whole(source, &commit)? {
+                parents.push(commit);
+            } else {
+                manifest.left_out.push(format!("the commit {commit}: objects of it are gone"));
+            }
+        }
+        let head = parents.iter().filter(|parent| manifest.head.as_ref() == Some(*parent)).take(1);
+        let head: Vec<String> = head.cloned().collect();
+        let index_tree = objects.tree(&staged.entries)?;
+        let index = objects.commit(&index_tree, &head, &format!("The index of the worktree {}", known.id))?;
+        parents.insert(head.len(), index.clone());
+        manifest.index = Some(index);
+        Ok(Self { manifest, tree, parents })
+    }
+
+    /// Its commit; the earlier one if it says the same.
+    fn commit(&self, objects: &Objects<'_>, earlier: Option<&str>) -> Result<String, WorktreeError> {
+        let mut parents = self.parents.clone();
+        if let Some(earlier) = earlier {
+            if is_same(objects, earlier, &self.tree, &self.manifest)? {
+                return Ok(earlier.to_owned());
+            }
+            parents.push(earlier.to_owned());
+        }
+        let mut seen = BTreeSet::new();
+        parents.retain(|parent| seen.insert(parent.clone()));
+        objects.commit(&self.tree, &parents, &self.manifest.message()?)
+    }
+}
+
+/// Takes out of the index what has no content any more: no tree can lead to it.
+fn leave_out_absent(
+    objects: &Objects<'_>,
+    staged: &mut Staged,
+    manifest: &mut Manifest,
+) -> Result<(), WorktreeError> {
+    if is_partial(objects.source) {
+        return Ok(());
+    }
+    let ids = staged.entries.values().filter(|entry| entry.mode != GITLINK);
+    let absent = objects.absent(&ids.map(|entry| entry.object.clone()).collect())?;
+    if absent.is_empty() {
+        return Ok(());
+    }
+    for path in
+        staged.entries.iter().filter(|(_, entry)| absent.contains(&entry.object)).map(|(path, _)| path)
+    {
+        manifest.left_out.push(format!("{} as it is staged: its content is gone", path.display()));
+    }
+    staged.entries.retain(|_, entry| !absent.contains(&entry.object));
+    manifest.conflicts.retain(|(_, _, object, _)| !absent.contains(object));
+    Ok(())
 }
 
 /// Whether an earlier salvage has the same files, and the same HEAD and index.

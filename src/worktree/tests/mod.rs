@@ -15,6 +15,7 @@ mod methods;
 mod owners;
 mod pipes;
 mod places;
+mod pruned;
 mod put_away;
 mod refuse;
 mod removal;
