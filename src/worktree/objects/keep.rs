@@ -27,6 +27,8 @@ use crate::worktree::source::{Draft, Source};
 pub(in crate::worktree) const TRIES_MAX: u32 = 20;
 /// After the first failure; each time so much longer.
 const PAUSE: Duration = Duration::from_millis(10);
+/// What is younger is not taken for left behind.
+const LEFT_AGE_MIN: Duration = Duration::from_secs(600);
 /// A larger object stays as it is: libgit2 reads one into memory to pack it.
 const PACKED_BYTES_MAX: usize = 64 << 20;
 /// Beginning of the names of directories in which packs are made.
@@ -196,23 +198,29 @@ fn by_program(source: &Source<'_>, found: &Closure, draft: &Path) -> Result<(), 
 }
 
 /// Takes away what a daemon that was killed left of packs: marks of ours, and places where some were
-/// made. Nobody else may write to the repository for us meanwhile.
+/// made. What is young may be another daemon's, which works with the same repository.
 pub(in crate::worktree) fn clear_up(common_dir: &Path) {
     let objects = common_dir.join("objects");
     let entries =
         |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     for path in entries(&objects) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if [DRAFT_PREFIX, Draft::PREFIX].iter().any(|prefix| name.starts_with(prefix)) {
+        if [DRAFT_PREFIX, Draft::PREFIX].iter().any(|prefix| name.starts_with(prefix)) && is_old(&path) {
             fs::remove_dir_all(&path).ok();
         }
     }
     for path in entries(&objects.join("pack")) {
-        let is_mark = path.extension() == Some("keep".as_ref()) && is_ours(&path);
+        let is_mark = path.extension() == Some("keep".as_ref()) && is_ours(&path) && is_old(&path);
         if is_mark {
             fs::remove_file(&path).ok();
         }
     }
+}
+
+/// Whether nobody works with it any more.
+fn is_old(path: &Path) -> bool {
+    let written = fs::symlink_metadata(path).and_then(|found| found.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age >= LEFT_AGE_MIN))
 }
 
 fn is_ours(mark: &Path) -> bool {

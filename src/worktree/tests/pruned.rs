@@ -189,13 +189,25 @@ async fn the_trash_stays_whose_salvage_lost_something() {
 async fn what_a_killed_daemon_left_of_packs_is_cleared_up() {
     let (stage, known) = scene(&["init", "--quiet"]).await;
     let objects = known.common_dir.join("objects");
-    for (mark, text) in
-        [("pack/pack-1.keep", "hob\n"), ("pack/pack-2.keep", "hob of somebody"), ("pack/pack-3.keep", "")]
-    {
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3_600);
+    let age = |path: &Path| fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+    let marks =
+        [("pack/pack-1.keep", "hob\n"), ("pack/pack-2.keep", "hob of somebody"), ("pack/pack-3.keep", "")];
+    for (mark, text) in marks {
         fs::write(objects.join(mark), text).unwrap();
+        age(&objects.join(mark));
     }
-    fs::create_dir(objects.join("hob-pack-x")).unwrap();
+    for (folder, is_left) in [("hob-pack-x", true), ("hob-draft-x", true), ("hob-draft-y", false)] {
+        fs::create_dir(objects.join(folder)).unwrap();
+        if is_left {
+            age(&objects.join(folder));
+        }
+    }
+    fs::write(objects.join("pack/pack-4.keep"), "hob\n").unwrap();
     stage.worktrees.heal(known.common_dir.clone()).await.unwrap();
-    assert!(!objects.join("hob-pack-x").exists() && !objects.join("pack/pack-1.keep").exists());
-    assert!(objects.join("pack/pack-2.keep").exists() && objects.join("pack/pack-3.keep").exists());
+    let is_there = |path: &str| objects.join(path).exists();
+    assert!(!is_there("hob-pack-x") && !is_there("hob-draft-x") && !is_there("pack/pack-1.keep"));
+    assert!(is_there("pack/pack-2.keep") && is_there("pack/pack-3.keep"));
+    // Another daemon may be at work with these.
+    assert!(is_there("hob-draft-y") && is_there("pack/pack-4.keep"));
 }
