@@ -19,6 +19,7 @@ mod carry_merge;
 mod changes;
 mod compare;
 mod create;
+mod disposable;
 mod entry;
 mod eol;
 mod error;

@@ -1,6 +1,8 @@
 //! One random step in a worktree. A step that git refuses is a step like any other.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use fastrand::Rng;
@@ -8,8 +10,22 @@ use fastrand::Rng;
 use super::site::{Site, git, try_git};
 
 /// Names that steps work with, so that they meet.
-const NAMES: [&str; 9] =
-    ["README.md", "src/lib.rs", "run.sh", "link", "a", "b/c", "b/d e", "x.ignored", ".env"];
+const NAMES: [&str; 14] = [
+    "README.md",
+    "readme.md",
+    "src/lib.rs",
+    "run.sh",
+    "link",
+    "a",
+    "A",
+    "b/c",
+    "b/d e",
+    "x.ignored",
+    ".env",
+    "target/debug.txt",
+    "src/target/mod.rs",
+    "text.utf16",
+];
 
 fn name(rng: &mut Rng) -> &'static str {
     NAMES[rng.usize(..NAMES.len())]
@@ -34,7 +50,7 @@ fn put(site: &Site, name: &str, text: &str) {
 fn files(site: &Site, rng: &mut Rng) -> String {
     let (name, other) = (name(rng), name(rng));
     let (path, to) = (site.tree.join(name), site.tree.join(other));
-    match rng.u8(..10) {
+    match rng.u8(..14) {
         0..4 => {
             let text = format!("{}\n", rng.u32(..)).repeat(rng.usize(1..30));
             put(site, name, &text);
@@ -64,6 +80,23 @@ fn files(site: &Site, rng: &mut Rng) -> String {
             fs::create_dir_all(site.tree.join("empty/er")).ok();
             "make empty directories".to_owned()
         }
+        9 => {
+            let name = OsStr::from_bytes(b"odd \xff\n name");
+            fs::write(site.tree.join(name), format!("{}\n", rng.u32(..))).ok();
+            "write a name that is no UTF-8".to_owned()
+        }
+        10 => {
+            let pipe = site.tree.join("b/pipe");
+            fs::create_dir_all(site.tree.join("b")).ok();
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).ok();
+            "make a pipe".to_owned()
+        }
+        11 => {
+            let mode = [0o700, 0o755, 0o775][rng.usize(..3)];
+            fs::set_permissions(site.tree.join("src"), fs::Permissions::from_mode(mode)).ok();
+            format!("chmod {mode:o} src")
+        }
+        12 => submodule(site),
         _ => {
             let nested = site.tree.join("nested");
             if fs::create_dir_all(&nested).is_ok() && !nested.join(".git").exists() {
@@ -75,11 +108,27 @@ fn files(site: &Site, rng: &mut Rng) -> String {
     }
 }
 
+/// A submodule with a repository of its own, or a commit in it.
+fn submodule(site: &Site) -> String {
+    let (library, inside) = (site.dir.join("library"), site.tree.join("library"));
+    if !library.exists() {
+        fs::create_dir(&library).unwrap();
+        git(&library, &["init", "--quiet"]);
+        git(&library, &["commit", "--quiet", "--allow-empty", "-m", "lib"]);
+    }
+    if inside.join(".git").exists() {
+        let ended = try_git(&inside, &["commit", "--quiet", "--allow-empty", "-m", "mine"]);
+        return format!("commit in the submodule ({})", ended.status);
+    }
+    let ended = try_git(&site.tree, &["submodule", "--quiet", "add", library.to_str().unwrap(), "library"]);
+    format!("add a submodule ({})", ended.status)
+}
+
 fn history(site: &Site, rng: &mut Rng) -> String {
     let name = name(rng);
     let number = rng.u32(..1000).to_string();
     let branch = format!("b{}", rng.u8(..3));
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 28] = [
         &["add", "."],
         &["add", "--force", name],
         &["add", "-N", "."],
@@ -102,6 +151,12 @@ fn history(site: &Site, rng: &mut Rng) -> String {
         &["update-index", "--skip-worktree", name],
         &["update-ref", "refs/worktree/mine", "HEAD"],
         &["mv", name, "moved"],
+        &["stash", "push", "--quiet", "--include-untracked"],
+        &["stash", "pop", "--quiet"],
+        &["worktree", "add", "--quiet", "--detach", "inner"],
+        &["sparse-checkout", "set", "src"],
+        &["sparse-checkout", "disable"],
+        &["fetch", "--quiet", ".", "HEAD"],
     ];
     let command = commands[rng.usize(..commands.len())];
     let ended = try_git(&site.tree, command);

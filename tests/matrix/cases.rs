@@ -7,7 +7,9 @@ mod operations;
 mod places;
 mod safe;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
@@ -84,6 +86,20 @@ fn crlf(site: &Site) {
     git(&site.repo, &["commit", "--quiet", "-m", "with both"]);
 }
 
+/// As a checkout copied from a machine where names do not differ by case.
+fn folding(site: &Site) {
+    site.ordinary(&[]);
+    git(&site.repo, &["config", "core.ignorecase", "true"]);
+}
+
+fn encoded(site: &Site) {
+    site.ordinary(&[]);
+    site.write_repo(".gitattributes", "*.utf16 text working-tree-encoding=UTF-16LE\n");
+    site.write_repo("text.utf16", b"a\0\n\0");
+    git(&site.repo, &["add", "."]);
+    git(&site.repo, &["commit", "--quiet", "-m", "another encoding"]);
+}
+
 fn lfs(site: &Site) {
     site.ordinary(&[]);
     // What `git lfs` would keep of "the real content\n".
@@ -114,9 +130,9 @@ fn submodule(site: &Site) {
 
 fn built(site: &Site) {
     site.write("target/debug/deps/a.o", "object");
+    site.write("target/debug/:odd *.o", "object");
     site.write("node_modules/left-pad/index.js", "pad");
     site.write("src/__pycache__/x.pyc", "code");
-    site.write("src/target/:odd *.o", "object");
 }
 
 /// A name that is disposable, and work below it that git does not ignore.

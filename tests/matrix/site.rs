@@ -70,6 +70,9 @@ impl Site {
         git(&self.repo, &[&["init", "--quiet", "--initial-branch=main"], init].concat());
         self.write_repo("README.md", "a repository\n");
         self.write_repo(".gitignore", "*.ignored\n.env\n/build/\ntarget/\nnode_modules/\n__pycache__/\n");
+        self.write_repo("Cargo.toml", "[package]\n");
+        self.write_repo("package.json", "{}\n");
+        self.write_repo("src/made.py", "pass\n");
         self.write_repo("src/lib.rs", "fn main() {}\n");
         self.write_repo("src/deep/er/file", "deep\n");
         self.write_repo("run.sh", "#!/bin/sh\n");

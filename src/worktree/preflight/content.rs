@@ -22,10 +22,15 @@ use super::same::Disk;
 use super::world::World;
 use super::{Job, Trouble, unreadable};
 use crate::worktree::carry::Entry;
+use crate::worktree::disposable::Disposable;
 use crate::worktree::objects::{GITLINK, Objects, shown};
+use crate::worktree::remove::IGNORED_FILE_BYTES_MAX;
 
 /// What makes a directory a repository without a checkout.
-const BARE: [&str; 3] = ["HEAD", "objects", "refs"];
+pub(in crate::worktree) const BARE: [&str; 3] = ["HEAD", "objects", "refs"];
+
+/// What is said of an ignored file that the salvage leaves out.
+const TOO_LARGE: &str = " (ignored, and too large for the salvage)";
 
 /// The look under way.
 struct Look<'a> {
@@ -96,8 +101,8 @@ fn submodules(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
 impl Look<'_> {
     fn walk(&mut self, found: &mut Findings) -> Result<(), Trouble> {
         let top = self.job.known.path.clone();
-        let mut folders = vec![(PathBuf::new(), false)];
-        while let Some((folder, is_disposable)) = folders.pop() {
+        let mut folders: Vec<(PathBuf, Option<Disposable>)> = vec![(PathBuf::new(), None)];
+        while let Some((folder, disposable)) = folders.pop() {
             self.job.check_time()?;
             let at = top.join(&folder);
             let entries = fs::read_dir(&at).and_then(Iterator::collect::<Result<Vec<DirEntry>, _>>);
@@ -118,9 +123,12 @@ impl Look<'_> {
                 }
                 let meta = entry.metadata().map_err(|error| unreadable(&entry.path(), &error))?;
                 if meta.is_dir() {
-                    folders.push((path, is_disposable || self.job.is_disposable(&name)));
+                    let below = disposable.clone();
+                    let of = || Disposable::of(&top, &path, self.job.disposable, &names);
+                    folders.push((path.clone(), below.or_else(of)));
                 } else {
-                    if is_disposable && !self.world.index.contains_key(&path) {
+                    let is_made = disposable.as_ref().is_some_and(|disposable| disposable.makes(&path));
+                    if is_made && !self.world.index.contains_key(&path) {
                         self.below_disposable.push((path, meta));
                     } else {
                         self.file(found, path, &meta)?;
@@ -153,7 +161,10 @@ impl Look<'_> {
         self.job.check_time()?;
         let at = self.job.known.path.join(&path);
         let Some(disk) = Disk::read(&at, meta, self.job.until)? else {
-            found.note(ReasonKind::Untracked, format!("`{}` (no file and no link)", path.display()));
+            found.note(
+                ReasonKind::Untracked,
+                format!("`{}` (no file and no link: it is in no salvage)", path.display()),
+            );
             return Ok(());
         };
         let is = |entry: &Entry| disk.is(&self.objects, &path, entry);
@@ -179,8 +190,10 @@ impl Look<'_> {
             }
             None if is_own || is_in_checkout(self.job, &path, meta)? => {}
             None => {
-                found.note(ReasonKind::Untracked, format!("`{}`", path.display()));
-                if !self.is_ignored(&path) {
+                let is_ignored = self.is_ignored(&path);
+                let limit = if is_ignored && meta.len() > IGNORED_FILE_BYTES_MAX { TOO_LARGE } else { "" };
+                found.note(ReasonKind::Untracked, format!("`{}`{limit}", path.display()));
+                if !is_ignored {
                     self.pending.push(path.clone());
                 }
             }

@@ -32,6 +32,7 @@ use super::error::WorktreeError;
 use super::known::Known;
 use super::{Inner, Worktrees, operation};
 use crate::backend::process::inside;
+pub(super) use content::BARE;
 pub(super) use reach::{NOT_REACHING, commits_of, is_partial};
 
 use findings::Findings;
@@ -91,10 +92,6 @@ impl Job<'_> {
 
     fn admin(&self) -> PathBuf {
         self.known.admin()
-    }
-
-    fn is_disposable(&self, name: &std::ffi::OsStr) -> bool {
-        self.disposable.iter().any(|disposable| name == disposable.as_str())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use git2::{Oid, Repository};
@@ -19,7 +19,7 @@ use crate::worktree::{Inner, facts, known as worktree, regular};
 /// For reading what the files of a git directory name.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(30);
 /// Refs of a worktree's own that name commits.
-pub(super) const PSEUDO_REFS: [&str; 8] = [
+pub(super) const PSEUDO_REFS: [&str; 9] = [
     "HEAD",
     "ORIG_HEAD",
     "MERGE_HEAD",
@@ -28,6 +28,7 @@ pub(super) const PSEUDO_REFS: [&str; 8] = [
     "REBASE_HEAD",
     "BISECT_HEAD",
     "MERGE_AUTOSTASH",
+    "FETCH_HEAD",
 ];
 /// Files that name what an operation under way has put aside, to bring it back in the end.
 const AUTOSTASHES: [&str; 2] = ["rebase-merge/autostash", "rebase-apply/autostash"];
@@ -91,6 +92,8 @@ pub(in crate::worktree) fn commits_of(
         Trouble::Unreadable(why) => WorktreeError::new(WorktreeErrorKind::Io, why),
     };
     let mut names = from_files(&job).map_err(failed)?;
+    // Each is a reason of its own to keep the worktree.
+    names.extend(stashed(&job).map_err(failed)?.into_iter().map(|stash| stash.commit));
     names.extend(here.commit("HEAD")?);
     if here.repo.is_none() {
         names.extend(reach_program::own_refs(here).map_err(failed)?);
@@ -112,14 +115,19 @@ pub(in crate::worktree) fn is_partial(source: &Source<'_>) -> bool {
 // What the files of its git directory name
 
 fn from_files(job: &Job<'_>) -> Result<BTreeSet<String>, Trouble> {
-    let admin = job.admin();
     let mut found = BTreeSet::new();
-    for name in PSEUDO_REFS.iter().chain(&AUTOSTASHES) {
-        if let Some(text) = read(&admin.join(name))? {
-            found.extend(text.lines().filter_map(id));
+    let mut folders = Vec::new();
+    for admin in [job.admin()].into_iter().chain(inside(job)?) {
+        for name in PSEUDO_REFS.iter().chain(&AUTOSTASHES) {
+            if let Some(text) = read(&admin.join(name))? {
+                found.extend(text.lines().filter_map(id));
+            }
         }
+        folders.extend([admin.join("logs"), admin.join("refs")]);
     }
-    let mut folders = vec![admin.join("logs"), admin.join("refs")];
+    // That of its branch is the repository's, and goes with the branch.
+    let log = job.known.common_dir.join("logs/refs/heads").join(&job.known.branch);
+    found.extend(read(&log)?.unwrap_or_default().lines().flat_map(ids));
     while let Some(folder) = folders.pop() {
         job.check_time()?;
         let entries = match fs::read_dir(&folder) {
@@ -135,6 +143,21 @@ fn from_files(job: &Job<'_>) -> Result<BTreeSet<String>, Trouble> {
                 found.extend(text.lines().flat_map(ids));
             }
         }
+    }
+    Ok(found)
+}
+
+/// The entries of linked worktrees that lie inside: without their directories git forgets them.
+fn inside(job: &Job<'_>) -> Result<Vec<PathBuf>, Trouble> {
+    let folder = job.known.common_dir.join("worktrees");
+    let entries = fs::read_dir(&folder).map_err(|error| unreadable(&folder, &error))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let admin = entry.map_err(|error| unreadable(&folder, &error))?.path();
+        let Some(text) = read(&admin.join("gitdir"))? else { continue };
+        let place = PathBuf::from(text.trim_end());
+        let is_inside = place.starts_with(&job.known.path) && place != job.known.path.join(".git");
+        found.extend(is_inside.then_some(admin));
     }
     Ok(found)
 }
@@ -232,12 +255,25 @@ fn count(job: &Job<'_>, repo: &Repository, from: &[Oid], but: &[Oid]) -> Result<
 
 // ---------------------------------------------------------------------------------------------
 
+/// A stash that was made on the branch of the worktree.
+struct Stash {
+    commit: String,
+    message: String,
+}
+
+fn stashed(job: &Job<'_>) -> Result<Vec<Stash>, Trouble> {
+    let text = read(&job.known.common_dir.join("logs/refs/stash"))?.unwrap_or_default();
+    let of = |line: &str| {
+        let message = line.split_once('\t').map_or("", |(_, message)| message).to_owned();
+        Some(Stash { commit: ids(line).last()?, message })
+    };
+    Ok(text.lines().filter(|line| is_stash_of(line, &job.known.branch)).filter_map(of).collect())
+}
+
 /// Stashes that were made on the branch of the worktree.
 fn stashes(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
-    let Some(text) = read(&job.known.common_dir.join("logs/refs/stash"))? else { return Ok(()) };
-    for line in text.lines().filter(|line| is_stash_of(line, &job.known.branch)) {
-        let message = line.split_once('\t').map_or("", |(_, message)| message);
-        found.note(ReasonKind::StashHere, format!("`{message}`"));
+    for stash in stashed(job)? {
+        found.note(ReasonKind::StashHere, format!("`{}`", stash.message));
     }
     Ok(())
 }

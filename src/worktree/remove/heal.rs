@@ -101,6 +101,7 @@ fn left(objects: &Objects<'_>, commit: &str) -> Result<Option<Left>, WorktreeErr
     let message = match Manifest::read(&message) {
         Ok(mut manifest) => {
             manifest.index = manifest.index.filter(|index| parents.contains(index));
+            manifest.modules = manifest.modules.filter(|modules| parents.contains(&modules.commit));
             manifest.left_out.extend(lost.iter().map(|what| format!("{what}: objects of it are gone")));
             manifest.message()?
         }

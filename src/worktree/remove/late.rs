@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Files;
+use super::files::{Files, Of};
 use super::manifest::{Manifest, text};
 use super::salvage::sync;
 use super::{salvage_ref, trashed_entry};
 use crate::worktree::Inner;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
-use crate::worktree::objects::Objects;
-use crate::worktree::source::bytes_of;
+use crate::worktree::objects::{Hold, Objects};
+use crate::worktree::source::{Source, bytes_of};
 
 /// The list, in the entry of a worktree.
 const LIST_FILE: &str = "hob-files";
@@ -122,14 +122,25 @@ fn keep(inner: &Inner, known: &Known, top: &Path, late: &BTreeSet<PathBuf>) -> R
     }
     let source = inner.repository(known)?;
     let objects = Objects::of(&source);
-    let reference = salvage_ref(known);
-    let earlier = source.commit_of_ref(&reference)?.ok_or_else(|| {
+    objects.keep(&salvage_ref(known), Hold::Pack, || commit(known, &source, &objects, (top, late)))?;
+    tracing::warn!(worktree = %known.id, n_files = late.len(), "written after its removal, and salvaged");
+    sync(&known.common_dir)
+}
+
+/// The salvage with these files of a directory in it.
+fn commit(
+    known: &Known,
+    source: &Source<'_>,
+    objects: &Objects<'_>,
+    (top, late): (&Path, &BTreeSet<PathBuf>),
+) -> Result<String, WorktreeError> {
+    let earlier = source.commit_of_ref(&salvage_ref(known))?.ok_or_else(|| {
         let message = format!("the salvage of the worktree `{}` is gone", known.id);
         WorktreeError::new(WorktreeErrorKind::InTheWay, message)
     })?;
     let mut manifest = Manifest::read(&objects.message(&earlier)?)?;
-    let tracked = BTreeSet::new();
-    let mut files = Files::new(&objects, top, &[], &tracked);
+    // Nothing of it is ignored, whatever git says: it was written for some reason.
+    let mut files = Files::new(objects, top, Of::Repositories);
     for path in late {
         let at = top.join(path);
         let meta = fs::symlink_metadata(&at).map_err(|error| WorktreeError::io("look at", &at, &error))?;
@@ -142,9 +153,6 @@ fn keep(inner: &Inner, known: &Known, top: &Path, late: &BTreeSet<PathBuf>) -> R
         entries.retain(|kept, _| !kept.starts_with(path) && !path.starts_with(kept));
     }
     entries.extend(files.into_entries());
-    tracing::warn!(worktree = %known.id, n_files = late.len(), "written after its removal, and salvaged");
     let tree = objects.tree(&entries)?;
-    let commit = objects.commit(&tree, &[earlier], &manifest.message()?)?;
-    objects.set_ref(&reference, &commit)?;
-    sync(&known.common_dir)
+    objects.commit(&tree, &[earlier], &manifest.message()?)
 }

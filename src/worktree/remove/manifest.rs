@@ -24,6 +24,10 @@ pub(super) struct Manifest {
     pub(super) index: Option<String>,
     /// Permission bits that git does not keep, by path.
     pub(super) modes: BTreeMap<String, u32>,
+    /// Permission bits of directories, where they are not those of a new one.
+    pub(super) folders: BTreeMap<String, u32>,
+    /// The repositories of submodules, which git keeps beside the worktree.
+    pub(super) modules: Option<Modules>,
     /// Directories with nothing in them.
     pub(super) empty: Vec<String>,
     /// Names that no tree may have, and what they are called in it.
@@ -38,6 +42,15 @@ pub(super) struct Manifest {
     pub(super) skipped: Vec<String>,
     /// What is not in the tree.
     pub(super) left_out: Vec<String>,
+}
+
+/// The repositories of submodules.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Modules {
+    /// The commit of their files.
+    pub(super) commit: String,
+    /// What its tree cannot say.
+    pub(super) manifest: Box<Manifest>,
 }
 
 impl Manifest {

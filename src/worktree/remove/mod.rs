@@ -27,6 +27,7 @@ mod salvage;
 mod stray;
 mod trash;
 
+pub(super) use files::IGNORED_FILE_BYTES_MAX;
 pub use place::Place;
 pub use purge::Left;
 pub use restore::Restored;
@@ -38,6 +39,8 @@ use std::path::{Path, PathBuf};
 use super::known::Known;
 use super::{Inner, Worktrees};
 
+/// Where git keeps the repositories of a worktree's submodules, beneath the worktree's entry.
+const MODULES_DIR: &str = "modules";
 /// Where removed worktrees are kept for a while, beneath the root.
 const TRASH_DIR: &str = ".trash";
 /// Where their entries are, in the git directory of their repository.

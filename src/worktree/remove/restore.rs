@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use git2::{IndexEntry, Oid};
 
@@ -15,13 +15,12 @@ use super::place::{Place, is_new, mark, place};
 use super::purge::put_aside;
 use super::salvage::{is_of_conflict, sync};
 use super::trash::{back, make};
-use super::{TRASH_DIR, salvage_ref, trashed_entry};
+use super::{MODULES_DIR, TRASH_DIR, salvage_ref, trashed_entry};
 use crate::worktree::carry::{Entry, index_entry};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind, shell};
 use crate::worktree::identity::{Identity, fresh_mark, write_mark};
 use crate::worktree::known::Known;
 use crate::worktree::objects::{EXECUTABLE, Entries, LINK, Objects, index_info};
-use crate::worktree::safe_path::beneath;
 use crate::worktree::source::{Source, bytes_of, path_from};
 use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, regular};
 
@@ -160,6 +159,11 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     write_files(&objects, &place, &commit, &manifest)?;
     crash_point!("restore.written");
     make_entry(&common, known, &manifest)?;
+    if let Some(modules) = &manifest.modules {
+        let place = known.admin().join(MODULES_DIR);
+        make(&place)?;
+        write_files(&objects, &place, &modules.commit, &modules.manifest)?;
+    }
     let dot_git = [b"gitdir: ", bytes_of(&known.admin()), b"\n"].concat();
     fs::write(place.join(".git"), dot_git).map_err(|error| WorktreeError::io("write", &place, &error))?;
     let own = known.identity.mark.clone().unwrap_or_else(fresh_mark);
@@ -231,13 +235,24 @@ pub(super) fn write_files(
     }
     for empty in &manifest.empty {
         let relative = path_from(path_of(empty));
-        // The top itself is there.
-        if let Ok(folder) = beneath(place, &relative) {
+        // A repository inside has some, and is none without them.
+        let is_inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        let folder = place.join(relative);
+        if is_inside {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o777)
                 .create(&folder)
                 .map_err(|error| WorktreeError::io("make", &folder, &error))?;
+        }
+    }
+    // At last, and the deepest first: one may be closed to its owner.
+    for (folder, mode) in manifest.folders.iter().rev() {
+        let folder = place.join(path_from(path_of(folder)));
+        match fs::set_permissions(&folder, fs::Permissions::from_mode(*mode)) {
+            // Nothing but what can be made again was in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done.map_err(|error| WorktreeError::io("set the mode of", &folder, &error))?,
         }
     }
     Ok(())

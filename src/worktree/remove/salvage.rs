@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
-use super::files::{Files, seal, tracked};
-use super::manifest::{Manifest, text};
-use super::{parents, salvage_ref};
+use super::files::{Files, Of, seal, tracked};
+use super::manifest::{Manifest, Modules, text};
+use super::{MODULES_DIR, parents, salvage_ref};
 use crate::worktree::carry::Entry;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
@@ -117,7 +117,9 @@ impl Draft {
         let mut staged = staged(source, objects, &mut manifest)?;
         let names = tracked(std::mem::take(&mut staged.paths).into_iter());
         leave_out_absent(objects, &mut staged, &mut manifest)?;
-        let entries = Files::new(objects, &known.path, disposable, &names).collect(&mut manifest)?;
+        let of = Of::Checkout(disposable, &names);
+        let entries = Files::new(objects, &known.path, of).collect(&mut manifest)?;
+        manifest.modules = modules(objects, known, &mut manifest.left_out)?;
         let tree = objects.tree(&entries)?;
         let mut parents = Vec::new();
         let only_here = parents::only_here(inner, known, source)?;
@@ -133,6 +135,7 @@ impl Draft {
         let index_tree = objects.tree(&staged.entries)?;
         let index = objects.commit(&index_tree, &head, &format!("The index of the worktree {}", known.id))?;
         parents.insert(head.len(), index.clone());
+        parents.extend(manifest.modules.iter().map(|modules| modules.commit.clone()));
         manifest.index = Some(index);
         Ok(Self { manifest, tree, parents })
     }
@@ -150,6 +153,24 @@ impl Draft {
         parents.retain(|parent| seen.insert(parent.clone()));
         objects.commit(&self.tree, &parents, &self.manifest.message()?)
     }
+}
+
+/// The repositories of submodules, with everything that is in them.
+fn modules(
+    objects: &Objects<'_>,
+    known: &Known,
+    left_out: &mut Vec<String>,
+) -> Result<Option<Modules>, WorktreeError> {
+    let top = known.admin().join(MODULES_DIR);
+    if !top.is_dir() {
+        return Ok(None);
+    }
+    let mut manifest = Manifest::default();
+    let entries = Files::new(objects, &top, Of::Repositories).collect(&mut manifest)?;
+    left_out.extend(manifest.left_out.drain(..).map(|what| format!("of the submodules, {what}")));
+    let message = format!("The repositories of the submodules of the worktree {}", known.id);
+    let commit = objects.commit(&objects.tree(&entries)?, &[], &message)?;
+    Ok(Some(Modules { commit, manifest: Box::new(manifest) }))
 }
 
 /// Takes out of the index what has no content any more: no tree can lead to it.
@@ -182,10 +203,20 @@ fn is_same(objects: &Objects<'_>, earlier: &str, tree: &str, now: &Manifest) -> 
         return Ok(false);
     }
     let Ok(before) = Manifest::read(&objects.message(earlier)?) else { return Ok(false) };
-    let trees = |manifest: &Manifest| manifest.index.as_ref().map(|id| objects.tree_of(id)).transpose();
-    let is_index = trees(&before)? == trees(now)?;
-    // The commit of the index is made anew each time.
-    Ok(is_index && Manifest { index: now.index.clone(), ..before } == *now)
+    let modules = |manifest: &Manifest| manifest.modules.as_ref().map(|modules| modules.commit.clone());
+    let is_alike = |before: Option<String>, now: Option<String>| {
+        let tree = |commit: Option<String>| commit.map(|id| objects.tree_of(&id)).transpose();
+        Ok::<bool, WorktreeError>(tree(before)? == tree(now)?)
+    };
+    if !is_alike(before.index.clone(), now.index.clone())? || !is_alike(modules(&before), modules(now))? {
+        return Ok(false);
+    }
+    // Their commits are made anew each time.
+    let mut before = Manifest { index: now.index.clone(), ..before };
+    if let (Some(before), Some(now)) = (&mut before.modules, &now.modules) {
+        before.commit.clone_from(&now.commit);
+    }
+    Ok(before == *now)
 }
 
 /// The file system that a path lies on has everything on the disk.

@@ -22,6 +22,7 @@ mod removal;
 mod standing;
 mod undo;
 mod weighty;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -133,6 +133,34 @@ pub(super) fn commits() -> Vec<Case> {
             &["unreachable"],
         ),
         case(
+            "the reflog of its branch alone",
+            |s| {
+                s.commit("work");
+                s.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+                fs::remove_dir_all(s.admin().join("logs")).ok();
+                fs::remove_file(s.admin().join("ORIG_HEAD")).ok();
+            },
+            &["unreachable"],
+        ),
+        case(
+            "fetched by its address",
+            |s| {
+                let other = s.dir.join("other");
+                git(&s.dir, &["clone", "--quiet", "repo", "other"]);
+                git(&other, &["commit", "--quiet", "--allow-empty", "-m", "theirs"]);
+                s.git(&["fetch", "--quiet", other.to_str().unwrap()]);
+            },
+            &["unreachable"],
+        ),
+        case(
+            "a linked worktree inside, detached with a commit",
+            |s| {
+                s.git(&["worktree", "add", "--quiet", "--detach", "inner"]);
+                git(&s.tree.join("inner"), &["commit", "--quiet", "--allow-empty", "-m", "inner"]);
+            },
+            &["unreachable", "nested_repo"],
+        ),
+        case(
             "another branch checked out, with a commit",
             |s| {
                 s.git(&["checkout", "--quiet", "-b", "mine"]);

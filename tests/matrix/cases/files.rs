@@ -167,11 +167,53 @@ pub(super) fn files() -> Vec<Case> {
         ),
         case("not ignored below a disposable directory", deployed, &["untracked", "pending_changes"]),
         case(
+            "a module in a directory with a disposable name",
+            |s| s.write("src/target/mod.rs", "mod work;\n"),
+            &["untracked"],
+        ),
+        case("notes among what a build makes", |s| s.write("target/notes.md", "mine\n"), &["untracked"]),
+        case(
+            "a directory of packages without its list",
+            |s| s.write("src/node_modules/mine.js", "x\n"),
+            &["untracked"],
+        ),
+        case(
+            "source among compiled modules",
+            |s| s.write("src/__pycache__/mine.py", "pass\n"),
+            &["untracked"],
+        ),
+        case(
             "a link with a disposable name",
             |s| {
                 symlink("/nowhere", s.tree.join("node_modules")).unwrap();
             },
             &["untracked"],
+        ),
+        case(
+            "a name that is no UTF-8",
+            |s| fs::write(s.tree.join(OsStr::from_bytes(b"odd \xff name")), "odd\n").unwrap(),
+            &["untracked"],
+        ),
+        of(
+            folding,
+            case("a name that differs by case alone", |s| s.write("readme.MD", "mine\n"), &["untracked"]),
+        ),
+        of(encoded, case("changed in another encoding", |s| s.write("text.utf16", b"x\0\n\0"), &["dirty"])),
+        case(
+            "an index in two files",
+            |s| {
+                s.write("README.md", "changed\n");
+                s.git(&["update-index", "--split-index"]);
+            },
+            &["unreadable"],
+        ),
+        case(
+            "an index with whole directories",
+            |s| {
+                s.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "src"]);
+                s.write("src/lib.rs", "changed\n");
+            },
+            &["unreadable"],
         ),
         case("a socket", |s| drop(UnixListener::bind(s.tree.join("socket")).unwrap()), &["untracked"]),
         case(

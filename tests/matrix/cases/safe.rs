@@ -13,6 +13,7 @@ pub(super) fn safe() -> Vec<Case> {
             "ignored one by one below a disposable directory",
             |s| {
                 s.write("src/.venv/.gitignore", "*\n");
+                s.write("src/.venv/pyvenv.cfg", "home = /usr/bin\n");
                 s.write("src/.venv/bin/python", "program\n");
             },
             &[],
