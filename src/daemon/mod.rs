@@ -233,7 +233,6 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let (listener, owns_socket) = listen(paths)?;
     crash_point!("start.listening");
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
-    let healing = retire.clone();
     let services = Arc::new(Services {
         store: store.clone(),
         config,
@@ -254,8 +253,6 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         flights: control::flight::Flights::default(),
     });
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
-    // Nobody waits for it: every object of large repositories may have to be looked for.
-    tokio::spawn(async move { healing.heal().await });
     Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket })
 }
 

@@ -81,6 +81,9 @@ impl Retire {
                 self.say(&id, Level::Warning, format!("worktree {id} is stuck half-way: {error}")).await;
             }
         }
+        // Nobody waits for it: every object of large repositories may have to be looked for.
+        let this = self.clone();
+        tokio::spawn(async move { this.heal().await });
         Ok(())
     }
 

@@ -162,7 +162,7 @@ async fn history(seed: u64) -> Result<(), String> {
     worktrees.purge(&known).await.map_err(|e| failed("purge", e.message))?;
     assert!(!Path::new(&known.path).exists());
     let back = worktrees.restore(&known).await.map_err(|e| failed("restore from the salvage", e.message))?;
-    (known.device, known.inode) = (back.device, back.inode);
+    known.identity = back.identity;
     let lost = missing(&manifest, &site.manifest(), false);
     if !lost.is_empty() {
         return Err(failed("not in the salvage", lost.join("\n")));

@@ -100,7 +100,7 @@ pub(in crate::worktree) fn again<T>(
 ) -> Result<T, WorktreeError> {
     for n in 1..tries {
         match job() {
-            Err(error) if error.kind == WorktreeErrorKind::Missing => thread::sleep(PAUSE * n),
+            Err(error) if error.kind == WorktreeErrorKind::Missing => wait(PAUSE * n),
             other => return other,
         }
     }
@@ -110,6 +110,14 @@ pub(in crate::worktree) fn again<T>(
         }
         _ => error,
     })
+}
+
+fn wait(time: Duration) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "on a thread that may block; nobody tells when a prune is over"
+    )]
+    thread::sleep(time);
 }
 
 fn check(found: &Closure) -> Result<(), WorktreeError> {

@@ -27,7 +27,7 @@ impl Pruning {
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 try_git(&repo, &["prune", "--expire=now"]);
-                thread::sleep(pause);
+                thread::park_timeout(pause);
             }
         });
         Self { stop, thread }

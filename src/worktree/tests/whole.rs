@@ -62,7 +62,7 @@ impl Scene {
         assert_eq!(worktrees.purge(&self.known).await.unwrap(), []);
         let restored = worktrees.restore(&self.known).await.unwrap();
         assert!(!restored.from_trash);
-        (self.known.device, self.known.inode) = (restored.device, restored.inode);
+        self.known.identity = restored.identity;
         salvaged.left_out
     }
 
