@@ -12,6 +12,9 @@ use crate::id::{AgentKey, AgentName, BackendSessionId, Generation, HostId};
 use crate::ports::{PermissionAsk, Permit};
 use crate::probe::ProbeFailed;
 
+/// How every message begins that says that a person has to log in to the agent first.
+pub const AUTH_REQUIRED: &str = "auth_required";
+
 /// What a person chose for one agent session; what is `None` is as it is configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
@@ -107,6 +110,13 @@ pub enum News {
     Spent(Usage),
     /// The prompt was answered. Everything it said before came before this.
     Settled(Settled),
+    /// It takes no prompt, and answers none, before a person has logged in.
+    LogIn {
+        /// The number of the prompt that it was asked with, and which it did not take.
+        prompt: u64,
+        /// What it said, and the ways to log in, in words.
+        why: String,
+    },
     /// It closed its output. The process may live on.
     Hung(String),
     /// The process ended, and its tree is gone.

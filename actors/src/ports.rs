@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 pub use crate::backend_ports::{
-    Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Settled, StartFailed,
+    AUTH_REQUIRED, Agent, Backend, Choice, Launch, Launched, News, NewsSink, NotChosen, Settled, StartFailed,
 };
 pub use crate::dispatch::route::Route;
 use crate::event::{AgentStatus, Context, Exit, Json, NewEvent, Outcome, PermissionOption, TaskState, Usage};

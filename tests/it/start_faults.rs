@@ -163,6 +163,20 @@ fn an_agent_that_wants_a_log_in_fails_its_task_at_once_and_is_started_again_by_h
 }
 
 #[test]
+fn a_prompt_that_needs_a_log_in_fails_its_task_and_the_agent_is_started_again_by_hand() {
+    let stage = Stage::with("log-in");
+    is_given_up(&stage, "auth_required: it wants to be logged in first", |stage| {
+        let row = stage.wait_status("circuit_open");
+        assert_eq!(row["crashes"], 0, "{row:#}");
+        let again = format!("hob restart {} {FAULT}", stage.chat);
+        assert!(row["reason"].as_str().unwrap().contains(&again), "{row:#}");
+        stage.reconfigure(&["well"]);
+        stage.daemon.hob(&["restart", &stage.chat, FAULT]).ok();
+    });
+    stage.end();
+}
+
+#[test]
 fn an_agent_that_blames_its_configuration_fails_its_task_at_once() {
     let stage = Stage::with("exit-in-initialize 78");
     is_given_up_until_configured(&stage, "exited with code 78 during initialize");

@@ -68,6 +68,11 @@ impl Memory {
         self.failed(if is_config { Cause::Configuration } else { Cause::Crash }, how)
     }
 
+    /// The backend is up, and cannot work as it is.
+    pub(super) fn unfit(&mut self, why: &str) {
+        self.failed(Cause::Configuration, why);
+    }
+
     /// What the next start has to wait for.
     pub(super) fn start_waits(&mut self) -> Option<Wait> {
         if self.tried_hash.is_some() && self.tried_hash != self.present_hash() {

@@ -12,7 +12,7 @@ use super::turn::{Question, belongs_to_turn};
 use crate::event::{Event, Exit, Level, NewEvent};
 use crate::health::messages::EndCause;
 use crate::id::{Generation, PermissionId, TurnId};
-use crate::ports::{News, PermissionAsk, Permit, Settled, TurnRef};
+use crate::ports::{AUTH_REQUIRED, News, PermissionAsk, Permit, Settled, TurnRef};
 
 /// How a question is settled, and who waits to hear of it.
 struct Answer {
@@ -44,6 +44,7 @@ impl Memory {
                 }
             }
             News::Settled(settled) => self.settled(me, settled),
+            News::LogIn { prompt, why } => self.logged_out(me, prompt, why),
             News::Hung(how) => {
                 let (produced, after) = (self.produced(), self.crashed_if_up(None, &how));
                 self.end_cause = EndCause::Crashed;
@@ -99,12 +100,25 @@ impl Memory {
     }
 
     fn settled(&mut self, me: &ActorRef<SessionMsg>, settled: Settled) {
-        // An answer to a prompt that was given up, or of the turn before.
-        if self.turn.as_ref().is_none_or(|turn| turn.prompt != settled.prompt) || self.looks.is_answered() {
+        if !self.is_awaited(settled.prompt) {
             return;
         }
         self.settled_usage = settled.usage;
         self.answered(me, settled.result);
+    }
+
+    /// False of a prompt that was given up, or of the turn before.
+    fn is_awaited(&self, prompt: u64) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.prompt == prompt) && !self.looks.is_answered()
+    }
+
+    /// The process knows nothing of a log-in that is made elsewhere, and is no crash.
+    fn logged_out(&mut self, me: &ActorRef<SessionMsg>, prompt: u64, why: String) {
+        if self.is_awaited(prompt) {
+            let why = format!("{AUTH_REQUIRED}: {why}");
+            self.unfit(&why);
+            self.saw(me, Observation::LoggedOut { why });
+        }
     }
 
     // ------------------------------------------------------------------------------ questions

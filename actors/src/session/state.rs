@@ -242,6 +242,11 @@ pub enum Observation {
         /// What follows.
         after: After,
     },
+    /// The agent did not take the prompt, and takes none before a person has logged in.
+    LoggedOut {
+        /// What it said, in words.
+        why: String,
+    },
     /// The cancel was not answered in time.
     CancelGraceOver,
     /// The ordered stop is complete.

@@ -91,6 +91,26 @@ async fn an_agent_that_closes_its_output_is_told_as_crashed_and_replaced() {
     assert_eq!(world.memory().alive.len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_log_in_that_a_prompt_needs_is_a_configuration_that_cannot_work_and_no_crash() {
+    let (world, tree) = stage(Script { turn: None, ..Script::default() }).await;
+    let first = submit(&world, &tree, "c-1", "demo");
+    until("it runs", || !world.memory().events.is_empty()).await;
+    let key = AgentKey::new("c-1", "demo");
+    world.tell(&key, News::LogIn { prompt: 1, why: "log in: run `a`".into() });
+    assert_eq!(ended(&world, &first).await, TaskState::Failed);
+    until("it is let go", || world.memory().moves.contains(&(key.clone(), AgentStatus::CircuitOpen))).await;
+    assert_eq!(processes(&world), (0, 1), "it is not started again by itself");
+    assert!(!world.memory().moves.contains(&(key.clone(), AgentStatus::Crashed)));
+    // The next prompt waits until a person says so.
+    world.script().turn = Some(Duration::from_millis(10));
+    let second = submit(&world, &tree, "c-1", "demo");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.memory().n_starts, 1);
+    tree.handle().restart(key, false, Duration::from_secs(5)).await.unwrap().expect("it comes up");
+    assert_eq!(ended(&world, &second).await, TaskState::Completed);
+}
+
 /// The processes that are alive, and how many were ever started.
 fn processes(world: &hob_actors::fake::World) -> (usize, u32) {
     let memory = world.memory();

@@ -22,7 +22,7 @@ use super::errors::{self, AUTH_REQUIRED};
 use super::ladder::{self, Facts, Seen, Step};
 use super::offers::{Offer, Offers, Setting, setting};
 use super::router::Router;
-use super::wire::{Version, lenient};
+use super::wire::Version;
 use crate::jsonrpc::message::METHOD_NOT_FOUND;
 use crate::jsonrpc::{CallError, Inbox, Peer, RpcError};
 
@@ -32,8 +32,6 @@ const PROTOCOL: ProtocolVersion = ProtocolVersion::V1;
 const LIST_PAGES_MAX: usize = 32;
 /// A log-in that needs nobody is quick.
 const AUTHENTICATE_TIME_MAX: Duration = Duration::from_secs(10);
-/// Words in a log-in method's id that say that somebody has to sit in front of it.
-const INTERACTIVE_WORDS: [&str; 5] = ["oauth", "login", "browser", "device", "terminal"];
 
 /// Why there is no conversation.
 #[derive(Debug)]
@@ -44,6 +42,8 @@ pub(super) enum Failure {
     Refused(RpcError),
     /// Another start would end the same way.
     Permanent(String),
+    /// The same: a person has to log in first.
+    LogIn(String),
     /// The same: it speaks no version of the protocol that we do.
     Unfit(String),
 }
@@ -78,19 +78,10 @@ pub(super) struct Handshake {
     pub(super) at: &'static str,
 }
 
-/// A way to log in.
-#[derive(Debug, Deserialize)]
-struct Method {
-    id: String,
-    #[serde(rename = "type", default, deserialize_with = "lenient")]
-    kind: Option<String>,
-}
-
 /// What the agent said of itself.
 struct Hello {
     sessions: SessionCapabilities,
     load: bool,
-    methods: Vec<Method>,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +111,7 @@ impl Handshake {
             load: hello.load,
             list: hello.sessions.list.is_some(),
         };
-        let (session, offers, (context, reset)) = self.climb(wanted, facts, &hello).await?;
+        let (session, offers, (context, reset)) = self.climb(wanted, facts).await?;
         self.choose(&session, &offers, wanted).await?;
         Ok(Opened { session, context, reset, close: hello.sessions.close.is_some(), offers })
     }
@@ -150,7 +141,7 @@ impl Handshake {
         let request = InitializeRequest::new(PROTOCOL).client_info(ourselves);
         let answer = match self.call(AGENT_METHOD_NAMES.initialize, &request).await {
             Err(Failure::Refused(error)) if error.code == AUTH_REQUIRED => {
-                return Err(Failure::Permanent(log_in(&error, &[])));
+                return Err(self.log_in(&error));
             }
             Err(Failure::Refused(error)) if error.code == METHOD_NOT_FOUND => {
                 return Err(Failure::Unfit("it does not speak the Agent Client Protocol".to_owned()));
@@ -163,11 +154,8 @@ impl Handshake {
         let name = said.agent_info.map(|info| info.name);
         self.router.tells_in_words = errors::tells_in_words(name.as_deref());
         let capabilities = said.agent_capabilities;
-        Ok(Hello {
-            sessions: capabilities.session_capabilities,
-            load: capabilities.load_session,
-            methods: methods(&answer),
-        })
+        self.router.ways.learn(&answer);
+        Ok(Hello { sessions: capabilities.session_capabilities, load: capabilities.load_session })
     }
 
     /// Climbs the ladder to a conversation: its name, what it offers, what it remembers.
@@ -175,7 +163,6 @@ impl Handshake {
         &mut self,
         wanted: &Wanted,
         facts: Facts,
-        hello: &Hello,
     ) -> Result<(String, Offers, (Context, Option<String>)), Failure> {
         let saved = wanted.resume.clone().unwrap_or_default();
         let mut answer = RawValue::NULL.to_owned();
@@ -187,7 +174,7 @@ impl Handshake {
                     return Ok((saved, Offers::from_answer(&answer), (*context, None)));
                 }
                 Step::New(reset) => {
-                    let (session, offers) = self.new_session(wanted, hello).await?;
+                    let (session, offers) = self.new_session(wanted).await?;
                     let context = if reset.is_some() { Context::Reset } else { Context::Fresh };
                     return Ok((session, offers, (context, reset.clone())));
                 }
@@ -209,9 +196,9 @@ impl Handshake {
             let seen = match seen {
                 Err(Failure::Refused(error)) if error.code == AUTH_REQUIRED => {
                     if logged_in {
-                        return Err(Failure::Permanent(log_in(&error, &hello.methods)));
+                        return Err(self.log_in(&error));
                     }
-                    self.authenticate(&error, &hello.methods).await?;
+                    self.authenticate(&error).await?;
                     logged_in = true;
                     step = ladder::first(facts);
                     continue;
@@ -253,19 +240,19 @@ impl Handshake {
         Ok(Seen::Listed(true))
     }
 
-    async fn new_session(&mut self, wanted: &Wanted, hello: &Hello) -> Result<(String, Offers), Failure> {
+    async fn new_session(&mut self, wanted: &Wanted) -> Result<(String, Offers), Failure> {
         self.router.close();
         let request = NewSessionRequest::new(wanted.cwd.clone()).mcp_servers(wanted.mcp_servers.clone());
         let mut answer = self.call(AGENT_METHOD_NAMES.session_new, &request).await;
         if let Err(Failure::Refused(error)) = &answer
             && error.code == AUTH_REQUIRED
         {
-            self.authenticate(&error.clone(), &hello.methods).await?;
+            self.authenticate(&error.clone()).await?;
             answer = self.call(AGENT_METHOD_NAMES.session_new, &request).await;
         }
         let answer = match answer {
             Err(Failure::Refused(error)) if error.code == AUTH_REQUIRED => {
-                return Err(Failure::Permanent(log_in(&error, &hello.methods)));
+                return Err(self.log_in(&error));
             }
             answer => answer?,
         };
@@ -276,21 +263,19 @@ impl Handshake {
     }
 
     /// Logs in once, if there is a way that needs nobody.
-    async fn authenticate(&mut self, error: &RpcError, methods: &[Method]) -> Result<(), Failure> {
-        let needs_nobody = |method: &&Method| {
-            let id = method.id.to_ascii_lowercase();
-            method.kind.as_deref() != Some("terminal")
-                && !INTERACTIVE_WORDS.iter().any(|word| id.contains(word))
-        };
-        let refused = || Failure::Permanent(log_in(error, methods));
-        let method = methods.iter().find(needs_nobody).ok_or_else(refused)?;
-        let request = AuthenticateRequest::new(method.id.clone());
+    async fn authenticate(&mut self, error: &RpcError) -> Result<(), Failure> {
+        let Some(method) = self.router.ways.unasked() else { return Err(self.log_in(error)) };
+        let request = AuthenticateRequest::new(method.to_owned());
         let answer = self.call(AGENT_METHOD_NAMES.authenticate, &request);
         match tokio::time::timeout(AUTHENTICATE_TIME_MAX, answer).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(Failure::Ended)) => Err(Failure::Ended),
-            Ok(Err(_)) | Err(_) => Err(refused()),
+            Ok(Err(_)) | Err(_) => Err(self.log_in(error)),
         }
+    }
+
+    fn log_in(&self, error: &RpcError) -> Failure {
+        Failure::LogIn(self.router.ways.tell(error))
     }
 
     /// Sets model and mode as far as the agent lets them be set; what it does not is told.
@@ -345,25 +330,6 @@ fn check_version(answer: &RawValue) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Unfit(format!("it speaks version {said} of the protocol, hob speaks {PROTOCOL}")))
-}
-
-fn methods(answer: &RawValue) -> Vec<Method> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Methods {
-        #[serde(default)]
-        auth_methods: Vec<Box<RawValue>>,
-    }
-    let listed = serde_json::from_str::<Methods>(answer.get()).map(|methods| methods.auth_methods);
-    listed.unwrap_or_default().iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
-}
-
-/// "Log in first", with the ways to.
-fn log_in(error: &RpcError, methods: &[Method]) -> String {
-    let ids: Vec<&str> = methods.iter().map(|method| method.id.as_str()).collect();
-    let ways =
-        if ids.is_empty() { String::new() } else { format!("; its ways to log in: {}", ids.join(", ")) };
-    format!("it wants to be logged in first: {}{ways}", errors::describe(error))
 }
 
 #[cfg(test)]

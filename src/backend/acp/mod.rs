@@ -18,6 +18,7 @@ mod handshake;
 mod in_flight;
 mod ladder;
 mod life;
+mod login;
 mod noise;
 mod offers;
 

@@ -15,8 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use hob_actors::event::{Event, Json, PermissionOption};
 use hob_actors::ports::{News, NewsSink, PermissionAsk, Permit, Settled};
 
-use super::errors;
+use super::errors::{self, AUTH_REQUIRED};
 use super::in_flight::{InFlight, Prompt};
+use super::login::Ways;
 use super::noise::Noise;
 use super::update::{self, Announced};
 use super::wire::{self, CancelRequest, PermissionParams, PromptAnswer, UpdateParams};
@@ -52,6 +53,8 @@ pub(super) struct Router {
     final_text: FinalText,
     /// Failures are looked for in the final text.
     pub(super) tells_in_words: bool,
+    /// How a person logs in to the agent.
+    pub(super) ways: Ways,
 }
 
 /// The beginning of the message that may be the last of the turn.
@@ -94,6 +97,7 @@ impl Router {
             refused: BTreeSet::new(),
             final_text: FinalText::default(),
             tells_in_words: false,
+            ways: Ways::default(),
         }
     }
 
@@ -225,6 +229,12 @@ impl Router {
         self.end_noise();
         self.announced.clear();
         let last = std::mem::take(&mut self.final_text);
+        if let Err(error) = &result
+            && error.code == AUTH_REQUIRED
+        {
+            let news = News::LogIn { prompt: prompt.number, why: self.ways.tell(error) };
+            return self.tell_all(vec![news], Some(permit));
+        }
         let (result, usage) = match result {
             Ok(raw) => {
                 let answer = serde_json::from_str::<PromptAnswer>(raw.get()).unwrap_or_default();

@@ -10,7 +10,7 @@ use agent_client_protocol_schema::v1::McpServer;
 use hob_actors::backoff::Cause;
 use hob_actors::event::Exit;
 use hob_actors::id::BackendSessionId;
-use hob_actors::ports::{Choice, Launch, Launched, NewsSink, StartFailed, chain};
+use hob_actors::ports::{AUTH_REQUIRED, Choice, Launch, Launched, NewsSink, StartFailed, chain};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use super::errors;
 use super::handshake::{Failure, Handshake, Opened, Wanted};
 use super::in_flight::InFlight;
 use super::life::{AcpAgent, Life};
+use super::login::Ways;
 use super::router::Router;
 use super::stderr::{self, Tail};
 use crate::backend::process::{Process, ProcessHandle, SpawnError, SpawnRequest, Spawner};
@@ -91,7 +92,8 @@ pub async fn start(
         Limits { max_frame: spec.max_frame, inbound_bytes: INBOUND_BYTES, outbound_bytes: OUTBOUND_BYTES };
     let (peer, inbox) = jsonrpc::start(stdout, stdin, limits);
     let in_flight = Arc::new(InFlight::default());
-    let router = Router::new(peer.clone(), sink.clone(), in_flight.clone());
+    let mut router = Router::new(peer.clone(), sink.clone(), in_flight.clone());
+    router.ways = ways(&spec, &launch);
     let mut handshake = Handshake { peer: peer.clone(), inbox, router, at: "" };
     let wanted = Wanted {
         cwd: launch.cwd,
@@ -120,6 +122,15 @@ pub async fn start(
         reset,
         config_hash: spec.config_hash,
     })
+}
+
+/// How a person logs in to the agent and makes hob try again, as far as that is known before it
+/// said anything.
+fn ways(spec: &Spec, launch: &Launch) -> Ways {
+    let request = &spec.request;
+    let program = request.arg0.clone().unwrap_or_else(|| request.program.display().to_string());
+    let command = [program].into_iter().chain(request.args.iter().cloned()).collect();
+    Ways::new(command, &request.env, format!("hob restart {} {}", launch.key.chat, launch.key.agent))
 }
 
 /// Why there is no process of that command line.
@@ -153,16 +164,18 @@ async fn failed(
     tokio::time::timeout(TAIL_TIME_MAX, drain).await.ok();
     let exit = own.map(|raw| Exit { code: raw.code, signal: raw.signal, stderr_tail: tail.text() });
     let is_unfit = matches!(failure, Some(Failure::Unfit(_)));
+    let is_log_in = matches!(failure, Some(Failure::LogIn(_)));
     let (permanent, what) = match failure {
         None => (false, format!("did not answer {at} within {:?} of its start", spec.start_timeout)),
-        Some(Failure::Permanent(what) | Failure::Unfit(what)) => (true, what),
+        Some(Failure::Permanent(what) | Failure::Unfit(what) | Failure::LogIn(what)) => (true, what),
         Some(Failure::Refused(error)) => (false, format!("answered {at} with {}", errors::describe(&error))),
         Some(Failure::Ended) => {
             (false, format!("{} during {at}", exit.as_ref().map_or("closed its output".to_owned(), ended)))
         }
     };
     let permanent = permanent || exit.as_ref().is_some_and(|exit| exit.code == Some(EXIT_CONFIG));
-    let mut message = format!("`{}`: {what}", spec.command);
+    let word = if is_log_in { format!("{AUTH_REQUIRED}: ") } else { String::new() };
+    let mut message = format!("{word}`{}`: {what}", spec.command);
     if let Some(shown) = shown(&tail.text()) {
         message.push_str(&format!("; stderr: {shown}"));
     }

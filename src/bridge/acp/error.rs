@@ -10,6 +10,9 @@ use crate::jsonrpc::message::{INTERNAL_ERROR, INVALID_PARAMS};
 /// There is no such session.
 const NOT_FOUND: i64 = -32002;
 
+/// A person has to log in to the agent first.
+pub(super) const AUTHENTICATION: i64 = -32000;
+
 /// An error with data.
 pub(super) fn with_data(code: i64, message: impl Into<String>, data: &serde_json::Value) -> RpcError {
     RpcError { code, message: message.into(), data: to_raw_value(data).ok() }

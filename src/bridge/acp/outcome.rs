@@ -3,7 +3,9 @@
 use agent_client_protocol_schema::v1::{PromptResponse, StopReason, Usage};
 use serde_json::json;
 
-use super::error::with_data;
+use hob_actors::ports::AUTH_REQUIRED;
+
+use super::error::{AUTHENTICATION, with_data};
 use crate::control::wire::{TaskRow, UsageRow};
 use crate::jsonrpc::RpcError;
 use crate::jsonrpc::message::INTERNAL_ERROR;
@@ -25,6 +27,10 @@ pub(super) fn answer(task: &TaskRow) -> Result<PromptResponse, RpcError> {
             let error = outcome.and_then(|outcome| outcome.error.as_deref());
             let why = error.unwrap_or("no reason was told");
             let data = json!({"task": task.id, "state": state, "stopReason": word});
+            if let Some(ways) = why.strip_prefix(AUTH_REQUIRED) {
+                let message = format!("authentication required{ways}");
+                return Err(with_data(AUTHENTICATION, message, &data));
+            }
             return Err(with_data(INTERNAL_ERROR, format!("the turn {}: {why}", verb(state)), &data));
         }
     };
@@ -99,6 +105,17 @@ mod tests {
             let data: Value = serde_json::from_str(error.data.unwrap().get()).unwrap();
             assert_eq!(data["state"], state);
         }
+    }
+
+    #[test]
+    fn a_log_in_that_is_missing_is_told_as_one_with_the_ways_to_log_in() {
+        let ways = "auth_required: `a`: it wants to be logged in first; ways to log in: `key` (set `KEY`)";
+        let error = answer(&task("failed", None, Some(ways))).unwrap_err();
+        assert_eq!(error.code, -32000);
+        assert!(error.message.starts_with("authentication required: `a`: it wants"), "{}", error.message);
+        assert!(error.message.ends_with("`key` (set `KEY`)"), "{}", error.message);
+        let quoted = answer(&task("failed", None, Some("the model said auth_required: no"))).unwrap_err();
+        assert_eq!(quoted.code, -32603);
     }
 
     #[test]

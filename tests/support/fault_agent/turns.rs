@@ -103,6 +103,10 @@ impl Agent {
                 self.end(id, "end_turn");
                 self.text("too late");
             }
+            "log-in" => {
+                IN_TURN.store(false, Ordering::SeqCst);
+                refuse(id, -32000, "Authentication required");
+            }
             "unknown-stop-reason" => {
                 self.text("odd");
                 self.end(id, "bored");

@@ -28,6 +28,7 @@ pub fn observe(state: &Machine, seen: Observation) -> Decision {
         Observation::NotOpened => not_opened(state),
         Observation::Settled(result) => settled(state, result),
         Observation::Exited { produced, how, after } => exited(state, produced, how, after),
+        Observation::LoggedOut { why } => logged_out(state, &why),
         Observation::Hung { produced, how, after } => hung(state, produced, &how, after),
         Observation::CancelGraceOver => cancel_grace_over(state),
         Observation::Gone => gone(state),
@@ -144,6 +145,19 @@ fn settled(state: &Machine, result: Result<String, String>) -> Decision {
     let (outcome, stop_reason, error) = judge(ending.as_ref(), result);
     let open = Open { task: task.clone(), turn, generation };
     state.go(state.backend, Job::Ending(task), vec![end(open, outcome, stop_reason, error)])
+}
+
+/// Another start is needed for the log-in to be seen, and before it none would help.
+fn logged_out(state: &Machine, why: &str) -> Decision {
+    let decision = settled(state, Err(why.to_owned()));
+    match decision.next.backend {
+        Backend::Up if state.job.running_turn().is_some() => {
+            let mut effects = decision.effects;
+            effects.push(stop(AgentStatus::CircuitOpen, why));
+            state.go(Backend::Stopping { again: false }, decision.next.job, effects)
+        }
+        Backend::Up | Backend::Starting { .. } | Backend::Stopping { .. } | Backend::Down => decision,
+    }
 }
 
 /// What the agent's answer to a prompt means. After our cancel any answer is the cancel's: goose

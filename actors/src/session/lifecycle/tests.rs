@@ -212,6 +212,19 @@ fn an_agent_that_closes_its_output_is_ended() {
 }
 
 #[test]
+fn an_agent_that_wants_a_log_in_for_a_prompt_is_ended_and_not_started_again() {
+    let seen = || Observation::LoggedOut { why: "auth_required: no".into() };
+    let out = observe(&machine(Backend::Up, running(false)), seen());
+    assert_eq!(turn_end(&out.effects), (Outcome::Failed, Some("auth_required: no")));
+    assert_eq!(stops(&out.effects), Some(AgentStatus::CircuitOpen));
+    assert_eq!(out.next.backend, Backend::Stopping { again: false });
+    let cancelled = observe(&machine(Backend::Up, running(true)), seen());
+    assert_eq!(turn_end(&cancelled.effects).0, Outcome::Cancelled);
+    let late = observe(&machine(Backend::Up, Job::None), seen());
+    assert_eq!((late.next, late.effects), (machine(Backend::Up, Job::None), vec![]));
+}
+
+#[test]
 fn a_daemon_that_stops_leaves_waiting_tasks_queued_and_cancels_running_ones() {
     let leave = Request::Leave { why: Leave::DaemonStops, now: false };
     let waiting = granted(&machine(STARTING, Job::Waiting(task())), leave.clone());

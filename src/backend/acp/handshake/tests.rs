@@ -8,6 +8,7 @@ use tokio::io::{duplex, split};
 
 use super::*;
 use crate::backend::acp::in_flight::InFlight;
+use crate::backend::acp::login::Ways;
 use crate::jsonrpc::{self, Limits, Message};
 
 const LIMITS: Limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20 };
@@ -32,7 +33,7 @@ impl Outcome {
     }
 
     fn permanent(&self) -> &str {
-        let Err(Failure::Permanent(why) | Failure::Unfit(why)) = &self.opened else {
+        let Err(Failure::Permanent(why) | Failure::Unfit(why) | Failure::LogIn(why)) = &self.opened else {
             panic!("{:?}", self.opened)
         };
         why
@@ -56,7 +57,9 @@ async fn shake(wanted: Wanted, script: Script) -> Outcome {
     let told: Arc<Mutex<Vec<News>>> = Arc::default();
     let into = told.clone();
     let sink: NewsSink = Arc::new(move |news, _permit| into.lock().unwrap().push(news));
-    let router = Router::new(peer.clone(), sink, Arc::new(InFlight::default()));
+    let mut router = Router::new(peer.clone(), sink, Arc::new(InFlight::default()));
+    let env = [("KEY".to_owned(), "k".to_owned())].into();
+    router.ways = Ways::new(vec!["an-agent".into()], &env, "hob restart c-1 a".into());
     let mut handshake = Handshake { peer, inbox, router, at: "" };
 
     let (read, write) = split(theirs);
@@ -160,8 +163,7 @@ fn locked(method: &str, _: &Value, before: usize) -> (Vec<Value>, Result<Value, 
     match (method, before) {
         ("initialize", _) => {
             let mut hello = hello(json!({}));
-            hello["authMethods"] =
-                json!([{"id": "qwen-oauth", "name": "OAuth"}, {"id": "openai", "name": "Key"}]);
+            hello["authMethods"] = json!([{"id": "chatgpt", "name": "ChatGPT"}, {"id": "key", "type": "env_var", "vars": [{"name": "KEY"}]}]);
             (vec![], Ok(hello))
         }
         ("session/new", 0) => (vec![], Err(-32000)),
@@ -175,7 +177,7 @@ fn locked(method: &str, _: &Value, before: usize) -> (Vec<Value>, Result<Value, 
 async fn a_log_in_that_needs_nobody_is_tried_once() {
     let outcome = shake(wanted(), locked).await;
     assert_eq!(outcome.methods(), ["initialize", "session/new", "authenticate", "session/new"]);
-    assert_eq!(outcome.calls[2].1["methodId"], "openai");
+    assert_eq!(outcome.calls[2].1["methodId"], "key");
     assert_eq!(outcome.opened().session, "s");
 }
 
@@ -186,7 +188,11 @@ async fn a_log_in_that_needs_somebody_is_permanent_and_names_the_ways() {
         _ => locked(method, params, 0),
     })
     .await;
-    assert!(outcome.permanent().contains("qwen-oauth, openai"), "{}", outcome.permanent());
+    assert!(
+        outcome.permanent().contains("`chatgpt` (ChatGPT); `key` (set `KEY`)"),
+        "{}",
+        outcome.permanent()
+    );
     let nobody = shake(wanted(), |method, _, _| match method {
         "initialize" => {
             (vec![], Ok(json!({"protocolVersion": 1, "authMethods": [{"id": "opencode-login"}]})))
@@ -196,6 +202,37 @@ async fn a_log_in_that_needs_somebody_is_permanent_and_names_the_ways() {
     .await;
     assert!(nobody.permanent().contains("opencode-login"), "{}", nobody.permanent());
     assert_eq!(nobody.methods(), ["initialize", "session/new"]);
+}
+
+#[tokio::test]
+async fn no_way_is_taken_unasked_that_might_open_a_browser_or_write_settings() {
+    fn with(methods: Value) -> Result<Value, i64> {
+        Ok(json!({"protocolVersion": 1, "authMethods": methods}))
+    }
+    let scripts: [(&str, Script); 3] = [
+        ("chatgpt", |method, _, _| match method {
+            "initialize" => (vec![], with(json!([{"id": "chatgpt", "name": "ChatGPT"}]))),
+            "authenticate" => (vec![], Ok(json!({}))),
+            _ => (vec![], Err(-32000)),
+        }),
+        ("gemini-api-key", |method, _, _| match method {
+            "initialize" => (vec![], with(json!([{"id": "gemini-api-key", "name": "Key"}]))),
+            "authenticate" => (vec![], Ok(json!({}))),
+            _ => (vec![], Err(-32000)),
+        }),
+        ("unset", |method, _, _| match method {
+            "initialize" => {
+                (vec![], with(json!([{"id": "unset", "type": "env_var", "vars": [{"name": "OTHER"}]}])))
+            }
+            "authenticate" => (vec![], Ok(json!({}))),
+            _ => (vec![], Err(-32000)),
+        }),
+    ];
+    for (id, script) in scripts {
+        let outcome = shake(wanted(), script).await;
+        assert_eq!(outcome.methods(), ["initialize", "session/new"], "{id}");
+        assert!(matches!(&outcome.opened, Err(Failure::LogIn(why)) if why.contains(id)), "{id}");
+    }
 }
 
 #[tokio::test]
@@ -239,7 +276,7 @@ async fn after_a_log_in_the_saved_conversation_is_still_taken_up() {
     let script: Script = |method, params, before| match (method, before) {
         ("initialize", _) => {
             let mut hello = hello(json!({"loadSession": true, "sessionCapabilities": {"list": {}}}));
-            hello["authMethods"] = json!([{"id": "openai", "name": "Key"}]);
+            hello["authMethods"] = json!([{"id": "key", "type": "env_var", "vars": [{"name": "KEY"}]}]);
             (vec![], Ok(hello))
         }
         ("session/list", 0) => (vec![], Err(-32000)),

@@ -114,6 +114,19 @@ async fn a_stop_reason_is_kept_whatever_it_is_and_an_error_is_told() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_needs_a_log_in_is_told_with_the_ways_to() {
+    let mut stage = Stage::new();
+    stage.router.ways.learn(
+        &RawValue::from_string(r#"{"authMethods":[{"id":"key","type":"env_var","varName":"KEY"}]}"#.into())
+            .unwrap(),
+    );
+    let id = stage.prompt(3);
+    let told = stage.hear(&[&format!(r#"{{"id":{id},"error":{{"code":-32000,"message":"No key"}}}}"#)]).await;
+    let [News::LogIn { prompt: 3, why }] = &told[..] else { panic!("{told:?}") };
+    assert!(why.contains("No key") && why.contains("`key` (set `KEY`)"), "{why}");
+}
+
+#[tokio::test]
 async fn the_usage_of_a_cancelled_turn_is_not_believed() {
     let mut stage = Stage::new();
     assert!(!stage.in_flight.cancel());

@@ -24,6 +24,7 @@ enum Step {
     Exit,
     Hang,
     Settle,
+    LogOut,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Exit),
         1 => Just(Step::Hang),
         4 => Just(Step::Settle),
+        1 => Just(Step::LogOut),
     ]
 }
 
@@ -200,6 +202,7 @@ impl World {
             Step::Hang if self.process => {
                 self.see(Observation::Hung { produced: false, how: "x".into(), after: LATER })
             }
+            Step::LogOut => self.see(Observation::LoggedOut { why: "x".into() }),
             Step::Settle => self.see(Observation::Settled(Ok("end_turn".into()))),
             Step::Exit | Step::Hang => Ok(()),
         }
