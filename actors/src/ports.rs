@@ -254,6 +254,46 @@ pub struct PermissionAsk {
     pub content: Option<Json>,
 }
 
+impl PermissionAsk {
+    /// What is the like of it, to whoever says that something holds from now on: its kind. Where
+    /// that says nothing (goose tells none), the tool by name, as in `write · a.txt`, else the very
+    /// same title.
+    pub fn like(&self) -> String {
+        match self.kind.as_str() {
+            "" | "other" => format!("other: {}", self.title.split(" · ").next().unwrap_or_default()),
+            kind => kind.to_owned(),
+        }
+    }
+}
+
+/// What a person said once of all questions of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandingAnswer {
+    /// Yes.
+    Allow,
+    /// No.
+    Reject,
+}
+
+impl StandingAnswer {
+    /// The rule that says the same.
+    pub fn policy(self) -> PermissionPolicy {
+        match self {
+            Self::Allow => PermissionPolicy::Allow,
+            Self::Reject => PermissionPolicy::Reject,
+        }
+    }
+}
+
+/// A question that is in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Its id.
+    pub id: PermissionId,
+    /// What a person said in this chat of the like of it.
+    pub standing: Option<StandingAnswer>,
+}
+
 /// The memory of the daemon.
 pub trait Store: Send + Sync + 'static {
     /// Every task that is not terminal, in order of acceptance.
@@ -312,7 +352,10 @@ pub trait Store: Send + Sync + 'static {
     fn append(&self, event: NewEvent, permit: Permit);
 
     /// Remembers a question and emits `permission_requested`.
-    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<PermissionId>;
+    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<Asked>;
+
+    /// Remembers what a person said of all questions of a kind, for an agent in a chat.
+    fn remember_answer(&self, key: AgentKey, kind: String, said: StandingAnswer) -> Answer<()>;
 
     /// Settles a question and emits `permission_resolved`. False if it was settled before.
     /// `option` is `None` where the question became moot; `by` says who or what answered.

@@ -9,7 +9,7 @@ use super::error::{CliError, Exit};
 use super::find::{Kind, choose, id};
 use super::link::Link;
 use super::render::{ago, one_line, or_nothing, table};
-use crate::control::wire::{Moment, OptionRow, PermissionRow};
+use crate::control::wire::{Moment, OptionRow, PermissionRow, RememberedRow};
 
 /// The widest title in the table, in characters.
 const TITLE_WIDTH_MAX: usize = 60;
@@ -23,6 +23,10 @@ pub enum PermissionCommand {
     Allow(AllowArgs),
     /// Refuse what an agent asks for
     Reject(RejectArgs),
+    /// List what is answered without a question, because somebody said so before
+    Remembered(RememberedArgs),
+    /// Forget such answers of a chat: the next question is asked again
+    Forget(ForgetArgs),
 }
 
 /// Arguments of `hob permission ls`.
@@ -57,6 +61,25 @@ pub struct RejectArgs {
     pub remember: Option<String>,
 }
 
+/// Arguments of `hob permission remembered`.
+#[derive(Debug, Args)]
+pub struct RememberedArgs {
+    /// Of this chat only
+    pub chat: Option<String>,
+}
+
+/// Arguments of `hob permission forget`.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// The chat
+    pub chat: String,
+    /// Only of this kind of tool
+    pub kind: Option<String>,
+    /// Only of this agent
+    #[arg(long, short)]
+    pub agent: Option<String>,
+}
+
 /// Runs the command.
 pub async fn run(ctx: &mut Ctx, command: &PermissionCommand) -> Outcome {
     let link = ctx.link().await?;
@@ -66,11 +89,13 @@ pub async fn run(ctx: &mut Ctx, command: &PermissionCommand) -> Outcome {
             (&args.id, args.option.as_deref().map_or(Pick::Allow, Pick::Named), &args.remember)
         }
         PermissionCommand::Reject(args) => (&args.id, Pick::Reject, &args.remember),
+        PermissionCommand::Remembered(args) => return remembered(ctx, &link, args).await,
+        PermissionCommand::Forget(args) => return forget(ctx, &link, args).await,
     };
     let request = find(&link, given).await?;
     let option = pick.from(&request.options)?;
     let mut params = json!({"permission": request.id, "option": option.id});
-    if let Some(remember) = remember {
+    if let Some(remember) = remember.as_deref().or(pick.remembers()) {
         params["remember"] = json!(remember);
     }
     let answer = link.raw("permission/answer", params).await?;
@@ -88,6 +113,31 @@ async fn ls(ctx: &mut Ctx, link: &Link, args: &LsArgs) -> Outcome {
     }
     let answer = link.raw("permission/list", params).await?;
     ctx.show(&answer, |rows: Vec<PermissionRow>| list(&rows, Moment::now()))?;
+    Ok(Exit::Done)
+}
+
+async fn remembered(ctx: &mut Ctx, link: &Link, args: &RememberedArgs) -> Outcome {
+    let mut params = json!({});
+    if let Some(chat) = &args.chat {
+        params["chat"] = json!(id(link, Kind::Chat, chat).await?);
+    }
+    let answer = link.raw("permission/remembered", params).await?;
+    ctx.show(&answer, |rows: Vec<RememberedRow>| standing(&rows, Moment::now()))?;
+    Ok(Exit::Done)
+}
+
+async fn forget(ctx: &mut Ctx, link: &Link, args: &ForgetArgs) -> Outcome {
+    let mut params = json!({"chat": id(link, Kind::Chat, &args.chat).await?});
+    for (name, value) in [("agent", &args.agent), ("kind", &args.kind)] {
+        if let Some(value) = value {
+            params[name] = json!(value);
+        }
+    }
+    let answer = link.raw("permission/forget", params).await?;
+    ctx.show(&answer, |rows: Vec<RememberedRow>| match rows.len() {
+        0 => "nothing was remembered\n".to_owned(),
+        _ => standing(&rows, Moment::now()),
+    })?;
     Ok(Exit::Done)
 }
 
@@ -111,6 +161,14 @@ pub enum Pick<'a> {
 }
 
 impl Pick<'_> {
+    /// Who only says yes or no means this question, whatever the option that says it is called.
+    pub fn remembers(self) -> Option<&'static str> {
+        match self {
+            Self::Allow | Self::Reject => Some("once"),
+            Self::Named(_) => None,
+        }
+    }
+
     /// The answer that is meant, out of those that were offered.
     pub fn from(self, options: &[OptionRow]) -> Result<&OptionRow, CliError> {
         let of_kind = |kind: &str| options.iter().find(|option| option.kind == kind);
@@ -152,6 +210,19 @@ fn list(rows: &[PermissionRow], now: Moment) -> String {
     )
 }
 
+fn standing(rows: &[RememberedRow], now: Moment) -> String {
+    let row = |said: &RememberedRow| {
+        vec![
+            said.chat.clone(),
+            said.agent.clone(),
+            one_line(&said.kind, TITLE_WIDTH_MAX),
+            said.answer.clone(),
+            ago(said.at, now),
+        ]
+    };
+    table(&["CHAT", "AGENT", "KIND", "ANSWER", "SAID"], &[], rows.iter().map(row).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::render::plain;
@@ -172,6 +243,7 @@ mod tests {
         assert_eq!(id(Pick::Named("always")), "always");
         assert_eq!(id(Pick::Named("reject_once")), "no");
         assert_eq!(id(Pick::Named("say yes")), "yes");
+        assert_eq!((Pick::Reject.remembers(), Pick::Named("always").remembers()), (Some("once"), None));
     }
 
     #[test]

@@ -96,6 +96,8 @@ methods! {
     "worktree/unstash" => changes::unstash,
     "permission/list" => permissions::list,
     "permission/answer" => permissions::answer,
+    "permission/remembered" => permissions::remembered,
+    "permission/forget" => permissions::forget,
     "arena/start" => arena::start::start,
     "arena/show" => arena::show,
     "arena/list" => arena::list,

@@ -128,10 +128,12 @@ pub struct FindId {
 mod arena;
 mod changes;
 mod offers;
+mod permissions;
 
 pub use arena::*;
 pub use changes::*;
 pub use offers::*;
+pub use permissions::*;
 
 params! {
     /// Of methods that take none.

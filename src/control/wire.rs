@@ -332,6 +332,21 @@ pub struct PermissionRow {
     pub resolved_at: Option<Moment>,
 }
 
+/// What a person said once of all questions of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedRow {
+    /// The chat.
+    pub chat: String,
+    /// The agent there.
+    pub agent: String,
+    /// The tool kind.
+    pub kind: String,
+    /// `allow` or `reject`.
+    pub answer: String,
+    /// Since when.
+    pub at: Moment,
+}
+
 /// An answer that an agent offers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OptionRow {

@@ -37,6 +37,11 @@ const STEPS: &[Step] = &[
     Step { name: "0005_choices", sql: include_str!("../../migrations/0005_choices.sql"), verify: None },
     Step { name: "0006_seen_time", sql: include_str!("../../migrations/0006_seen_time.sql"), verify: None },
     Step { name: "0007_identity", sql: include_str!("../../migrations/0007_identity.sql"), verify: None },
+    Step {
+        name: "0008_remembered_answers",
+        sql: include_str!("../../migrations/0008_remembered_answers.sql"),
+        verify: None,
+    },
 ];
 
 /// The newest schema that this program knows.

@@ -2,14 +2,14 @@
 
 use hob_actors::event::{Event, Scope};
 use hob_actors::id::{Generation, PermissionId, TaskId, TurnId};
-use hob_actors::ports::{PermissionAsk, TurnRef};
+use hob_actors::ports::{Asked, PermissionAsk, TurnRef};
 use rusqlite::{Connection, params};
 
 use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
 use super::tasks::{self, TaskRef};
-use super::{Store, StoreError, ids, payload, rows};
+use super::{Store, StoreError, ids, payload, remembered, rows};
 use crate::control::wire::PermissionRow;
 
 /// A question and where it belongs.
@@ -18,7 +18,7 @@ pub(super) struct Question {
     pub(super) ask: PermissionAsk,
 }
 
-pub(super) fn ask(tx: &mut Tx<'_>, question: &Question) -> Result<PermissionId> {
+pub(super) fn ask(tx: &mut Tx<'_>, question: &Question) -> Result<Asked> {
     let Question { of: TurnRef { turn, task, key, generation }, ask } = question;
     let open = "SELECT 1 FROM turns WHERE id = ?1 AND task_id = ?2 AND ended_at IS NULL";
     if sql::one(tx.conn, open, [turn.as_str(), task.as_str()], |_| Ok(()))?.is_none() {
@@ -63,7 +63,7 @@ pub(super) fn ask(tx: &mut Tx<'_>, question: &Question) -> Result<PermissionId> 
         content: ask.content.clone(),
     };
     tx.event(&scope, &event)?;
-    Ok(id)
+    Ok(Asked { id, standing: remembered::standing(tx.conn, key, &ask.like())? })
 }
 
 /// The state of a question, its task as of then, and its turn.

@@ -3,14 +3,14 @@
 use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
-    self, AgentMove, AgentRecord, Answer, BackendOpened, Choice, Ended, PermissionAsk, Permit, PortError,
-    Route, TaskCard, TurnEnd, TurnRef,
+    self, AgentMove, AgentRecord, Answer, Asked, BackendOpened, Choice, Ended, PermissionAsk, Permit,
+    PortError, Route, StandingAnswer, TaskCard, TurnEnd, TurnRef,
 };
 
 use super::command::{Command, Weight};
 use super::permissions::{self, Question};
 use super::reader::Reply;
-use super::{Store, agents, chats, offers, tasks, turns};
+use super::{Store, agents, chats, offers, remembered, tasks, turns};
 
 impl Store {
     /// The answer of a command that is in line already.
@@ -106,7 +106,11 @@ impl ports::Store for Store {
         self.0.commands.send(Command::Append(event, permit)).ok();
     }
 
-    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<PermissionId> {
+    fn remember_answer(&self, key: AgentKey, kind: String, said: StandingAnswer) -> Answer<()> {
+        self.change("remember the answer", move |tx| remembered::remember(tx, &key, &kind, said))
+    }
+
+    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<Asked> {
         let question = Question { of, ask };
         self.change("record the question", move |tx| permissions::ask(tx, &question))
     }

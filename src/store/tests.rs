@@ -5,6 +5,7 @@ mod arenas;
 mod history;
 mod journal;
 mod looks;
+mod remembered;
 mod sessions;
 mod tasks;
 mod upgrade;

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
-    AgentMove, AgentRecord, Answer, BackendOpened, Choice, Ended, News, NewsSink, PermissionAsk, Permit,
-    PortError, Ports, Route, Store, TaskCard, TurnEnd, TurnRef,
+    AgentMove, AgentRecord, Answer, Asked, BackendOpened, Choice, Ended, News, NewsSink, PermissionAsk,
+    Permit, PortError, Ports, Route, StandingAnswer, Store, TaskCard, TurnEnd, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -53,6 +53,8 @@ pub struct Remembered {
     pub events: Vec<NewEvent>,
     /// Questions and what they were answered.
     pub permissions: Vec<(PermissionId, Option<Resolution>)>,
+    /// What holds for an agent session of the like of a question.
+    pub remembered: BTreeMap<(AgentKey, String), StandingAnswer>,
     /// Prompts that reached an agent.
     pub prompts: Vec<(AgentKey, String)>,
     /// Cancels that reached an agent.
@@ -342,12 +344,18 @@ impl Store for World {
         self.memory().events.push(event);
     }
 
-    fn ask_permission(&self, _: TurnRef, _: PermissionAsk) -> Answer<PermissionId> {
+    fn remember_answer(&self, key: AgentKey, kind: String, said: StandingAnswer) -> Answer<()> {
+        self.write(move |memory| {
+            memory.remembered.insert((key, kind), said);
+        })
+    }
+
+    fn ask_permission(&self, of: TurnRef, ask: PermissionAsk) -> Answer<Asked> {
         let after = self.script().recorded_after;
         let written = self.write(|memory| {
             let id = PermissionId::from(format!("p-{}", memory.permissions.len()));
             memory.permissions.push((id.clone(), None));
-            id
+            Asked { id, standing: memory.remembered.get(&(of.key, ask.like())).copied() }
         });
         Box::pin(async move {
             tokio::time::sleep(after).await;

@@ -5,7 +5,7 @@
 //! die with it, and come back as messages; one that panics takes the actor down instead of
 //! leaving it waiting for ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -54,7 +54,6 @@ pub struct Memory {
     pub(super) recorded: AgentStatus,
     pub(super) last_exit: Option<Exit>,
     pub(super) after_stop: Option<(AgentStatus, String)>,
-    pub(super) remembered: BTreeMap<String, String>,
     pub(super) leavers: Vec<RpcReplyPort<()>>,
     pub(super) effects: JoinSet<()>,
     pub(super) start: Option<AbortHandle>,
@@ -149,8 +148,8 @@ impl Actor for SessionActor {
             SessionMsg::LookedAfter(turn) => memory.looked_after(&me, &turn),
             SessionMsg::Seen(seen) => memory.saw(&me, seen),
             SessionMsg::Stopped(generation, exit) => memory.stopped(&me, generation, exit),
-            SessionMsg::Recorded(turn, permission, question, title) => {
-                memory.recorded(&me, &turn, permission, (question, title));
+            SessionMsg::Recorded(turn, asked, question, title) => {
+                memory.recorded(&me, &turn, asked, (question, title));
                 memory.asked_for_good(&me);
             }
             SessionMsg::NotRecorded(number) => memory.not_recorded(&me, number),
@@ -192,7 +191,6 @@ impl Memory {
             recorded: AgentStatus::Evicted,
             last_exit: None,
             after_stop: None,
-            remembered: BTreeMap::new(),
             leavers: Vec::new(),
             effects: JoinSet::new(),
             start: None,

@@ -15,7 +15,9 @@ use super::wish::Wish;
 use crate::event::{AgentStatus, Context, Exit};
 use crate::id::{AgentKey, Generation, HostId, PermissionId, TaskId, TurnId};
 use crate::links::Links;
-use crate::ports::{AgentRecord, Choice, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard};
+use crate::ports::{
+    AgentRecord, Asked, Choice, Launched, News, Permit, PortError, Ports, StartFailed, TaskCard,
+};
 
 /// What a session actor is started with.
 #[derive(Clone)]
@@ -125,7 +127,7 @@ pub enum SessionMsg {
     /// The ordered stop of a backend is complete.
     Stopped(Generation, Exit),
     /// A question was recorded.
-    Recorded(TurnId, PermissionId, Question, String),
+    Recorded(TurnId, Asked, Question, String),
     /// A question of the agent could not be recorded.
     NotRecorded(u64),
     /// A question has waited long enough.

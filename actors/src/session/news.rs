@@ -6,18 +6,21 @@ use std::sync::Arc;
 use ractor::{ActorRef, RpcReplyPort};
 
 use super::actor::{Answered, Memory, PermissionReply, Remember, SessionMsg};
-use super::permission::{self, Facts, Verdict};
+use super::permission::{self, Accepted, Facts, Verdict};
 use super::state::Observation;
 use super::turn::{Question, belongs_to_turn};
 use crate::event::{Event, Exit, Level, NewEvent};
 use crate::health::messages::EndCause;
 use crate::id::{Generation, PermissionId, TurnId};
-use crate::ports::{AUTH_REQUIRED, News, PermissionAsk, Permit, Settled, TurnRef};
+use crate::ports::{AUTH_REQUIRED, Asked, News, PermissionAsk, Permit, Settled, TurnRef};
 
 /// How a question is settled, and who waits to hear of it.
 struct Answer {
     number: u64,
+    /// For the inbox and the journal.
     option: Option<String>,
+    /// For the agent.
+    told: Option<String>,
     by: String,
     reply: Option<RpcReplyPort<Answered>>,
 }
@@ -134,8 +137,13 @@ impl Memory {
             self.reply_to_agent(number, None);
             return;
         }
-        let question =
-            Question { number, kind: ask.kind.clone(), options: ask.options.clone(), since: Self::now() };
+        let question = Question {
+            number,
+            like: ask.like(),
+            kind: ask.kind.clone(),
+            options: ask.options.clone(),
+            since: Self::now(),
+        };
         let of = TurnRef {
             turn: turn.id.clone(),
             task: card.task.clone(),
@@ -148,7 +156,7 @@ impl Memory {
             me,
             move || store.ask_permission(of.clone(), ask.clone()),
             move |recorded| match recorded {
-                Ok(id) => Some(SessionMsg::Recorded(turn, id, question, title)),
+                Ok(asked) => Some(SessionMsg::Recorded(turn, asked, question, title)),
                 // The turn ended meanwhile: nobody will answer any more.
                 Err(error) => {
                     tracing::debug!(error = error.chain(), "a question came too late");
@@ -178,23 +186,24 @@ impl Memory {
         &mut self,
         me: &ActorRef<SessionMsg>,
         of: &TurnId,
-        id: PermissionId,
+        Asked { id, standing }: Asked,
         (question, title): (Question, String),
     ) {
         let cancelled = self.cancelling.is_some() || self.looks.is_answered();
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == *of && !cancelled) else {
             // The turn ended, or was cancelled, while the question was being written.
             let by = "cancelled".to_owned();
-            self.resolve(me, id, Answer { number: question.number, option: None, by, reply: None });
+            let answer = Answer { number: question.number, option: None, told: None, by, reply: None };
+            self.resolve(me, id, answer);
             return;
         };
         tracing::debug!(permission = %id, title, "agent asks");
         let settings = self.args.ports.settings.agent(&self.args.key.agent);
-        let remembered = turn.remembered.get(&question.kind).or_else(|| self.remembered.get(&question.kind));
         let facts = Facts {
             rules: &settings.permissions,
             task: self.card.as_ref().and_then(|card| card.permissions),
-            remembered: remembered.map(String::as_str),
+            in_turn: turn.remembered.get(&question.like).copied(),
+            in_chat: standing,
             kind: &question.kind,
             watched: self.args.ports.audience.watches(&self.args.key.chat),
             options: &question.options,
@@ -204,7 +213,28 @@ impl Memory {
         self.watch(me);
         match verdict {
             Verdict::Ask => self.wait_for_answer(me, id, settings.permissions.deadline),
-            Verdict::Answer { option, by } => self.settle_question(me, &id, (option.clone(), by), None),
+            verdict => self.settle_by_rule(me, &id, (verdict, &title)),
+        }
+    }
+
+    fn settle_by_rule(
+        &mut self,
+        me: &ActorRef<SessionMsg>,
+        id: &PermissionId,
+        (verdict, title): (Verdict, &str),
+    ) {
+        match verdict {
+            Verdict::Ask => {}
+            Verdict::Answer { option, by } => {
+                self.settle_question(me, id, (option.clone(), option, by), None);
+            }
+            Verdict::CannotAllow { by } => {
+                let text = format!(
+                    "not allowed, although a rule says so, because the agent would keep the only yes that it offers: {title}"
+                );
+                self.notice(Level::Warning, text);
+                self.settle_question(me, id, (None, None, by), None);
+            }
         }
     }
 
@@ -227,10 +257,10 @@ impl Memory {
         answer: PermissionReply,
         reply: RpcReplyPort<Answered>,
     ) {
-        match self.accept(&answer) {
+        match self.accept(me, &answer) {
             // Answered when it is recorded: who reads the row then finds it settled.
-            Ok(option) => {
-                self.settle_question(me, &answer.permission, (Some(option), &answer.by), Some(reply))
+            Ok(Accepted { option, told, .. }) => {
+                self.settle_question(me, &answer.permission, (Some(option), told, &answer.by), Some(reply));
             }
             // The question may be on its way from the store, where the journal has it already.
             Err(Answered::Late) if self.asking > 0 => self.early.push((answer, reply)),
@@ -240,26 +270,21 @@ impl Memory {
         }
     }
 
-    /// The option that an answer chooses.
-    fn accept(&mut self, answer: &PermissionReply) -> Result<String, Answered> {
+    /// What an answer comes to. What is to be remembered is on its way to the disk before the
+    /// answer is.
+    fn accept(&mut self, me: &ActorRef<SessionMsg>, answer: &PermissionReply) -> Result<Accepted, Answered> {
         let turn = self.turn.as_mut().ok_or(Answered::Late)?;
         let question = turn.questions.get(&answer.permission).ok_or(Answered::Late)?;
-        let chosen =
-            question.options.iter().find(|option| option.id == answer.option || option.kind == answer.option);
-        let Some(chosen) = chosen else {
-            let offered = question.options.iter().map(|option| option.id.clone()).collect();
-            return Err(Answered::NotOffered(offered));
-        };
-        let (option, kind) = (chosen.id.clone(), chosen.kind.clone());
-        let remembered = match answer.remember {
-            Remember::Once => None,
-            Remember::Turn => Some(&mut turn.remembered),
-            Remember::Chat => Some(&mut self.remembered),
-        };
-        if let Some(remembered) = remembered {
-            remembered.insert(question.kind.clone(), kind);
+        let accepted = permission::accept(answer, &question.options)?;
+        if let Some((said, remember)) = accepted.standing {
+            let kind = question.like.clone();
+            turn.remembered.insert(kind.clone(), said);
+            if remember == Remember::Chat {
+                let (store, key) = (self.args.ports.store.clone(), self.args.key.clone());
+                self.persist(me, move || store.remember_answer(key.clone(), kind.clone(), said), |()| None);
+            }
         }
-        Ok(option)
+        Ok(accepted)
     }
 
     /// Nobody is left who could answer.
@@ -277,18 +302,15 @@ impl Memory {
     pub(super) fn due(&mut self, me: &ActorRef<SessionMsg>, id: &PermissionId) {
         let Some(question) = self.turn.as_ref().and_then(|turn| turn.questions.get(id)) else { return };
         let settings = self.args.ports.settings.agent(&self.args.key.agent);
-        if let Verdict::Answer { option, by } =
-            permission::unattended(&settings.permissions, &question.options)
-        {
-            self.settle_question(me, id, (option, by), None);
-        }
+        let verdict = permission::unattended(&settings.permissions, &question.options);
+        self.settle_by_rule(me, id, (verdict, "nobody answered"));
     }
 
     fn withdrew(&mut self, me: &ActorRef<SessionMsg>, number: u64) {
         let Some(turn) = &self.turn else { return };
         let found = turn.questions.iter().find(|(_, question)| question.number == number);
         if let Some(id) = found.map(|(id, _)| id.clone()) {
-            self.settle_question(me, &id, (None, "withdrawn"), None);
+            self.settle_question(me, &id, (None, None, "withdrawn"), None);
         }
     }
 
@@ -296,7 +318,7 @@ impl Memory {
     pub(super) fn dismiss_questions(&mut self, me: &ActorRef<SessionMsg>) {
         let waiting: Vec<_> = self.turn.iter().flat_map(|turn| turn.questions.keys().cloned()).collect();
         for id in waiting {
-            self.settle_question(me, &id, (None, "cancelled"), None);
+            self.settle_question(me, &id, (None, None, "cancelled"), None);
         }
     }
 
@@ -305,7 +327,7 @@ impl Memory {
         &mut self,
         me: &ActorRef<SessionMsg>,
         id: &PermissionId,
-        (option, by): (Option<String>, &str),
+        (option, told, by): (Option<String>, Option<String>, &str),
         reply: Option<RpcReplyPort<Answered>>,
     ) {
         let now = Self::now();
@@ -314,25 +336,25 @@ impl Memory {
         // The agent goes on from here.
         turn.progress = now;
         self.watch(me);
-        self.resolve(me, id.clone(), Answer { number: question.number, option, by: by.to_owned(), reply });
+        let answer = Answer { number: question.number, option, told, by: by.to_owned(), reply };
+        self.resolve(me, id.clone(), answer);
     }
 
     fn resolve(&mut self, me: &ActorRef<SessionMsg>, id: PermissionId, answer: Answer) {
         let (store, agent) = (self.args.ports.store.clone(), self.agent.clone());
-        let Answer { number, option, by, reply } = answer;
-        let chosen = option.clone();
+        let Answer { number, option, told, by, reply } = answer;
         self.persist(
             me,
             move || store.resolve_permission(id.clone(), option.clone(), by.clone()),
             move |is_settled_so| {
                 // Settled before: its turn was ended meanwhile, and nothing is allowed any more.
-                let (chosen, told) =
-                    if is_settled_so { (chosen, Answered::Accepted) } else { (None, Answered::Late) };
+                let (told, answered) =
+                    if is_settled_so { (told, Answered::Accepted) } else { (None, Answered::Late) };
                 if let Some(agent) = agent {
-                    agent.answer(number, chosen);
+                    agent.answer(number, told);
                 }
                 if let Some(reply) = reply {
-                    reply.send(told).ok();
+                    reply.send(answered).ok();
                 }
                 None
             },

@@ -2,7 +2,7 @@
 
 use crate::event::PermissionOption;
 use crate::id::PermissionId;
-use crate::ports::{PermissionPolicy, PermissionRules};
+use crate::ports::{PermissionPolicy, PermissionRules, StandingAnswer};
 
 /// How long an answered kind of question stays answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Remember {
     Once,
     /// For the turn.
     Turn,
-    /// For the chat, as long as this actor lives.
+    /// For this agent in the chat, whatever dies.
     Chat,
 }
 
@@ -24,6 +24,8 @@ pub enum Answered {
     Late,
     /// The agent does not offer that; these it does.
     NotOffered(Vec<String>),
+    /// The agent offers no yes but one that it would keep for others.
+    OnlyAlways,
 }
 
 /// An answer to a question of the agent.
@@ -35,8 +37,8 @@ pub struct PermissionReply {
     pub option: String,
     /// Who answers.
     pub by: String,
-    /// For how long.
-    pub remember: Remember,
+    /// For how long; where nothing is said, as long as the option says.
+    pub remember: Option<Remember>,
 }
 
 /// What is known when an agent asks.
@@ -46,8 +48,10 @@ pub struct Facts<'a> {
     pub rules: &'a PermissionRules,
     /// What the task was submitted with.
     pub task: Option<PermissionPolicy>,
-    /// What a person said before of this kind of tool, for the turn or the chat: an option kind.
-    pub remembered: Option<&'a str>,
+    /// What a person said in this turn of this kind of tool.
+    pub in_turn: Option<StandingAnswer>,
+    /// What a person said in this chat of this kind of tool.
+    pub in_chat: Option<StandingAnswer>,
     /// The kind of tool.
     pub kind: &'a str,
     /// Whether somebody watches who can answer.
@@ -68,43 +72,100 @@ pub enum Verdict {
         /// The rule, for the journal.
         by: &'static str,
     },
+    /// A rule says yes, and the agent offers none but one that it would keep: "cancelled".
+    CannotAllow {
+        /// The rule, for the journal.
+        by: &'static str,
+    },
 }
 
-/// Who answers: what a person said before, then the task's word, then the configuration; and
-/// where that says "ask" and nobody watches, the policy for unattended work.
+/// What an answer of a person comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The option that was chosen, for the inbox and the journal.
+    pub option: String,
+    /// The option that the agent is told; "cancelled" where there is none that it would not keep.
+    pub told: Option<String>,
+    /// What is answered to questions of this kind from now on.
+    pub standing: Option<(StandingAnswer, Remember)>,
+}
+
+/// Who answers: the task's word, or the configuration's no, then what a person said before, then
+/// the configuration; and where that says "ask" and nobody watches, the policy for unattended work.
 pub fn decide(facts: &Facts<'_>) -> Verdict {
-    if let Some(kind) = facts.remembered {
-        let option = facts.options.iter().find(|option| option.kind == kind);
-        return Verdict::Answer {
-            option: option.map(|o| o.id.clone()).or_else(|| like(facts.options, kind)),
-            by: "remembered",
-        };
-    }
     let configured = facts.rules.by_kind.get(facts.kind).copied().unwrap_or(facts.rules.default);
-    match facts.task.unwrap_or(configured) {
-        PermissionPolicy::Ask if facts.watched => Verdict::Ask,
-        PermissionPolicy::Ask => unattended(facts.rules, facts.options),
-        policy => Verdict::Answer { option: choose(facts.options, policy), by: "policy" },
+    let standing = match (facts.task, configured) {
+        // Who submitted it wants to be asked anew, and may have answered since.
+        (Some(PermissionPolicy::Ask), _) => facts.in_turn,
+        (Some(PermissionPolicy::Allow | PermissionPolicy::Reject), _) => None,
+        (None, PermissionPolicy::Reject) => None,
+        (None, PermissionPolicy::Ask | PermissionPolicy::Allow) => facts.in_turn.or(facts.in_chat),
+    };
+    match (standing, facts.task.unwrap_or(configured)) {
+        (Some(said), _) => answer(facts.options, said.policy(), "remembered"),
+        (None, PermissionPolicy::Ask) if facts.watched => Verdict::Ask,
+        (None, PermissionPolicy::Ask) => unattended(facts.rules, facts.options),
+        (None, policy) => answer(facts.options, policy, "policy"),
     }
 }
 
 /// What is answered when nobody is left to ask, or nobody answered in time.
 pub fn unattended(rules: &PermissionRules, options: &[PermissionOption]) -> Verdict {
-    Verdict::Answer { option: choose(options, rules.unattended), by: "unattended" }
+    answer(options, rules.unattended, "unattended")
 }
 
-/// The offered option that says `policy` for the shortest time. By kind, never by position.
-pub fn choose(options: &[PermissionOption], policy: PermissionPolicy) -> Option<String> {
-    let kinds = match policy {
-        PermissionPolicy::Allow => ["allow_once", "allow_always"],
-        PermissionPolicy::Reject | PermissionPolicy::Ask => ["reject_once", "reject_always"],
+fn answer(options: &[PermissionOption], policy: PermissionPolicy, by: &'static str) -> Verdict {
+    let option = once(options, policy);
+    let is_kept = option.is_none() && options.iter().any(|option| option.kind == "allow_always");
+    if is_kept && policy == PermissionPolicy::Allow {
+        return Verdict::CannotAllow { by };
+    }
+    Verdict::Answer { option, by }
+}
+
+/// The offered option that says `policy` and that the agent forgets again. By kind, never by
+/// position. What an agent keeps holds for tasks, chats and daemons that nobody was asked about.
+fn once(options: &[PermissionOption], policy: PermissionPolicy) -> Option<String> {
+    let kind = match policy {
+        PermissionPolicy::Allow => "allow_once",
+        PermissionPolicy::Reject | PermissionPolicy::Ask => "reject_once",
     };
-    kinds.iter().find_map(|kind| options.iter().find(|o| o.kind == *kind)).map(|o| o.id.clone())
+    options.iter().find(|option| option.kind == kind).map(|option| option.id.clone())
 }
 
-fn like(options: &[PermissionOption], kind: &str) -> Option<String> {
-    let policy = if kind.starts_with("allow") { PermissionPolicy::Allow } else { PermissionPolicy::Reject };
-    choose(options, policy)
+/// What an answer of a person comes to: hob remembers, and the agent is told for this once.
+///
+/// # Errors
+/// The option is not offered, or it cannot be given.
+pub fn accept(reply: &PermissionReply, options: &[PermissionOption]) -> Result<Accepted, Answered> {
+    let is_meant = |option: &&PermissionOption| option.id == reply.option || option.kind == reply.option;
+    let Some(chosen) = options.iter().find(is_meant) else {
+        return Err(Answered::NotOffered(options.iter().map(|option| option.id.clone()).collect()));
+    };
+    let (said, is_always) = match chosen.kind.as_str() {
+        "allow_once" => (Some(StandingAnswer::Allow), false),
+        "allow_always" => (Some(StandingAnswer::Allow), true),
+        "reject_once" => (Some(StandingAnswer::Reject), false),
+        "reject_always" => (Some(StandingAnswer::Reject), true),
+        // A word of the agent's own: nobody knows what the like of it would be.
+        _ => (None, false),
+    };
+    let told = match (said, is_always) {
+        (Some(said), true) => once(options, said.policy()),
+        (_, _) => Some(chosen.id.clone()),
+    };
+    if told.is_none() && said == Some(StandingAnswer::Allow) {
+        return Err(Answered::OnlyAlways);
+    }
+    let remember = match (reply.remember, is_always) {
+        (Some(Remember::Once), _) | (None, false) => None,
+        (None, true) => Some(Remember::Chat),
+        (Some(remember @ (Remember::Turn | Remember::Chat)), _) => Some(remember),
+    };
+    // Where there are several ways to say yes, it is a choice between things, and not a permission.
+    let n_yes = options.iter().filter(|option| option.kind == "allow_once").count();
+    let standing = said.zip(remember).filter(|_| n_yes < 2);
+    Ok(Accepted { option: chosen.id.clone(), told, standing })
 }
 
 #[cfg(test)]
@@ -138,12 +199,12 @@ mod tests {
     fn judge(
         rules: &PermissionRules,
         task: Option<PermissionPolicy>,
-        remembered: Option<&str>,
+        in_chat: Option<StandingAnswer>,
         watched: bool,
         offered: &[&str],
     ) -> Verdict {
         let options = options(offered);
-        decide(&Facts { rules, task, remembered, kind: "edit", watched, options: &options })
+        decide(&Facts { rules, task, in_turn: None, in_chat, kind: "edit", watched, options: &options })
     }
 
     fn answer(option: &str, by: &'static str) -> Verdict {
@@ -172,18 +233,121 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_said_before_comes_first() {
-        let said = Some("allow_always");
-        let same = judge(&rules(Ask, &[]), Some(Reject), said, true, &ALL);
-        assert_eq!(same, answer("allow_always", "remembered"));
-        let nearest = judge(&rules(Ask, &[]), None, said, true, &ALL[1..]);
-        assert_eq!(nearest, answer("allow_once", "remembered"));
+    fn what_a_person_said_before_comes_below_the_tasks_word_and_a_configured_no() {
+        let said = Some(StandingAnswer::Allow);
+        let yes = answer("allow_once", "remembered");
+        let no = answer("reject_once", "policy");
+        assert_eq!(judge(&rules(Ask, &[]), None, said, true, &ALL), yes);
+        assert_eq!(judge(&rules(Ask, &[]), None, said, false, &ALL), yes);
+        assert_eq!(judge(&rules(Ask, &[]), Some(Reject), said, true, &ALL), no);
+        assert_eq!(judge(&rules(Ask, &[("edit", Reject)]), None, said, true, &ALL), no);
+        assert_eq!(judge(&rules(Reject, &[]), None, said, true, &ALL), no);
+        assert_eq!(judge(&rules(Ask, &[]), Some(Ask), said, true, &ALL), Verdict::Ask);
+        let never = Some(StandingAnswer::Reject);
+        assert_eq!(judge(&rules(Allow, &[]), None, never, true, &ALL), answer("reject_once", "remembered"));
+        assert_eq!(judge(&rules(Ask, &[]), Some(Allow), never, true, &ALL), answer("allow_once", "policy"));
+    }
+
+    #[test]
+    fn what_was_said_in_the_turn_is_newer_than_the_task_that_wants_to_be_asked() {
+        let options = options(&ALL);
+        let rules = rules(Ask, &[]);
+        let facts = |task| Facts {
+            rules: &rules,
+            task,
+            in_turn: Some(StandingAnswer::Allow),
+            in_chat: Some(StandingAnswer::Reject),
+            kind: "edit",
+            watched: true,
+            options: &options,
+        };
+        assert_eq!(decide(&facts(Some(Ask))), answer("allow_once", "remembered"));
+        assert_eq!(decide(&facts(None)), answer("allow_once", "remembered"));
+        assert_eq!(decide(&facts(Some(Reject))), answer("reject_once", "policy"));
     }
 
     #[test]
     fn the_option_is_chosen_by_kind_and_cancelled_where_none_fits() {
-        assert_eq!(judge(&rules(Allow, &[]), None, None, true, &ALL[..1]), answer("allow_always", "policy"));
         let none = judge(&rules(Reject, &[]), None, None, true, &ALL[..2]);
         assert_eq!(none, Verdict::Answer { option: None, by: "policy" });
+        let cannot = judge(&rules(Allow, &[]), None, None, true, &ALL[..1]);
+        assert_eq!(cannot, Verdict::CannotAllow { by: "policy" });
+        let forgotten = judge(&rules(Reject, &[]), None, None, true, &["allow_once", "reject_always"]);
+        assert_eq!(forgotten, Verdict::Answer { option: None, by: "policy" });
+    }
+
+    fn reply(option: &str, remember: Option<Remember>) -> PermissionReply {
+        PermissionReply { permission: "p-1".into(), option: option.into(), by: "test".into(), remember }
+    }
+
+    /// What the agent is told, and what is remembered, when `chosen` of `offered` is chosen.
+    fn told(
+        offered: &[&str],
+        chosen: &str,
+        remember: Option<Remember>,
+    ) -> Result<(Option<String>, Option<(StandingAnswer, Remember)>), Answered> {
+        accept(&reply(chosen, remember), &options(offered)).map(|accepted| {
+            assert_eq!(accepted.option, format!("id-{chosen}"));
+            (accepted.told, accepted.standing)
+        })
+    }
+
+    #[test]
+    fn an_always_is_told_as_once_and_remembered_by_us() {
+        use Remember::{Chat, Once, Turn};
+        use StandingAnswer as Said;
+        let id = |kind: &str| Some(format!("id-{kind}"));
+        let cases = [
+            ("allow_always", None, id("allow_once"), Some((Said::Allow, Chat))),
+            ("allow_always", Some(Turn), id("allow_once"), Some((Said::Allow, Turn))),
+            ("allow_always", Some(Once), id("allow_once"), None),
+            ("allow_once", None, id("allow_once"), None),
+            ("allow_once", Some(Chat), id("allow_once"), Some((Said::Allow, Chat))),
+            ("reject_always", None, id("reject_once"), Some((Said::Reject, Chat))),
+            ("reject_once", Some(Turn), id("reject_once"), Some((Said::Reject, Turn))),
+        ];
+        for (chosen, remember, expected, standing) in cases {
+            let came = told(&ALL, chosen, remember);
+            assert_eq!(came, Ok((expected, standing)), "{chosen} {remember:?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_else_is_offered_a_no_is_a_cancel_and_a_yes_is_not_given() {
+        let no = told(&["allow_once", "reject_always"], "reject_always", None);
+        assert_eq!(no, Ok((None, Some((StandingAnswer::Reject, Remember::Chat)))));
+        assert_eq!(told(&["allow_always", "reject_once"], "allow_always", None), Err(Answered::OnlyAlways));
+        let unknown = told(&ALL, "maybe", None);
+        assert!(matches!(unknown, Err(Answered::NotOffered(offered)) if offered.len() == ALL.len()));
+    }
+
+    #[test]
+    fn a_choice_between_things_is_not_remembered() {
+        let three = ["allow_once", "allow_once", "reject_once"];
+        assert_eq!(told(&three, "allow_once", Some(Remember::Chat)).unwrap().1, None);
+        assert_eq!(told(&["own-word", "reject_once"], "own-word", Some(Remember::Chat)).unwrap().1, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_agent_is_ever_told_what_it_would_keep(
+            kinds in proptest::collection::vec("allow_once|allow_always|reject_once|reject_always|else", 0..6),
+            chosen in "allow_once|allow_always|reject_once|reject_always|else",
+            (default, kind) in (0..3usize, 0..3usize),
+            (task, said, watched) in (0..4usize, 0..3usize, proptest::bool::ANY),
+        ) {
+            let policies = [Allow, Ask, Reject];
+            let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            let rules = rules(policies[default], &[("edit", policies[kind])]);
+            let said = [None, Some(StandingAnswer::Allow), Some(StandingAnswer::Reject)][said];
+            let by_rule = match judge(&rules, policies.get(task).copied(), said, watched, &kinds) {
+                Verdict::Answer { option, .. } => option,
+                Verdict::Ask | Verdict::CannotAllow { .. } => None,
+            };
+            let by_hand = accept(&reply(&chosen, None), &options(&kinds)).ok().and_then(|it| it.told);
+            for told in [by_rule, by_hand].into_iter().flatten() {
+                proptest::prop_assert!(!told.ends_with("_always"), "{}", told);
+            }
+        }
     }
 }

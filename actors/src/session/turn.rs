@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::event::{Event, PermissionOption, Scope, Usage};
 use crate::health::watchdog::Stage;
 use crate::id::{PermissionId, TurnId};
+use crate::ports::StandingAnswer;
 
 /// How much of an agent's final message is kept with the task; the journal has all of it.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -19,7 +20,9 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 pub struct Question {
     /// The agent's number for it.
     pub number: u64,
-    /// The tool kind, for "remember".
+    /// What is the like of it, for "remember".
+    pub like: String,
+    /// The tool kind.
     pub kind: String,
     /// The answers that the agent offers.
     pub options: Vec<PermissionOption>,
@@ -52,8 +55,8 @@ pub struct Turn {
     pub stage: Stage,
     /// The tool calls that are open, and since when.
     tools: BTreeMap<String, Instant>,
-    /// Option kinds remembered for the rest of the turn, by tool kind.
-    pub remembered: BTreeMap<String, String>,
+    /// What a person said for the rest of the turn, by tool kind.
+    pub remembered: BTreeMap<String, StandingAnswer>,
     /// The conversation's running total of cost when the turn began, and now.
     cost: (f64, Option<f64>),
     text: String,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use hob_actors::event::{PermissionOption, TaskState};
 use hob_actors::fake::Script;
 use hob_actors::id::AgentKey;
-use hob_actors::ports::{PermissionAsk, PermissionPolicy};
-use hob_actors::tree::{Answered, PermissionReply, Remember};
+use hob_actors::ports::{PermissionAsk, PermissionPolicy, StandingAnswer};
+use hob_actors::tree::{Answered, PermissionReply};
 
 use crate::stage::{ended, stage, submit, until};
 
@@ -36,7 +36,7 @@ async fn a_question_waits_for_its_watcher_and_the_first_answer_wins() {
         permission: "p-0".into(),
         option: option.into(),
         by: "test".into(),
-        remember: Remember::Once,
+        remember: None,
     };
     let handle = tree.handle();
     let unknown = handle.answer_permission(key.clone(), answer("id-nonsense")).await.expect("answered");
@@ -141,10 +141,54 @@ async fn an_answer_that_is_faster_than_the_word_of_the_store_counts() {
         permission: "p-0".into(),
         option: "allow_once".into(),
         by: "test".into(),
-        remember: Remember::Once,
+        remember: None,
     };
     let answered = tree.handle().answer_permission(AgentKey::new("c-1", "demo"), answer).await;
     assert_eq!(answered.expect("answered"), Answered::Accepted);
     assert_eq!(ended(&world, &task).await, TaskState::Completed);
     assert_eq!(world.memory().answers, [(7, Some("id-allow_once".to_owned()))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_always_reaches_the_agent_as_once_and_holds_for_its_chat_alone_whatever_dies() {
+    let option =
+        |kind: &str| PermissionOption { id: format!("id-{kind}"), name: kind.into(), kind: kind.into() };
+    let asks = PermissionAsk {
+        options: ["allow_always", "allow_once", "reject_once", "reject_always"].map(option).to_vec(),
+        ..ask()
+    };
+    let script =
+        Script { asks: Some(asks), watched: true, turn: Some(Duration::from_secs(5)), ..Script::default() };
+    let (world, tree) = stage(script).await;
+    let task = submit(&world, &tree, "c-1", "demo");
+    until("it asks", || world.memory().permissions.len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let key = AgentKey::new("c-1", "demo");
+    let always = PermissionReply {
+        permission: "p-0".into(),
+        option: "allow_always".into(),
+        by: "test".into(),
+        remember: None,
+    };
+    let answered = tree.handle().answer_permission(key.clone(), always).await;
+    assert_eq!(answered.expect("answered"), Answered::Accepted);
+    ended(&world, &task).await;
+    let once = (7, Some("id-allow_once".to_owned()));
+    assert_eq!(world.memory().answers, [once.clone()]);
+    assert_eq!(
+        world.memory().permissions[0].1.clone().expect("resolved").0.as_deref(),
+        Some("id-allow_always")
+    );
+    let said = world.memory().remembered.get(&(key.clone(), "execute".into())).copied();
+    assert_eq!(said, Some(StandingAnswer::Allow));
+
+    // Whoever comes back in that chat is not asked again; nobody watches, and it is a yes.
+    world.script().watched = false;
+    tree.handle().evict(key, false).await.expect("asked").expect("let go");
+    let again = submit(&world, &tree, "c-1", "demo");
+    ended(&world, &again).await;
+    assert_eq!(world.memory().answers, [once.clone(), once.clone()]);
+    let elsewhere = submit(&world, &tree, "c-2", "demo");
+    ended(&world, &elsewhere).await;
+    assert_eq!(world.memory().answers, [once.clone(), once, (7, Some("id-reject_once".to_owned()))]);
 }

@@ -16,6 +16,8 @@ use crate::backend::acp::lenient;
 const OPEN_MAX: usize = 64;
 /// The id of the option that answers no question.
 const REJECT: &str = "reject";
+/// The id of the option that allows it this time.
+const ONCE: &str = "once";
 
 /// A request that waits.
 #[derive(Debug, Clone)]
@@ -174,7 +176,7 @@ fn permission_ask(request: &PermissionRequest) -> PermissionAsk {
         title: named.or(patterns).unwrap_or_else(|| request.permission.clone()),
         kind: tools::kind(&request.permission).to_owned(),
         options: vec![
-            option("once", "Allow once", "allow_once"),
+            option(ONCE, "Allow once", "allow_once"),
             option("always", "Always allow", "allow_always"),
             option(REJECT, "Reject", "reject_once"),
         ],
@@ -206,7 +208,9 @@ fn option(id: &str, name: &str, kind: &str) -> PermissionOption {
 }
 
 fn permission_reply(id: &str, option: Option<&str>) -> Reply {
-    Reply { path: format!("/permission/{id}/reply"), body: json!({"reply": option.unwrap_or(REJECT)}) }
+    // What opencode is told to allow always it allows in every conversation of that directory.
+    let reply = if option == Some(ONCE) { ONCE } else { REJECT };
+    Reply { path: format!("/permission/{id}/reply"), body: json!({"reply": reply}) }
 }
 
 fn rejection(id: &str) -> Reply {
@@ -241,12 +245,19 @@ mod tests {
         assert_eq!((ask.title.as_str(), ask.kind.as_str()), ("/w/a", "edit"));
         assert_eq!(ask.call.as_deref(), Some("call_1"));
         assert_eq!(questions.permission(&permission("per_1")), None, "read again after a gap");
-        let Next::Send(reply) = questions.answer(number, Some("always")) else { panic!() };
-        assert_eq!(
-            (reply.path.as_str(), reply.body),
-            ("/permission/per_1/reply", json!({"reply": "always"}))
-        );
+        let Next::Send(reply) = questions.answer(number, Some("once")) else { panic!() };
+        assert_eq!((reply.path.as_str(), reply.body), ("/permission/per_1/reply", json!({"reply": "once"})));
         assert_eq!(questions.answer(number, Some("once")), Next::Nothing);
+    }
+
+    #[test]
+    fn opencode_is_never_told_to_allow_anything_always() {
+        for option in [Some("always"), Some("reject"), Some("else"), None] {
+            let mut questions = Questions::default();
+            let Some(Next::Ask(number, _)) = questions.permission(&permission("per_1")) else { panic!() };
+            let Next::Send(reply) = questions.answer(number, option) else { panic!("{option:?}") };
+            assert_eq!(reply.body, json!({"reply": "reject"}), "{option:?}");
+        }
     }
 
     #[test]

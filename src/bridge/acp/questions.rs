@@ -42,6 +42,8 @@ pub(super) struct Questions(BTreeMap<String, Question>);
 pub(super) enum Meant {
     /// This option.
     Option(String),
+    /// No, and this option says so: for this once, whatever it says.
+    No(String),
     /// No, and the agent offers no word for it: the task is to end.
     Cancel,
     /// The client cannot be asked.
@@ -164,7 +166,7 @@ impl Question {
             let by_kind = |kind: &str| self.options.iter().find(|option| option.kind == kind);
             by_kind("reject_once").or_else(|| by_kind("reject_always")).map(|option| option.id.clone())
         };
-        offered.or_else(no).map_or(Meant::Cancel, Meant::Option)
+        offered.map(Meant::Option).or_else(|| no().map(Meant::No)).unwrap_or(Meant::Cancel)
     }
 }
 
@@ -217,16 +219,17 @@ mod tests {
             |id: &str| answer(&format!(r#"{{"outcome":{{"outcome":"selected","optionId":"{id}"}}}}"#));
         let error = |code| Err(RpcError::new(code, "no"));
         let option = |id: &str| Meant::Option(id.into());
+        let no = |id: &str| Meant::No(id.into());
         let cases = [
             (&all[..], selected("allow_once!"), option("allow_once!")),
             (&all, selected("reject_always!"), option("reject_always!")),
-            (&all, selected("allow_it_all"), option("reject_once!")),
-            (&all, answer(r#"{"outcome":{"outcome":"cancelled"}}"#), option("reject_once!")),
-            (&all, answer("{}"), option("reject_once!")),
-            (&all, answer("7"), option("reject_once!")),
-            (&all, error(-32603), option("reject_once!")),
+            (&all, selected("allow_it_all"), no("reject_once!")),
+            (&all, answer(r#"{"outcome":{"outcome":"cancelled"}}"#), no("reject_once!")),
+            (&all, answer("{}"), no("reject_once!")),
+            (&all, answer("7"), no("reject_once!")),
+            (&all, error(-32603), no("reject_once!")),
             (&all, error(METHOD_NOT_FOUND), Meant::CannotAnswer),
-            (&["allow_once", "reject_always"], error(-32603), option("reject_always!")),
+            (&["allow_once", "reject_always"], error(-32603), no("reject_always!")),
             (&["allow_once"], answer(r#"{"outcome":{"outcome":"cancelled"}}"#), Meant::Cancel),
             (&["allow_once"], selected("allow_once!"), option("allow_once!")),
         ];
@@ -253,7 +256,8 @@ mod tests {
             let named = shape == 0 && kinds.iter().any(|kind| said == format!("{kind}!"));
             match question(&kinds).meant(&answer) {
                 Meant::Option(option) if named => prop_assert_eq!(option, said),
-                Meant::Option(option) => prop_assert!(option.starts_with("reject"), "{}", option),
+                Meant::Option(option) => prop_assert!(false, "{}", option),
+                Meant::No(option) => prop_assert!(!named && option.starts_with("reject"), "{}", option),
                 Meant::Cancel => prop_assert!(!named && !kinds.iter().any(|kind| kind.starts_with("reject"))),
                 Meant::CannotAnswer => prop_assert!(false),
             }

@@ -61,9 +61,13 @@ impl Chat {
     pub(super) async fn answered(&mut self, permission: &str, answer: &Result<Box<RawValue>, RpcError>) {
         let Some(question) = self.questions.get_mut(permission) else { return };
         question.stage = Stage::Done;
-        match question.meant(answer) {
-            Meant::Option(option) => {
-                let params = json!({"permission": permission, "option": option});
+        let meant = question.meant(answer);
+        match meant {
+            Meant::Option(ref option) | Meant::No(ref option) => {
+                let mut params = json!({"permission": permission, "option": option});
+                if matches!(meant, Meant::No(_)) {
+                    params["remember"] = json!("once");
+                }
                 let sent = self.door.call::<serde_json::Value>("permission/answer", params).await;
                 if let Err(error) = sent {
                     // Somebody was sooner, as a rule: the event that says so is on its way.

@@ -35,8 +35,17 @@ struct Question {
 /// What the person typed, and to which question.
 pub(super) struct Answer {
     permission: String,
-    /// The id of the chosen option, or what to say about a line that chooses none.
-    option: Result<String, String>,
+    /// The chosen option, or what to say about a line that chooses none.
+    option: Result<Chosen, String>,
+}
+
+/// An option that the person chose.
+#[derive(Debug)]
+struct Chosen {
+    /// Its id.
+    option: String,
+    /// For how long, where that is not the option's own affair.
+    remember: Option<&'static str>,
 }
 
 impl Asker {
@@ -119,7 +128,10 @@ pub(super) async fn send(ctx: &mut Ctx, events: &mut Follower, answer: Answer) -
         }
     };
     let link = events.link(ctx).await?;
-    let params = json!({"permission": answer.permission, "option": option});
+    let mut params = json!({"permission": answer.permission, "option": option.option});
+    if let Some(remember) = option.remember {
+        params["remember"] = json!(remember);
+    }
     if let Err(error) = link.call::<Value>("permission/answer", params).await {
         ctx.say(error.message);
     }
@@ -147,17 +159,17 @@ fn choices(options: &[OptionRow]) -> String {
 }
 
 /// The option that a line means: its number, `y`, `n`, or its id, kind or name.
-fn chosen(line: &str, options: &[OptionRow]) -> Result<String, String> {
+fn chosen(line: &str, options: &[OptionRow]) -> Result<Chosen, String> {
     let line = line.trim();
     let by_number = line.parse::<usize>().ok().and_then(|number| options.get(number.checked_sub(1)?));
-    let option = match (by_number, line.to_ascii_lowercase().as_str()) {
-        (Some(option), _) => Ok(option),
-        (None, "y" | "yes") => Pick::Allow.from(options),
-        (None, "n" | "no") => Pick::Reject.from(options),
-        (None, _) => Pick::Named(line).from(options),
+    let pick = match (by_number, line.to_ascii_lowercase().as_str()) {
+        (Some(option), _) => Pick::Named(&option.id),
+        (None, "y" | "yes") => Pick::Allow,
+        (None, "n" | "no") => Pick::Reject,
+        (None, _) => Pick::Named(line),
     };
-    option
-        .map(|option| option.id.clone())
+    pick.from(options)
+        .map(|option| Chosen { option: option.id.clone(), remember: pick.remembers() })
         .map_err(|_| format!("  a number from 1 to {}, y or n", options.len()))
 }
 
@@ -187,7 +199,7 @@ mod tests {
             ("reject", "opt-r"),
             ("opt-a", "opt-a"),
         ] {
-            assert_eq!(chosen(line, &options()).as_deref(), Ok(id), "{line}");
+            assert_eq!(chosen(line, &options()).unwrap().option, id, "{line}");
         }
     }
 

@@ -7,8 +7,11 @@ use hob_actors::tree::{Answered, PermissionReply, Remember};
 
 use super::{Call, Done, chats};
 use crate::control::error::{RpcFailure, shorten};
-use crate::control::params::{PermissionAnswer, PermissionList, PermissionState, RememberFor};
-use crate::control::wire::PermissionRow;
+use crate::control::params::{
+    PermissionAnswer, PermissionForget, PermissionList, PermissionRemembered, PermissionState, RememberFor,
+};
+use crate::control::wire::{PermissionRow, RememberedRow};
+use crate::store::Which;
 
 /// Who is recorded for an answer when the client did not say who it is.
 const ANONYMOUS: &str = "a client";
@@ -35,9 +38,10 @@ pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<Permis
         option: params.option.clone(),
         by: call.connection.name().unwrap_or_else(|| ANONYMOUS.to_owned()),
         remember: match params.remember {
-            None | Some(RememberFor::Once) => Remember::Once,
-            Some(RememberFor::Turn) => Remember::Turn,
-            Some(RememberFor::Chat) => Remember::Chat,
+            None => None,
+            Some(RememberFor::Once) => Some(Remember::Once),
+            Some(RememberFor::Turn) => Some(Remember::Turn),
+            Some(RememberFor::Chat) => Some(Remember::Chat),
         },
     };
     let key = AgentKey::new(row.chat.as_str(), row.agent.as_str());
@@ -47,12 +51,33 @@ pub(crate) async fn answer(call: &Call, params: PermissionAnswer) -> Done<Permis
             recorded(call, &params.permission).await
         }
         Answered::Late => Err(settled(&find(call, &params.permission).await?)),
+        Answered::OnlyAlways => Err(RpcFailure::refused(format!(
+            "the agent offers no yes but `{}`, which it would keep for other chats and tasks, too, so hob does not give it",
+            shorten(&params.option)
+        ))
+        .hint("hob permission reject ID, or allow it in the agent's own settings")),
         Answered::NotOffered(offered) => {
             let message =
                 format!("`{}` is not offered; these are: {}", shorten(&params.option), offered.join(", "));
             Err(RpcFailure::invalid_params("option", message))
         }
     }
+}
+
+/// `permission/remembered`
+pub(crate) async fn remembered(call: &Call, params: PermissionRemembered) -> Done<Vec<RememberedRow>> {
+    if let Some(chat) = &params.chat {
+        chats::find(call, chat).await?;
+    }
+    let which = Which { chat: params.chat, ..Which::default() };
+    Ok(call.services().store.remembered(which).await?)
+}
+
+/// `permission/forget`
+pub(crate) async fn forget(call: &Call, params: PermissionForget) -> Done<Vec<RememberedRow>> {
+    chats::find(call, &params.chat).await?;
+    let which = Which { chat: Some(params.chat), agent: params.agent, kind: params.kind };
+    Ok(call.services().store.forget_remembered(which).await?)
 }
 
 /// The permission once its answer is written down: the tree passes it on first.

@@ -175,7 +175,7 @@ async fn a_question_is_answered_once_and_expires_with_its_turn() {
     let stage = Stage::set().await;
     let (task, turn) = stage.running("x").await;
     let ask = async || stage.store.ask_permission(turn_ref(&turn, &task), question()).await;
-    let (first, second) = (ask().await.unwrap(), ask().await.unwrap());
+    let (first, second) = (ask().await.unwrap().id, ask().await.unwrap().id);
     assert!(
         stage
             .store

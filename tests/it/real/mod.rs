@@ -156,6 +156,36 @@ fn permissions(agent: RealAgent) {
     assert_eq!(daemon.events(json!({"task": task["id"], "types": ["permission_resolved"]})).len(), 1);
 }
 
+/// "Always" is remembered by hob and for its chat: no task is switched off from asking that was to
+/// be rejected, in this chat or in another one of the same worktree.
+fn always_is_ours(agent: RealAgent) {
+    let mut daemon = Setup::new().real(agent, Consent::Asks).start();
+    let session = daemon.session(&daemon.repo("repo"));
+    let (chat, other) = (daemon.chat(&session), daemon.chat(&session));
+    let watching = daemon.watch(&chat);
+    let task = daemon.submit(&chat, agent.name(), "write: one.txt: asked for");
+    let asked = daemon.wait_event(&task, "permission_requested");
+    daemon.hob(&["permission", "allow", asked["permission"].as_str().unwrap(), "allow_always"]).ok();
+    daemon.wait_task(&task);
+    assert!(session.worktree.join("one.txt").exists());
+    drop(watching);
+
+    for (chat, name) in [(&other, "two.txt"), (&chat, "three.txt")] {
+        let submitted = json!({"chat": chat, "agent": agent.name(), "permissions": "reject",
+            "prompt": format!("write: {name}: not wanted")});
+        let task = daemon.rpc("task/submit", submitted);
+        let ended = daemon.wait_task(task["id"].as_str().unwrap());
+        assert!(!session.worktree.join(name).exists(), "{name}: {ended:#}");
+    }
+    // The person's word holds where nobody watches, and under the next daemon.
+    daemon.stop();
+    daemon.start_again();
+    daemon.run(&chat, agent.name(), "write: four.txt: as agreed");
+    assert!(session.worktree.join("four.txt").exists());
+    daemon.run(&other, agent.name(), "write: five.txt: nobody watches");
+    assert!(!session.worktree.join("five.txt").exists());
+}
+
 /// An agent that is killed in mid-turn is back with the next prompt, and remembers.
 fn killed_mid_turn(agent: RealAgent) {
     let daemon = start(agent);

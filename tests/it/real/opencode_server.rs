@@ -39,6 +39,11 @@ fn permissions_are_asked_and_answered() {
 }
 
 #[test]
+fn an_always_is_remembered_by_us_and_for_its_chat() {
+    super::always_is_ours(AGENT);
+}
+
+#[test]
 fn killed_in_mid_turn_it_comes_back_and_remembers() {
     super::killed_mid_turn(AGENT);
 }
