@@ -208,9 +208,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let agents = Arc::new(Agents::new(config.clone(), spawner.clone(), env, state, own_server));
     let pending = Pending::new(store.clone(), worktrees.clone());
     let retire = Retire::new(store.clone(), worktrees.clone(), config.clone(), options.env.clone());
-    retire.resume().await.context("cannot finish what was begun with worktrees")?;
-    retire.take_up().await.context("cannot look where worktrees are")?;
-    crash_point!("start.resumed");
+    resume(&retire, &pending).await?;
     let audience = Audience::new();
     let tree = tree::start(Ports {
         store: Arc::new(store.clone()),
@@ -254,6 +252,15 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     });
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
     Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket })
+}
+
+/// Takes up what an earlier daemon did not come to the end of, with worktrees and with files.
+async fn resume(retire: &Retire, pending: &Pending) -> anyhow::Result<()> {
+    retire.resume().await.context("cannot finish what was begun with worktrees")?;
+    retire.take_up().await.context("cannot look where worktrees are")?;
+    pending.resume().await;
+    crash_point!("start.resumed");
+    Ok(())
 }
 
 async fn start_spawner(

@@ -1,4 +1,4 @@
-//! What a person does with pending changes: lists them, reads them, applies them, gives them up.
+//! What a person does with pending changes: lists them, reads them, gives them up.
 
 use hob_actors::event::{Level, Scope};
 use hob_actors::ports::chain;
@@ -6,7 +6,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Pending, PendingError};
 use crate::store::{Occasion, SessionWorktree, TurnTrees};
-use crate::worktree::{Applied, Change, Diff, Discarded, Seen, Selection, Stashed, Undone, is_within};
+use crate::worktree::{Change, Diff, Discarded, Seen, Selection, Stashed, Undone, is_within};
 
 /// Which changes are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,7 +100,10 @@ impl Pending {
     }
 
     /// The worktree of a session, and the right to be the only one who looks at it.
-    async fn enter(&self, session: &str) -> Result<(SessionWorktree, OwnedMutexGuard<()>), PendingError> {
+    pub(super) async fn enter(
+        &self,
+        session: &str,
+    ) -> Result<(SessionWorktree, OwnedMutexGuard<()>), PendingError> {
         let found = self.of_session(session).await?;
         let line = self.line(&found.known.id).await;
         // Read again: somebody may have looked while we stood in line.
@@ -108,7 +111,7 @@ impl Pending {
     }
 
     /// Looks now; what is to be done is decided on that and on all that was seen before.
-    async fn seen(&self, found: &SessionWorktree) -> Result<Seen, PendingError> {
+    pub(super) async fn seen(&self, found: &SessionWorktree) -> Result<Seen, PendingError> {
         let present = self.look(found, Occasion::Asked).await?;
         let history = self.0.store.segments(&found.known.id).await?;
         Ok(Seen { present, history })
@@ -122,7 +125,7 @@ impl Pending {
         }
     }
 
-    fn warn(&self, session: &str, notices: &[String]) {
+    pub(super) fn warn(&self, session: &str, notices: &[String]) {
         for text in notices {
             let scope = Scope { session: Some(session.into()), ..Scope::default() };
             self.tell(scope, Level::Warning, text.clone());
@@ -133,35 +136,6 @@ impl Pending {
         let trees = self.0.store.turn_trees(turn).await?.filter(|trees| trees.session == session);
         let trees = trees.ok_or_else(|| PendingError::NotFound { what: "turn", id: turn.to_owned() })?;
         if trees.is_dropped { Err(PendingError::Dropped { turn: turn.to_owned() }) } else { Ok(trees) }
-    }
-
-    /// Puts pending changes into the user's checkout, uncommitted; all of the selection, or nothing.
-    ///
-    /// # Errors
-    /// As [`Pending::list`]; a conflict is no error.
-    pub async fn apply(
-        &self,
-        session: &str,
-        selection: Selection,
-        dry_run: bool,
-    ) -> Result<Applied, PendingError> {
-        let (found, _line) = self.enter(session).await?;
-        let seen = self.seen(&found).await?;
-        let known = &found.known;
-        let applied = self.0.worktrees.apply(known, seen, selection, dry_run).await?;
-        if let Some(baseline) = applied.baseline.as_ref().filter(|_| !dry_run) {
-            let recorded = self.0.store.set_baseline(&known.id, baseline).await;
-            let top = || known.top.display().to_string();
-            recorded.map_err(|error| PendingError::Unrecorded { top: top(), error })?;
-            let reference = format!("refs/hob/baseline/{}", known.id);
-            // Kept under another name already.
-            if let Err(error) = self.0.worktrees.keep_tree(known, &reference, baseline, "hob: applied").await
-            {
-                tracing::warn!(worktree = known.id, %error, "the baseline is kept as a tree only");
-            }
-            self.say(session, format!("{} applied to `{}`", files(&applied.paths), known.top.display()));
-        }
-        Ok(applied)
     }
 
     /// Reverts pending changes in the worktree, after its present content was put on a ref.
@@ -240,11 +214,11 @@ impl Pending {
         if at_work.is_empty() { Ok(()) } else { Err(PendingError::AtWork(at_work.join(", "))) }
     }
 
-    fn say(&self, session: &str, text: String) {
+    pub(super) fn say(&self, session: &str, text: String) {
         self.tell(Scope { session: Some(session.into()), ..Scope::default() }, Level::Info, text);
     }
 }
 
-fn files(paths: &[String]) -> String {
+pub(super) fn files(paths: &[String]) -> String {
     if paths.len() == 1 { "1 file".to_owned() } else { format!("{} files", paths.len()) }
 }

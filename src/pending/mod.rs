@@ -14,6 +14,7 @@
 //! it; a failed look is told and fails no turn.
 
 mod acts;
+mod apply;
 mod looks;
 mod place;
 
@@ -75,6 +76,9 @@ pub enum PendingError {
         /// What the store said.
         error: StoreError,
     },
+    /// It did not come to its end.
+    #[error("it did not end as it should; `hob log` may say why")]
+    Lost,
     /// The look at the files took too long.
     #[error("the files of the worktree could not be read within {0} s")]
     TooSlow(u64),

@@ -3,6 +3,7 @@
 
 use hob_actors::event::{Event, Level, Scope};
 use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::command::Tx;
 use super::reader::Reply;
@@ -112,8 +113,37 @@ pub struct StoredCheck {
     pub ended_at: Moment,
 }
 
+/// The decision of an arena.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The arena.
+    pub arena: String,
+    /// The agent whose entry is adopted.
+    pub winner: String,
+    /// What each entry has changed.
+    pub figures: Vec<(String, Figures)>,
+}
+
+impl Adoption {
+    /// As it is written down beside the files that are replaced for it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| StoreError::other("write down a decision", error))
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of_text(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| StoreError::other("read a decision", error))
+    }
+}
+
 /// How much an entry changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Files.
     pub files: u64,
@@ -278,7 +308,8 @@ fn checked(tx: &mut Tx<'_>, (arena, agent): (&str, &str), check: &StoredCheck) -
 
 /// An entry was adopted: the sessions of the others are closed in the same step, so that no start
 /// finds a decision half made.
-fn adopt(tx: &mut Tx<'_>, arena: &str, winner: &str, figures: &[(String, Figures)]) -> Result<()> {
+pub(super) fn adopt(tx: &mut Tx<'_>, adoption: &Adoption) -> Result<()> {
+    let Adoption { arena, winner, figures } = adoption;
     let changed = sql::run(
         tx.conn,
         "UPDATE arenas SET state = 'adopted', closed_at = ?3, winner_agent = ?2,
@@ -360,14 +391,5 @@ impl Store {
     pub fn check_ended(&self, arena: &str, agent: &str, check: StoredCheck) -> Reply<()> {
         let (arena, agent) = (arena.to_owned(), agent.to_owned());
         self.write("record the outcome of a check", move |tx| checked(tx, (&arena, &agent), &check))
-    }
-
-    /// An entry was adopted, and the sessions of the others are closed.
-    ///
-    /// # Errors
-    /// `Conflict` if the arena is decided already.
-    pub fn adopt_entry(&self, arena: &str, winner: &str, figures: Vec<(String, Figures)>) -> Reply<()> {
-        let (arena, winner) = (arena.to_owned(), winner.to_owned());
-        self.write("record the decision", move |tx| adopt(tx, &arena, &winner, &figures))
     }
 }

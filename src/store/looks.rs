@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{Tx, Weight};
 use super::reader::Reply;
 use super::sql::{self, Result};
-use super::{Store, StoreError, payload, tasks, worktrees};
+use super::{Adoption, Store, StoreError, arenas, payload, tasks, worktrees};
 use crate::control::wire::Moment;
 use crate::worktree::{Known, Segment, Writer};
 
@@ -345,11 +345,24 @@ impl Store {
         })
     }
 
-    /// Makes a tree the person's own: what differs from it is pending.
-    pub fn set_baseline(&self, worktree: &str, tree: &str) -> Reply<()> {
-        let (worktree, tree) = (worktree.to_owned(), tree.to_owned());
+    /// Makes a tree the person's own: what differs from it is pending. The decision of an arena is
+    /// recorded with it, or neither is.
+    ///
+    /// # Errors
+    /// `Conflict` if the arena is decided already.
+    pub fn record_applied(
+        &self,
+        worktree: &str,
+        tree: Option<String>,
+        adoption: Option<Adoption>,
+    ) -> Reply<()> {
+        let worktree = worktree.to_owned();
         self.write("record what was applied", move |tx| {
-            sql::run(tx.conn, "UPDATE worktrees SET baseline = ?2 WHERE id = ?1", [worktree, tree]).map(drop)
+            if let Some(tree) = tree {
+                let sql = "UPDATE worktrees SET baseline = ?2 WHERE id = ?1";
+                sql::run(tx.conn, sql, [&worktree, &tree])?;
+            }
+            adoption.map_or(Ok(()), |adoption| arenas::adopt(tx, &adoption))
         })
     }
 }

@@ -58,7 +58,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
-pub use self::arenas::{Figures, NewArena, NewEntry, StoredArena, StoredCheck, StoredEntry};
+pub use self::arenas::{Adoption, Figures, NewArena, NewEntry, StoredArena, StoredCheck, StoredEntry};
 pub use self::chats::NewChat;
 use self::command::{Call, Command, Tx, Weight};
 pub use self::error::{OpenError, StoreError, repair_hint};

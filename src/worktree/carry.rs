@@ -14,6 +14,7 @@ use git2::{Delta, DiffOptions, IndexEntry, IndexTime, Oid, Repository};
 
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::safe_path::{PathProblem, beneath, copy_entry, is_absent, remove_entry};
+use super::snapshot::left_over;
 use super::source::{Source, bytes_of, path_from, records};
 
 /// Files that are carried at most.
@@ -135,6 +136,10 @@ impl Changes {
 
     /// A changed path of the checkout; one that ends with `/` is a repository of its own.
     fn found(&mut self, path: &[u8]) {
+        // Nobody's work, but what a swap of ours left.
+        if left_over(path).is_some() {
+            return;
+        }
         match path.strip_suffix(b"/") {
             Some(dir) => self.nested.push(path_from(dir.to_vec())),
             None => {

@@ -61,8 +61,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use changes::is_within;
 pub use changes::{
-    Applied, Change, ChangeKind, Content, Deletion, Diff, Discarded, Hunk, Seen, Selection, Stashed, Undone,
-    Unstashed,
+    Applied, Change, ChangeKind, Content, CutShort, Deletion, Diff, Discarded, Ending, Hunk, Run, Seen,
+    Selection, Stashed, Ticket, Undone, Unstashed,
 };
 pub use error::{WorktreeError, WorktreeErrorKind};
 pub use history::{BYTES_KEPT, Span, TURNS_KEPT, Trimmed};

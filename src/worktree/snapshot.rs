@@ -193,7 +193,7 @@ fn by_libgit2(look: Look<'_>, memory: &mut Memory) -> Result<Snapshot, WorktreeE
 
 /// Where files were being replaced when the daemon that did it was killed: nobody's work, and not
 /// listed as such.
-fn left_over(path: &[u8]) -> Option<PathBuf> {
+pub(super) fn left_over(path: &[u8]) -> Option<PathBuf> {
     let place = path.split(|byte| *byte == b'/').next()?;
     place.starts_with(SWAP_PREFIX.as_bytes()).then(|| path_from(place.to_vec()))
 }

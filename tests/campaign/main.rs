@@ -27,6 +27,7 @@ mod support;
 #[expect(dead_code, reason = "it holds what the matrix needs as well")]
 mod site;
 
+mod applying;
 mod check;
 mod facts;
 mod follow;

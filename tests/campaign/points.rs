@@ -103,6 +103,19 @@ pub const REMOVAL: &[&str] = &[
     "committed/delete the session",
 ];
 
+/// Every window of an apply, in order.
+pub const APPLY: &[&str] = &[
+    "swap.begun",
+    "swap.prepared",
+    "swap.ready",
+    "swap.half",
+    "swap.done",
+    "uncommitted/record what was applied",
+    "committed/record what was applied",
+    "swap.recorded",
+    "swap.half_settled",
+];
+
 /// Every window of a restore from the trash, in order.
 pub const RESTORE: &[&str] = &[
     "committed/record what is begun with a worktree",
@@ -152,7 +165,7 @@ mod tests {
         let named: BTreeSet<&str> = named.filter_map(|rest| rest.split('"').next()).collect();
         let listed = |name: &&str| {
             let is = |point: &Point| point.name.split('/').next() == Some(*name);
-            let of_worktrees = [REMOVAL, RESTORE, SALVAGE, PURGE].concat();
+            let of_worktrees = [REMOVAL, APPLY, RESTORE, SALVAGE, PURGE].concat();
             let is_one = of_worktrees.iter().any(|point| point.split('/').next() == Some(*name));
             POINTS.iter().any(is) || is_one || OF_MUTANTS.contains(name)
         };
@@ -163,7 +176,7 @@ mod tests {
     #[test]
     fn every_point_in_the_list_is_in_the_product() {
         let sources = sources().concat();
-        let of_worktrees = [REMOVAL, RESTORE, SALVAGE, PURGE].concat();
+        let of_worktrees = [REMOVAL, APPLY, RESTORE, SALVAGE, PURGE].concat();
         for name in POINTS.iter().map(|point| point.name).chain(of_worktrees) {
             // The second half is the name that a command gives itself.
             let literal = name.split('/').next_back().unwrap();

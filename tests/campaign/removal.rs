@@ -20,8 +20,8 @@ const DIES_WITHIN: Duration = Duration::from_secs(20);
 /// Where the daemons to come die.
 type Point = Arc<Mutex<Option<&'static str>>>;
 
-struct Scene {
-    daemon: TestDaemon,
+pub(super) struct Scene {
+    pub(super) daemon: TestDaemon,
     point: Point,
     n_sites: usize,
 }
@@ -34,10 +34,14 @@ struct Work {
 }
 
 impl Scene {
-    fn set() -> Self {
+    pub(super) fn set() -> Self {
+        Self::with(Setup::new().config("[reaper]\ninterval = \"1h\"\nretention = \"0s\""))
+    }
+
+    pub(super) fn with(setup: Setup) -> Self {
         let point = Point::default();
         let there = point.clone();
-        let home = Setup::new().config("[reaper]\ninterval = \"1h\"\nretention = \"0s\"").home();
+        let home = setup.home();
         let daemon = TestDaemon::start_with(home, move |command| {
             if let Some(name) = *there.lock().unwrap() {
                 command.env("HOB_CRASH_AT", name);
@@ -54,7 +58,7 @@ impl Scene {
     }
 
     /// Makes the call that leads to the point, and starts a daemon that lives after it has died.
-    fn die(&mut self, point: &'static str, method: &str, params: Value) {
+    pub(super) fn die(&mut self, point: &'static str, method: &str, params: Value) {
         self.again(Some(point));
         let answer = Link::to(&self.daemon.socket()).and_then(|mut link| link.call(method, params));
         // Whoever is dead does not answer.
@@ -64,13 +68,19 @@ impl Scene {
         self.daemon.start_again();
     }
 
-    fn work(&mut self) -> Work {
+    /// A session of a repository of its own.
+    pub(super) fn site(&mut self) -> (Site, String) {
         self.n_sites += 1;
         let mut site = Site::new(self.daemon.root().join(format!("site-{}", self.n_sites)));
         site.ordinary(&[]);
         let session = self.daemon.rpc("session/create", json!({"repo": site.repo}));
         site.tree = session["worktree"]["path"].as_str().unwrap().into();
         site.id = session["worktree"]["id"].as_str().unwrap().to_owned();
+        (site, session["id"].as_str().unwrap().to_owned())
+    }
+
+    fn work(&mut self) -> Work {
+        let (site, session) = self.site();
         site.commit("committed");
         site.commit("reset away");
         site.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
@@ -81,7 +91,7 @@ impl Scene {
         site.write(".env", "SECRET=1\n");
         site.remove("run.sh");
         let manifest = site.manifest();
-        Work { site, session: session["id"].as_str().unwrap().to_owned(), manifest }
+        Work { site, session, manifest }
     }
 
     fn state(&self, work: &Work) -> String {

@@ -66,7 +66,9 @@ impl From<PendingError> for RpcFailure {
             PendingError::AtWork(_) => {
                 Self::refused(message).reason("live").hint("wait for it, or `hob task cancel` it")
             }
-            PendingError::Unrecorded { .. } | PendingError::TooSlow(_) => Self::overloaded(message),
+            PendingError::Unrecorded { .. } | PendingError::TooSlow(_) | PendingError::Lost => {
+                Self::overloaded(message)
+            }
             PendingError::Unseen { .. } | PendingError::Dropped { .. } => Self::conflict(message),
         }
     }

@@ -12,7 +12,7 @@ use crate::control::params::{ArenaAdopt, ArenaShow, Nothing};
 use crate::control::wire::{ApplyReply, ArenaEntryRow, ArenaRow, CheckRow, Moment, TaskRow, UsageRow};
 use crate::control::{delegation, make};
 use crate::pending::{PendingError, Shown};
-use crate::store::{Figures, StoredArena, StoredEntry, words};
+use crate::store::{Adoption, Figures, StoredArena, StoredEntry, words};
 use crate::worktree::Selection;
 
 pub(in crate::control) mod start;
@@ -59,13 +59,16 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
     let losers = open_chats_of_others(call, &arena, &params.agent).await?;
     let session = winner.session.clone().unwrap_or_default();
     let selection = Selection { paths: params.paths, hunks: None, deletions: params.deletions };
-    let applied = services.pending.apply(&session, selection, false).await?;
+    let figures = figures.into_iter().collect();
+    let adoption = Adoption { arena: arena.id.clone(), winner: params.agent.clone(), figures };
+    let applied = services.pending.adopt(&session, selection, adoption).await?;
     if applied.conflicts.is_empty() {
+        // Decided and closed; their processes follow, now or when they were idle long enough.
         for chat in &losers {
-            make::clear_chat(services, chat).await?;
+            if let Err(failure) = make::clear_chat(services, chat).await {
+                tracing::warn!(chat, ?failure, "the agents of an entry that was not adopted live on");
+            }
         }
-        let figures = figures.into_iter().collect();
-        services.store.adopt_entry(&arena.id, &params.agent, figures).await?;
     }
     Ok(super::changes::applied_reply(applied))
 }

@@ -37,6 +37,12 @@ async fn planned(stage: &Stage, id: &str) -> NewArena {
     }
 }
 
+/// Decides `a`.
+async fn adopt(stage: &Stage, winner: &str, figures: Vec<(String, Figures)>) -> Result<(), StoreError> {
+    let adoption = Adoption { arena: "a".to_owned(), winner: winner.to_owned(), figures };
+    stage.store.record_applied("w-a-right", None, Some(adoption)).await
+}
+
 async fn stored(stage: &Stage, id: &str) -> StoredArena {
     stage.store.arena(id).await.unwrap().unwrap()
 }
@@ -101,8 +107,8 @@ async fn a_decision_closes_the_others_in_the_same_step_and_is_made_once() {
     let stage = Stage::set().await;
     stage.store.create_arena(planned(&stage, "a").await).await.unwrap();
     let figures = Figures { files: 2, insertions: 7, deletions: 1 };
-    stage.store.adopt_entry("a", "right", vec![("right".to_owned(), figures)]).await.unwrap();
-    let again = stage.store.adopt_entry("a", "left", Vec::new()).await;
+    adopt(&stage, "right", vec![("right".to_owned(), figures)]).await.unwrap();
+    let again = adopt(&stage, "left", Vec::new()).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     let arena = stored(&stage, "a").await;
     let won: Vec<bool> = arena.entries.iter().map(|entry| entry.won).collect();
@@ -118,7 +124,7 @@ async fn a_decision_closes_the_others_in_the_same_step_and_is_made_once() {
 async fn an_arena_remembers_who_took_part_when_their_sessions_are_deleted() {
     let stage = Stage::set().await;
     stage.store.create_arena(planned(&stage, "a").await).await.unwrap();
-    stage.store.adopt_entry("a", "left", Vec::new()).await.unwrap();
+    adopt(&stage, "left", Vec::new()).await.unwrap();
     stage.store.delete_session("s-a-left").await.unwrap();
     let arena = stored(&stage, "a").await;
     let left = &arena.entries[0];

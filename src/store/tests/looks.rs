@@ -151,7 +151,7 @@ async fn what_a_turn_changed_is_told_and_kept_with_it() {
 #[tokio::test]
 async fn what_was_applied_is_the_new_baseline() {
     let stage = Stage::set().await;
-    stage.store.set_baseline("w-s", "applied").await.unwrap();
+    stage.store.record_applied("w-s", Some("applied".into()), None).await.unwrap();
     let found = stage.store.worktree_of_session("s").await.unwrap().unwrap();
     assert_eq!(found.known.baseline.as_deref(), Some("applied"));
     assert_eq!(stage.store.known_worktree("w-s").await.unwrap(), Some(found));

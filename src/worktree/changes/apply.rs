@@ -9,9 +9,9 @@ use super::disk::{Found, Stamp, holds_only, look, stamp};
 use super::filtered;
 use super::ground;
 use super::list::files;
-use super::swap::{Replace, Wanted, swap};
+use super::swap::{Intent, Replace, Wanted, Way, swap};
 use super::text::{is_binary, merged};
-use super::{Applied, ChangeKind, Content, Seen, Selection, baseline};
+use super::{Applied, ChangeKind, Content, Run, Seen, Selection, Ticket, baseline};
 use crate::worktree::carry::Entry;
 use crate::worktree::compare::same_content;
 use crate::worktree::eol::{self, Eol};
@@ -23,6 +23,18 @@ use crate::worktree::source::Source;
 use crate::worktree::{Inner, Worktrees};
 
 impl Worktrees {
+    /// Removes what is left of a swap, when all that belongs to it is recorded.
+    ///
+    /// # Errors
+    /// The job was lost.
+    pub async fn settle(&self, ticket: Ticket) -> Result<(), WorktreeError> {
+        self.job(&self.inner.jobs, move |_| {
+            ticket.settle();
+            Ok(())
+        })
+        .await
+    }
+
     /// Applies pending changes to the user's checkout, as they were listed of what was seen.
     ///
     /// # Errors
@@ -33,11 +45,11 @@ impl Worktrees {
         known: &Known,
         seen: Seen,
         selection: Selection,
-        dry_run: bool,
+        run: Run,
     ) -> Result<Applied, WorktreeError> {
         let known = known.clone();
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| {
-            apply(inner, &known, &seen, (&selection, dry_run))
+            apply(inner, &known, &seen, (&selection, run))
         })
         .await
     }
@@ -63,7 +75,7 @@ fn apply(
     inner: &Inner,
     known: &Known,
     seen: &Seen,
-    (selection, dry_run): (&Selection, bool),
+    (selection, run): (&Selection, Run),
 ) -> Result<Applied, WorktreeError> {
     let source = inner.repository(known)?;
     let objects = Objects::of(&source);
@@ -90,9 +102,10 @@ fn apply(
         applied.deletions.clear();
         return Ok(applied);
     }
-    if dry_run || chosen.is_empty() {
-        return Ok(applied);
-    }
+    let then = match run {
+        Run::Real { then } if !chosen.is_empty() => then,
+        Run::Real { .. } | Run::Dry => return Ok(applied),
+    };
     // Somebody's git is about to write: its picture of the files must stay true.
     let git_dir = git_dir_of(&checkout, &known.top);
     retry_busy(inner.options.lock_file_wait, || check_unlocked(&git_dir, &known.top))?;
@@ -102,8 +115,10 @@ fn apply(
         objects.tree_with(&base, &entries)?;
         objects.commit(&baseline, &[], "hob: applied")
     })?;
-    swap(&known.top, &replacements)?;
-    applied.baseline = Some(baseline);
+    let baseline = Some(baseline);
+    let intent = Intent { way: Way::Forward, baseline: baseline.clone(), then, ..Intent::within(known) };
+    applied.ticket = swap(&inner.records(), &known.top, &replacements, intent)?;
+    applied.baseline = baseline;
     Ok(applied)
 }
 

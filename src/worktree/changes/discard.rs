@@ -9,7 +9,7 @@ use super::choose::{Chosen, choose};
 use super::disk::{Found, Stamp, holds_only, look};
 use super::filtered;
 use super::list::files;
-use super::swap::{Replace, Wanted, swap};
+use super::swap::{Intent, Replace, Wanted, swap};
 use super::text::with_hunks;
 use super::{ChangeKind, Discarded, Seen, Selection, Undone, ground};
 use crate::worktree::carry::Entry;
@@ -88,13 +88,14 @@ fn discard(
     check_unchanged(inner, &source, known, (present, &goal))?;
     let head = head_tree(&objects)?;
     discarded.rescue_ref = Some(rescue(inner, &source, known, present)?);
-    swap(&known.path, &replacements)?;
+    let ticket = swap(&inner.records(), &known.path, &replacements, Intent::within(known))?;
     let whole = chosen.iter().filter(|change| change.hunks.is_none());
     let paths = whole.flat_map(|change| {
         [Some(change.file.delta.path().clone()), change.file.delta.old_path().cloned()].into_iter().flatten()
     });
     let unstaged = unstage(inner, &source, (&goal, head.as_deref()), &paths.collect::<Vec<_>>());
     discarded.notices.extend(index_as_it_was(unstaged));
+    ticket.settle();
     Ok(discarded)
 }
 
@@ -139,10 +140,11 @@ fn undo(inner: &Inner, known: &Known, present: &str, to: &str) -> Result<Undone,
     check_unchanged(inner, &source, known, (present, &goal))?;
     let head = head_tree(&objects)?;
     let rescue_ref = rescue(inner, &source, known, present)?;
-    swap(&known.path, &replacements)?;
+    let ticket = swap(&inner.records(), &known.path, &replacements, Intent::within(known))?;
     let restored = goal.keys().map(|path| shown(path)).collect();
     let paths: Vec<_> = goal.keys().cloned().collect();
     let notices = index_as_it_was(unstage(inner, &source, (&goal, head.as_deref()), &paths));
+    ticket.settle();
     Ok(Undone { restored, rescue_ref, notices: notices.into_iter().collect() })
 }
 

@@ -31,6 +31,7 @@ use super::{Worktrees, objects::Objects};
 pub use diff::Diff;
 pub use ground::Seen;
 pub(super) use swap::PREFIX as SWAP_PREFIX;
+pub use swap::{CutShort, Ending, Ticket};
 pub(super) use text::{is_binary, merged};
 
 /// How a file differs, by the contract's words.
@@ -153,6 +154,18 @@ pub struct Selection {
     pub deletions: Option<Vec<String>>,
 }
 
+/// Whether something is done, or only said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Run {
+    /// Only said.
+    Dry,
+    /// Done. A daemon that is killed meanwhile finishes it at its next start, and this is told then.
+    Real {
+        /// What else is to be recorded with it.
+        then: Option<String>,
+    },
+}
+
 /// What was applied, or what stood against it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -166,6 +179,8 @@ pub struct Applied {
     pub deletions: Vec<Deletion>,
     /// What is gone from the worktree, and stays in the checkout: no turn took it away.
     pub kept: Vec<String>,
+    /// What is left of it until all is recorded.
+    pub ticket: Ticket,
 }
 
 /// A file that goes from the user's checkout.

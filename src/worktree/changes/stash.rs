@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::discard::{
     Goal, check_at_rest, check_unchanged, index_as_it_was, next_ref, present, refuse, replace_all, way_back,
 };
-use super::swap::swap;
+use super::swap::{Intent, swap};
 use super::{Stashed, Unstashed};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
@@ -79,8 +79,9 @@ fn stash(inner: &Inner, known: &Known, message: Option<&str>) -> Result<Stashed,
         let parents = [head.clone(), index];
         objects.commit(&work, &parents, &format!("on {}: {title}", known.branch))
     })?;
-    swap(&known.path, &replacements)?;
+    let ticket = swap(&inner.records(), &known.path, &replacements, Intent::within(known))?;
     let notices = index_as_it_was(index::read_tree(inner, &source, &head_tree)).into_iter().collect();
+    ticket.settle();
     Ok(Stashed { stash_ref, files: goal.keys().map(|path| shown(path)).collect(), notices })
 }
 
@@ -107,10 +108,11 @@ fn unstash(inner: &Inner, known: &Known, stash_ref: Option<&str>) -> Result<Unst
     refuse(&replace_all(known, &objects, (&now, &goal), &mut replacements)?, "nothing was brought back")?;
     check_unchanged(inner, &source, known, (&now, &goal))?;
     let entries: Goal = way_back(&objects, &base, &staged)?;
-    swap(&known.path, &replacements)?;
+    let ticket = swap(&inner.records(), &known.path, &replacements, Intent::within(known))?;
     let files = goal.keys().map(|path| shown(path)).collect();
     let staged = index::update(inner, &source, &entries.into_iter().collect::<BTreeMap<_, _>>());
     let mut notices: Vec<_> = index_as_it_was(staged).into_iter().collect();
+    ticket.settle();
     match notices.first_mut() {
         // What was staged is there only.
         Some(notice) => notice.push_str(&format!("; `{name}` is kept")),

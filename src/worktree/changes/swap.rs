@@ -4,21 +4,30 @@
 //! **Invariants:** a path that changed since it was looked at is not touched; nothing is followed and
 //! nothing is written in place; what was there is removed only when every path is swapped. Where the
 //! file system can exchange two names, a path that is replaced is there at every moment, so that a
-//! process that is killed in the middle leaves each file whole, as it was or as it is to be.
+//! process that is killed in the middle leaves each file whole, as it was or as it is to be. It is written
+//! down before the first rename, and the next start finishes it or takes it back (see [`recover`]).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use serde::{Deserialize, Serialize};
 
 use super::disk::{Stamp, stamp};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
+use crate::worktree::known::Known;
 use crate::worktree::safe_path::beneath;
+
+use record::{Note, Record, Step};
+pub use recover::{CutShort, Ending};
+
+mod record;
+mod recover;
 
 /// How the directory is called in which the files of a swap lie.
 pub(in crate::worktree) const PREFIX: &str = ".hob-swap-";
@@ -57,6 +66,64 @@ pub(super) struct Replace {
     pub(super) seen: Stamp,
 }
 
+/// What becomes of a swap that is cut short by the end of the daemon, where both can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Way {
+    /// It is finished.
+    Forward,
+    /// It is taken back.
+    Back,
+}
+
+/// What a swap is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Intent {
+    /// The worktree whose changes they are.
+    pub(super) worktree: String,
+    /// Its repository.
+    pub(super) common_dir: PathBuf,
+    /// What becomes of it if it is cut short.
+    pub(super) way: Way,
+    /// What counts as the person's own when it is done.
+    pub(super) baseline: Option<String>,
+    /// What else is to be recorded then.
+    pub(super) then: Option<String>,
+}
+
+impl Intent {
+    /// For changes to the worktree itself.
+    pub(super) fn within(known: &Known) -> Self {
+        let (worktree, common_dir) = (known.id.clone(), known.common_dir.clone());
+        Self { worktree, common_dir, way: Way::Back, baseline: None, then: None }
+    }
+}
+
+/// What is left of a swap when it is done: what was there before, and its record. Both stay until all
+/// that belongs to it is recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "what was there before stays beside the files until it is settled"]
+pub struct Ticket(Option<(PathBuf, Note)>);
+
+impl Ticket {
+    fn of(place: PathBuf, note: Note) -> Self {
+        Self(Some((place, note)))
+    }
+
+    /// Removes it. Blocks.
+    pub(super) fn settle(self) {
+        let Some((place, note)) = self.0 else { return };
+        match fs::remove_dir_all(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(place = %place.display(), %error, "what was replaced is left beside the files");
+            }
+            _ => {
+                crash_point!("swap.half_settled");
+                note.remove();
+            }
+        }
+    }
+}
+
 /// What was done, to be taken back.
 enum Done {
     Moved { from: PathBuf, to: PathBuf },
@@ -67,37 +134,73 @@ enum Done {
 
 struct Swap<'a> {
     top: &'a Path,
-    place: tempfile::TempDir,
+    place: PathBuf,
     done: Vec<Done>,
 }
 
-/// Replaces all, or changes nothing. Blocks.
-pub(super) fn swap(top: &Path, replacements: &[Replace]) -> Result<(), WorktreeError> {
+/// Replaces all, or changes nothing. Records of it lie in `records`. Blocks.
+pub(super) fn swap(
+    records: &Path,
+    top: &Path,
+    replacements: &[Replace],
+    intent: Intent,
+) -> Result<Ticket, WorktreeError> {
     if replacements.is_empty() {
-        return Ok(());
+        return Ok(Ticket::default());
     }
-    let io = |error: io::Error| WorktreeError::io("write in", top, &error);
+    let mut record = Record::of(top, intent);
+    let noted = |error: io::Error| WorktreeError::io("write in", records, &error);
+    let note = Note::begin(records, &record).map_err(noted)?;
+    crash_point!("swap.begun");
     // Beside the files, so that a rename is enough.
-    let place = tempfile::Builder::new().prefix(PREFIX).tempdir_in(top).map_err(io)?;
-    let mut swap = Swap { top, place, done: Vec::new() };
-    for (n, replace) in replacements.iter().enumerate() {
-        swap.prepare(n, replace)?;
+    let mut swap = Swap { top, place: note.place(top), done: Vec::new() };
+    let prepared = swap.prepare_all(replacements).and_then(|steps| {
+        record.steps = Some(steps);
+        crash_point!("swap.prepared");
+        note.write(&record).map_err(noted)
+    });
+    if let Err(error) = prepared {
+        Ticket::of(swap.place, note).settle();
+        return Err(error);
     }
-    let swapped = swap.all(replacements);
-    if let Err(error) = swapped {
-        return Err(swap.take_back(error));
+    crash_point!("swap.ready");
+    #[cfg(test)]
+    tests::cut();
+    if let Err(error) = swap.all(replacements) {
+        return Err(swap.take_back(error, note));
     }
-    // Only what was there before is left in it.
-    swap.place.close().map_err(io)
+    crash_point!("swap.done");
+    Ok(Ticket::of(swap.place, note))
+}
+
+/// Exchanges what two names stand for.
+fn exchange_names(one: &Path, other: &Path) -> Result<(), Errno> {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
+}
+
+/// Whether the file system cannot exchange two names. Not every one can.
+fn is_no_exchange(errno: Errno) -> bool {
+    matches!(errno, Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP)
 }
 
 impl Swap<'_> {
+    /// Writes everything new beside the others.
+    fn prepare_all(&self, replacements: &[Replace]) -> Result<Vec<Step>, WorktreeError> {
+        let made = fs::DirBuilder::new().mode(0o700).create(&self.place);
+        made.map_err(|error| WorktreeError::io("write in", self.top, &error))?;
+        let prepare = |(n, replace)| {
+            self.prepare(n, replace)?;
+            Ok(Step::of(replace, stamp(&self.new_file(n))))
+        };
+        replacements.iter().enumerate().map(prepare).collect()
+    }
+
     fn new_file(&self, n: usize) -> PathBuf {
-        self.place.path().join(format!("new-{n}"))
+        self.place.join(format!("new-{n}"))
     }
 
     fn old_file(&self, n: usize) -> PathBuf {
-        self.place.path().join(format!("old-{n}"))
+        self.place.join(format!("old-{n}"))
     }
 
     fn prepare(&self, n: usize, replace: &Replace) -> Result<(), WorktreeError> {
@@ -190,15 +293,17 @@ impl Swap<'_> {
     /// The new file in the place of the old one, which is kept beside.
     fn exchange(&mut self, path: &Path, n: usize, seen: Stamp) -> Result<(), WorktreeError> {
         let new = self.new_file(n);
-        match renameat2(AT_FDCWD, &new, AT_FDCWD, path, RenameFlags::RENAME_EXCHANGE) {
+        match exchange_names(&new, path) {
             Ok(()) => self.done.push(Done::Exchanged(new.clone(), path.to_owned())),
-            // Not every file system can.
-            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+            Err(errno) if is_no_exchange(errno) => {
                 self.move_away(path, n, seen)?;
                 return self.rename(new, path.to_owned());
             }
             Err(errno) => return Err(WorktreeError::io("replace", path, &errno.into())),
         }
+        crash_point!("swap.half");
+        #[cfg(test)]
+        tests::cut();
         if is_same_but_moved(stamp(&new), seen) { Ok(()) } else { Err(changed(path)) }
     }
 
@@ -210,6 +315,9 @@ impl Swap<'_> {
     fn rename(&mut self, from: PathBuf, to: PathBuf) -> Result<(), WorktreeError> {
         fs::rename(&from, &to).map_err(|error| WorktreeError::io("replace", &from, &error))?;
         self.done.push(Done::Moved { from, to });
+        crash_point!("swap.half");
+        #[cfg(test)]
+        tests::cut();
         Ok(())
     }
 
@@ -235,21 +343,22 @@ impl Swap<'_> {
     }
 
     /// Takes back what was done. What cannot be is kept beside, and said.
-    fn take_back(mut self, mut error: WorktreeError) -> WorktreeError {
+    fn take_back(mut self, mut error: WorktreeError, note: Note) -> WorktreeError {
         let mut is_whole = true;
         for done in std::mem::take(&mut self.done).into_iter().rev() {
             is_whole &= match done {
                 Done::Moved { from, to } => stamp(&from).is_none() && fs::rename(&to, &from).is_ok(),
-                Done::Exchanged(new, path) => {
-                    renameat2(AT_FDCWD, &new, AT_FDCWD, &path, RenameFlags::RENAME_EXCHANGE).is_ok()
-                }
+                Done::Exchanged(new, path) => exchange_names(&new, &path).is_ok(),
                 Done::MadeFolder(folder) => fs::remove_dir(&folder).is_ok(),
                 Done::RemovedFolder(folder) => fs::create_dir(&folder).is_ok(),
             };
         }
-        if !is_whole {
-            let kept = self.place.keep();
-            error.message.push_str(&format!("; what was there before is in `{}`", kept.display()));
+        if is_whole {
+            Ticket::of(self.place, note).settle();
+        } else {
+            let kept = self.place.display();
+            error.message.push_str(&format!("; what was there before is in `{kept}`"));
+            note.remove();
         }
         error
     }
@@ -279,43 +388,4 @@ fn changed(path: &Path) -> WorktreeError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(path: &str, text: &str, seen: Stamp) -> Replace {
-        let wanted = Wanted::File { bytes: text.into(), executable: false };
-        Replace { path: path.into(), wanted, seen }
-    }
-
-    #[test]
-    fn what_fails_in_the_middle_is_taken_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let top = fs::canonicalize(dir.path()).unwrap();
-        for name in ["changed", "sub/gone", "in-the-way"] {
-            fs::create_dir_all(top.join(name).parent().unwrap()).unwrap();
-            fs::write(top.join(name), name).unwrap();
-        }
-        let seen = |name: &str| stamp(&top.join(name));
-        let gone = Replace { path: "sub/gone".into(), wanted: Wanted::Nothing, seen: seen("sub/gone") };
-        let fine = [file("changed", "new", seen("changed")), file("made/new", "new", None), gone];
-        let bad = file("in-the-way/new", "new", None);
-        swap(&top, &[&fine[..], &[bad]].concat()).unwrap_err();
-        let mut left: Vec<_> = fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["changed", "in-the-way", "sub"], "and nothing beside them");
-        for name in ["changed", "sub/gone", "in-the-way"] {
-            assert_eq!(fs::read_to_string(top.join(name)).unwrap(), name);
-        }
-        swap(&top, &[file("changed", "new", seen("changed"))]).unwrap();
-        assert_eq!(fs::read_to_string(top.join("changed")).unwrap(), "new");
-    }
-
-    #[test]
-    fn the_bits_of_a_file_are_kept_but_for_those_that_run_it() {
-        for (bits, executable, expected) in
-            [(0o600, false, 0o600), (0o600, true, 0o700), (0o644, true, 0o755), (0o775, false, 0o664)]
-        {
-            assert_eq!(executable_as(bits, executable), expected, "{bits:o} {executable}");
-        }
-    }
-}
+mod tests;

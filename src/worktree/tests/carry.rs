@@ -213,3 +213,15 @@ async fn an_intention_to_add_comes_along_as_an_untracked_file() {
     let created = carried(&stage, |_| {}).await.unwrap();
     assert_eq!(status(&created.path), ["?? intended"]);
 }
+
+#[tokio::test]
+async fn what_a_killed_swap_left_in_the_checkout_stays_there() {
+    for format in super::changes::FORMATS {
+        let stage = Stage::with(&[&["init", "--quiet"][..], format].concat(), &[]);
+        stage.first_commit();
+        stage.write("notes", "mine\n");
+        stage.write(".hob-swap-Ab12/new-0", "what was there\n");
+        let created = stage.create(|request| request.carry_changes = true).await.unwrap();
+        assert_eq!(status(&created.path), ["?? notes"], "{format:?}");
+    }
+}

@@ -88,8 +88,13 @@ impl Desk {
 
     pub(super) async fn apply(&mut self, selection: Selection) -> crate::worktree::Applied {
         let present = self.tree().await;
-        let applied =
-            self.stage.worktrees.apply(&self.known, self.seen(&present), selection, false).await.unwrap();
+        let applied = self
+            .stage
+            .worktrees
+            .apply(&self.known, self.seen(&present), selection, Run::Real { then: None })
+            .await
+            .unwrap();
+        self.stage.worktrees.settle(applied.ticket.clone()).await.unwrap();
         if applied.baseline.is_some() {
             self.known.baseline.clone_from(&applied.baseline);
         }

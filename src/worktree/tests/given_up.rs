@@ -13,7 +13,8 @@ async fn a_dry_run_says_the_same_and_does_nothing() {
     desk.write("a", "new\n");
     let present = desk.tree().await;
     let before = desk.state_of_checkout();
-    let applied = desk.stage.worktrees.apply(&desk.known, desk.seen(&present), all(), true).await.unwrap();
+    let applied =
+        desk.stage.worktrees.apply(&desk.known, desk.seen(&present), all(), Run::Dry).await.unwrap();
     assert_eq!((applied.paths, applied.baseline), (vec!["a".to_owned()], None));
     let discarded =
         desk.stage.worktrees.discard(&desk.known, desk.seen(&present), all(), true).await.unwrap();
@@ -112,8 +113,12 @@ async fn what_names_no_change_is_an_error_that_names_it() {
     desk.write("a", "new\n");
     let present = desk.tree().await;
     for (selection, name) in [(paths(&["b"]), "`b`"), (hunk("h-none"), "`h-none`")] {
-        let error =
-            desk.stage.worktrees.apply(&desk.known, desk.seen(&present), selection, false).await.unwrap_err();
+        let error = desk
+            .stage
+            .worktrees
+            .apply(&desk.known, desk.seen(&present), selection, Run::Real { then: None })
+            .await
+            .unwrap_err();
         assert!(error.message.contains(name), "{error}");
     }
 }
