@@ -174,7 +174,7 @@ async fn an_always_reaches_the_agent_as_once_and_holds_for_its_chat_alone_whatev
     assert_eq!(answered.expect("answered"), Answered::Accepted);
     ended(&world, &task).await;
     let once = (7, Some("id-allow_once".to_owned()));
-    assert_eq!(world.memory().answers, [once.clone()]);
+    assert_eq!(world.memory().answers, std::slice::from_ref(&once));
     assert_eq!(
         world.memory().permissions[0].1.clone().expect("resolved").0.as_deref(),
         Some("id-allow_always")

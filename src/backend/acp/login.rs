@@ -93,8 +93,8 @@ impl Ways {
             auth_methods: Vec<Box<RawValue>>,
         }
         let listed = serde_json::from_str::<Methods>(answer.get()).map(|methods| methods.auth_methods);
-        let read = |raw: &Box<RawValue>| serde_json::from_str(raw.get()).ok();
-        self.methods = listed.unwrap_or_default().iter().filter_map(read).collect();
+        let listed = listed.unwrap_or_default();
+        self.methods = listed.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
     }
 
     /// The id of a way that needs nobody: its type is a variable, and that is set.

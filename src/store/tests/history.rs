@@ -78,7 +78,9 @@ async fn perform(stage: &mut Stage, tasks: &mut Tasks, ask: Ask) {
                 stage.store.end_task(task, outcome, "asked".to_owned()).await.unwrap();
             }
         }
-        Ask::Held(held) => stage.store.set_held("c".into(), held).await.unwrap(),
+        Ask::Held(held) => {
+            stage.store.set_held("c".into(), held).await.unwrap();
+        }
         Ask::Restart => {
             stage.reopen().await;
             stage.store.settle("restart").await.unwrap();
