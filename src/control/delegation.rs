@@ -9,13 +9,13 @@ use std::path::PathBuf;
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::error::RpcFailure;
-use super::handlers::{Call, Done};
+use super::error::{RpcFailure, shorten};
+use super::handlers::{Call, Done, tasks};
 use super::params::{Policy, Source, TaskSubmit};
 use super::peer_check::Standing;
 use super::wire::{IdOr, TaskRow, is_terminal};
 use crate::config::Dispatch;
-use crate::store::{Store, TaskFilter};
+use crate::store::{Owner, Request, Store, TaskFilter};
 
 /// A chain of parents is followed so far; longer ones are retries of retries.
 const ANCESTORS_MAX: usize = 64;
@@ -118,17 +118,57 @@ pub(super) fn narrow(caller: &Caller, mut params: TaskSubmit) -> Done<TaskSubmit
     Ok(params)
 }
 
-/// Refuses a task that is not of the calling agent's own making, and tells which agent calls.
-/// Others than agents may see all.
-pub(super) async fn check_own(call: &Call, task: &TaskRow) -> Done<Option<Caller>> {
+/// The task of that id, and which agent asks for it, if one does. One that an agent did not make is
+/// refused to it with the same words whether it is there or not. Others than agents may see all.
+pub(super) async fn find_own(call: &Call, id: &str) -> Done<(TaskRow, Option<Caller>)> {
     let Some(caller) = caller(call).await? else {
-        return Ok(None);
+        return Ok((tasks::find(call, id).await?, None));
     };
-    let ancestors = ancestors(&call.services().store, task).await?;
-    if ancestors.iter().any(|above| is_of(above, &caller)) {
-        return Ok(Some(caller));
+    if let Some(task) = call.services().store.task_row(id).await?
+        && is_own_making(call, &caller, task.parent.as_deref()).await?
+    {
+        return Ok((task, Some(caller)));
     }
-    Err(RpcFailure::forbidden(format!("task `{}` is not of your making", task.id)))
+    Err(not_own("task", id))
+}
+
+/// What an agent hears of what it did not make, or what is not there.
+pub(super) fn not_own(what: &str, id: &str) -> RpcFailure {
+    RpcFailure::forbidden(format!("{what} `{}` is not of your making", shorten(id)))
+}
+
+/// The request of a client that brought an id for it: the person's, or that of the agent's family.
+pub(super) async fn request(
+    call: &Call,
+    caller: Option<&Caller>,
+    id: Option<&String>,
+) -> Done<Option<Request>> {
+    let Some(id) = id else { return Ok(None) };
+    let owner = match caller {
+        Some(caller) => Owner::Family(root(caller, &ancestors(&call.services().store, &caller.task).await?)),
+        None => Owner::Person,
+    };
+    Ok(Some(Request { owner, id: id.clone() }))
+}
+
+/// Refuses what a request of the same family made, but another agent of it. `parent` is the task
+/// that it was made for.
+pub(super) async fn check_repeated(
+    call: &Call,
+    caller: Option<&Caller>,
+    (request, parent): (&Request, Option<&str>),
+) -> Done<()> {
+    let Some(caller) = caller else { return Ok(()) };
+    if is_own_making(call, caller, parent).await? {
+        return Ok(());
+    }
+    let message = format!("another agent made a request `{}` for the same task", shorten(&request.id));
+    Err(RpcFailure::conflict(message).hint("take another request id"))
+}
+
+/// The task that nobody's turn made, above which there is none.
+fn root(caller: &Caller, above: &[TaskRow]) -> String {
+    above.last().unwrap_or(&caller.task).id.clone()
 }
 
 /// Whether the task is one of the calling agent session.
@@ -172,8 +212,8 @@ pub(super) async fn check_limits_for(
 ) -> Done<OwnedMutexGuard<()>> {
     let services = call.services();
     let above = ancestors(&services.store, &caller.task).await?;
-    let root = above.last().unwrap_or(&caller.task).id.clone();
-    let alone = services.flights.request(&format!("family of {root}")).await;
+    let root = root(caller, &above);
+    let alone = services.flights.family(&root).await;
     let depth = 1 + depth(&caller.task, &above);
     let family = family(&services.store, &root).await?;
     let alive = family.iter().filter(|task| !is_terminal(&task.state)).count();

@@ -1,20 +1,33 @@
 //! One at a time per key: two requests for the same new thing must not make it twice.
 //!
-//! Whoever needs several takes them in the order request, repository, session, so that no two
-//! wait for each other.
+//! Whoever needs several takes them in the order request, decision, family, repository, session, so
+//! that no two wait for each other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::OwnedMutexGuard;
 
+use crate::store::Request;
 use crate::sync::lock;
 
 type Lane = tokio::sync::Mutex<()>;
 
-/// Lanes by name, kept only while somebody is in one.
+/// What somebody is alone with. A type and no text: a client chooses the ids in it, and must reach no
+/// lane but that of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Task(Request),
+    Arena(Request),
+    Decision(String),
+    Family(String),
+    Repo(String),
+    Session(String),
+}
+
+/// Lanes by what they lead to, kept only while somebody is in one.
 #[derive(Clone, Default)]
-pub struct Flights(Arc<Mutex<BTreeMap<String, Weak<Lane>>>>);
+pub struct Flights(Arc<Mutex<BTreeMap<Key, Weak<Lane>>>>);
 
 impl Flights {
     /// No lane is taken.
@@ -22,27 +35,42 @@ impl Flights {
         Self::default()
     }
 
-    /// Alone with the `request_id` of a client, until dropped.
-    pub async fn request(&self, id: &str) -> OwnedMutexGuard<()> {
-        self.enter(format!("request {id}")).await
+    /// Alone with a request for a task, until dropped.
+    pub async fn task_request(&self, request: &Request) -> OwnedMutexGuard<()> {
+        self.enter(Key::Task(request.clone())).await
+    }
+
+    /// Alone with a request for an arena, until dropped.
+    pub async fn arena_request(&self, request: &Request) -> OwnedMutexGuard<()> {
+        self.enter(Key::Arena(request.clone())).await
+    }
+
+    /// Alone with the decision of an arena, until dropped.
+    pub async fn decision(&self, arena: &str) -> OwnedMutexGuard<()> {
+        self.enter(Key::Decision(arena.to_owned())).await
+    }
+
+    /// Alone with what descends from a task, until dropped.
+    pub async fn family(&self, root: &str) -> OwnedMutexGuard<()> {
+        self.enter(Key::Family(root.to_owned())).await
     }
 
     /// Alone with a repository, until dropped.
     pub async fn repo(&self, top: &str) -> OwnedMutexGuard<()> {
-        self.enter(format!("repo {top}")).await
+        self.enter(Key::Repo(top.to_owned())).await
     }
 
     /// Alone with a session, until dropped.
     pub async fn session(&self, id: &str) -> OwnedMutexGuard<()> {
-        self.enter(format!("session {id}")).await
+        self.enter(Key::Session(id.to_owned())).await
     }
 
-    async fn enter(&self, key: String) -> OwnedMutexGuard<()> {
+    async fn enter(&self, key: Key) -> OwnedMutexGuard<()> {
         let lane = self.lane(key);
         lane.lock_owned().await
     }
 
-    fn lane(&self, key: String) -> Arc<Lane> {
+    fn lane(&self, key: Key) -> Arc<Lane> {
         // Every change of the map is a single step, so a panic elsewhere leaves it whole.
         let mut lanes = lock(&self.0);
         lanes.retain(|_, lane| lane.strong_count() > 0);
@@ -58,6 +86,7 @@ impl Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Owner;
     use futures_util::FutureExt as _;
 
     #[tokio::test]
@@ -72,13 +101,34 @@ mod tests {
         second.await;
     }
 
+    fn request(owner: Owner, id: &str) -> Request {
+        Request { owner, id: id.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_a_client_chose_leads_to_its_own_lane_only() {
+        let flights = Flights::new();
+        let _taken = (
+            flights.family("t-1").await,
+            flights.decision("a-1").await,
+            flights.task_request(&request(Owner::Person, "x")).await,
+        );
+        for id in ["family of t-1", "t-1", "a-1", "arena a-1", "arena of x"] {
+            assert!(flights.task_request(&request(Owner::Person, id)).now_or_never().is_some(), "{id}");
+        }
+        let others = request(Owner::Family("t-1".to_owned()), "x");
+        assert!(flights.task_request(&others).now_or_never().is_some());
+        assert!(flights.arena_request(&request(Owner::Person, "x")).now_or_never().is_some());
+        assert!(flights.task_request(&request(Owner::Person, "x")).now_or_never().is_none());
+    }
+
     #[tokio::test]
     async fn lanes_that_nobody_is_in_are_forgotten() {
         let flights = Flights::new();
         for n in 0..100 {
-            flights.request(&n.to_string()).await;
+            flights.task_request(&request(Owner::Person, &n.to_string())).await;
         }
-        let _one = flights.request("x").await;
+        let _one = flights.session("x").await;
         assert_eq!(flights.0.lock().expect("whole").len(), 1);
     }
 }

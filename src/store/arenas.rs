@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Tx;
 use super::reader::Reply;
+use super::requests::{self, Request};
 use super::sql::{self, Result};
 use super::tasks::{self, NewTask, Submitted};
 use super::{NewChat, NewSession, Store, StoreError, chats, rows, sessions};
@@ -17,8 +18,8 @@ use crate::control::wire::{Moment, TaskRow};
 pub struct NewArena {
     /// Its id, see [`super::fresh_id`].
     pub id: String,
-    /// The client's own id of the request.
-    pub request_id: Option<String>,
+    /// What the client calls the request.
+    pub request: Option<Request>,
     /// The checkout that it starts from: the top of its working tree.
     pub repo: String,
     /// The commit that every entry starts from.
@@ -154,18 +155,21 @@ pub struct Figures {
 }
 
 fn create(tx: &mut Tx<'_>, new: &NewArena) -> Result<Vec<Submitted>> {
-    if let Some(request) = &new.request_id
-        && of_request(tx.conn, request)?.is_some()
+    if let Some(request) = &new.request
+        && requests::arena(tx.conn, request)?.is_some()
     {
-        return Err(StoreError::Conflict(format!("request {request} was made before")));
+        return Err(StoreError::Conflict(format!("request {} was made before", request.id)));
     }
+    let (owner, request) = requests::columns(new.request.as_ref());
     sql::run(
         tx.conn,
-        "INSERT INTO arenas (id, request_id, repo, base_commit, prompt, carry_changes, check_command, parent, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO arenas (id, request_owner, request_id, repo, base_commit, prompt, carry_changes, check_command,
+                             parent, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             new.id,
-            new.request_id,
+            owner,
+            request,
             new.repo,
             new.base_commit,
             new.prompt,
@@ -194,10 +198,6 @@ fn enter(tx: &mut Tx<'_>, arena: &str, (position, entry): (usize, &NewEntry)) ->
         params![arena, sql::integer(position as u64), entry.task.agent, session.id, submitted.task.id],
     )?;
     Ok(submitted)
-}
-
-fn of_request(conn: &Connection, request: &str) -> Result<Option<String>> {
-    sql::one(conn, "SELECT id FROM arenas WHERE request_id = ?1", [request], |row| row.get(0))
 }
 
 fn arena_row(row: &Row<'_>) -> rusqlite::Result<StoredArena> {
@@ -350,10 +350,10 @@ impl Store {
         self.write("record the arena", move |tx| create(tx, &new))
     }
 
-    /// The arena that a start with this `request_id` made, if there was one.
-    pub fn arena_of_request(&self, request_id: &str) -> Reply<Option<String>> {
-        let request_id = request_id.to_owned();
-        self.read("read the arena", move |conn| of_request(conn, &request_id))
+    /// The arena that this request made, if it came before.
+    pub fn arena_of_request(&self, request: &Request) -> Reply<Option<String>> {
+        let request = request.clone();
+        self.read("read the arena", move |conn| requests::arena(conn, &request))
     }
 
     /// One arena with its entries.

@@ -42,6 +42,11 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0008_remembered_answers.sql"),
         verify: None,
     },
+    Step {
+        name: "0009_request_owners",
+        sql: include_str!("../../migrations/0009_request_owners.sql"),
+        verify: None,
+    },
 ];
 
 /// The newest schema that this program knows.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, ToSql, named_params, params};
 
 use super::command::Tx;
 use super::reader::Reply;
+use super::requests::{self, Request};
 use super::sql::{self, Result};
 use super::{Store, StoreError, ids, rows, words};
 use crate::control::wire::TaskRow;
@@ -20,8 +21,8 @@ const LIST_MAX: usize = 1000;
 /// A prompt that somebody asks to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTask {
-    /// The client's own id of the request: a second submit with it returns the first task.
-    pub request_id: Option<String>,
+    /// What the client calls the request: a second submit of it returns the first task.
+    pub request: Option<Request>,
     /// Its chat.
     pub chat: String,
     /// Its agent.
@@ -162,11 +163,10 @@ pub(super) fn told(
 // Submit ---------------------------------------------------------------------------------------
 
 pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
-    if let Some(request) = &new.request_id {
-        let sql = "SELECT id FROM tasks WHERE request_id = ?1";
-        if let Some(id) = sql::one(tx.conn, sql, [request], |row| row.get::<_, String>(0))? {
-            return submitted(tx, &id, false);
-        }
+    if let Some(request) = &new.request
+        && let Some(id) = requests::task(tx.conn, request)?
+    {
+        return submitted(tx, &id, false);
     }
     let chat = sql::one(tx.conn, "SELECT state, held FROM chats WHERE id = ?1", [&new.chat], |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
@@ -180,16 +180,18 @@ pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
     };
     let to = if held { TaskState::Held } else { TaskState::Queued };
     let id = ids::unused(tx.conn, "tasks", "t-")?;
+    let (owner, request) = requests::columns(new.request.as_ref());
     sql::run(
         tx.conn,
-        "INSERT INTO tasks (id, chat_id, agent, request_id, state, source, backend, permissions, no_wait, prompt,
-                            parent, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO tasks (id, chat_id, agent, request_owner, request_id, state, source, backend, permissions,
+                            no_wait, prompt, parent, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             id,
             new.chat,
             new.agent,
-            new.request_id,
+            owner,
+            request,
             words::task_state(to),
             new.source,
             new.backend,
@@ -295,8 +297,8 @@ fn list(conn: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRow>> {
 }
 
 impl Store {
-    /// Accepts a task: when this answers, it is on the disk. A `request_id` that came before
-    /// returns the first task as it is now.
+    /// Accepts a task: when this answers, it is on the disk. A request that came before returns the
+    /// first task as it is now.
     ///
     /// # Errors
     /// `NotFound` without its chat, `Conflict` if that is closed.
@@ -304,15 +306,12 @@ impl Store {
         self.write("record the task", move |tx| submit(tx, &new))
     }
 
-    /// The task that a submit with this `request_id` made, if there was one.
-    pub fn task_of_request(&self, request_id: &str) -> Reply<Option<TaskRow>> {
-        let request_id = request_id.to_owned();
-        self.read("read the task", move |conn| {
-            let sql = "SELECT id FROM tasks WHERE request_id = ?1";
-            match sql::one(conn, sql, [request_id], |row| row.get::<_, String>(0))? {
-                Some(id) => rows::task(conn, &id),
-                None => Ok(None),
-            }
+    /// The task that this request made, if it came before.
+    pub fn task_of_request(&self, request: &Request) -> Reply<Option<TaskRow>> {
+        let request = request.clone();
+        self.read("read the task", move |conn| match requests::task(conn, &request)? {
+            Some(id) => rows::task(conn, &id),
+            None => Ok(None),
         })
     }
 

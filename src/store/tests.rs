@@ -141,7 +141,7 @@ fn begin(store: &Store, facts: &WorktreeFacts) -> Reply<()> {
 
 fn prompt_to(chat: &str, prompt: &str) -> NewTask {
     NewTask {
-        request_id: None,
+        request: None,
         chat: chat.to_owned(),
         agent: "demo".to_owned(),
         prompt: prompt.to_owned(),

@@ -170,6 +170,76 @@ fn an_agent_is_forbidden_everything_else() {
 }
 
 #[test]
+fn a_request_id_reaches_nobody_elses_task_and_claims_none() {
+    let daemon = Setup::new().config(ALLOW).start();
+    let asker = Asker::new(&daemon);
+    let person = daemon.lone_chat();
+    let submit = |request: &str, text: &str| {
+        daemon.rpc(
+            "task/submit",
+            json!({"chat": person, "agent": DEMO, "prompt": say(text), "request_id": request}),
+        )
+    };
+    let child =
+        |request: &str, text: &str| json!({"agent": DEMO, "prompt": say(text), "request_id": request});
+    let answer =
+        |said: &str| -> Value { serde_json::from_str(said).unwrap_or_else(|e| panic!("{e}: {said}")) };
+
+    // The person was first.
+    let first = submit("r-1", "a secret");
+    let (parent, said) = asker.ask("task/submit", child("r-1", "mine"));
+    assert!(!said.contains("a secret"), "{said}");
+    let own = answer(&said);
+    assert_eq!((&own["parent"], &own["session"]), (&parent["id"], &json!(asker.session)), "{own:#}");
+    assert_eq!(submit("r-1", "again")["id"], first["id"]);
+    // The agent was first.
+    let claimed = answer(&asker.ask("task/submit", child("r-2", "squatted")).1);
+    let mine = submit("r-2", "the person's own");
+    assert_ne!(mine["id"], claimed["id"]);
+    assert_eq!(daemon.wait_task(mine["id"].as_str().unwrap())["text"], "the person's own");
+
+    // To one turn it is one request, and an id that reads like something of ours is only an id.
+    let twice = rpc(&daemon, "task/submit", &child("r-3", "once"), "first");
+    let again = rpc(&daemon, "task/submit", &child("r-3", "once"), "second");
+    let strange = rpc(&daemon, "task/submit", &child("family of $T", "strange"), "third");
+    let strange = format!("timeout 20 {}", strange.replace("$T", "'\"$T\"'"));
+    let id = r#"T=$(sed -n 's/.*"parent":"\([^"]*\)".*/\1/p' first)"#;
+    daemon.run(&asker.chat, DEMO, &format!("shell: {twice}; {again}; {id}; {strange}"));
+    let read = |name: &str| answer(&std::fs::read_to_string(asker.worktree.join(name)).unwrap());
+    assert_eq!(read("first")["id"], read("second")["id"]);
+    assert_eq!(
+        read("third")["request_id"],
+        format!("family of {}", read("first")["parent"].as_str().unwrap())
+    );
+}
+
+#[test]
+fn an_agent_hears_the_same_of_what_is_not_its_own_and_of_what_is_not_there() {
+    let daemon = Setup::new().config(ALLOW).start();
+    let asker = Asker::new(&daemon);
+    let foreign = daemon.run(&daemon.lone_chat(), DEMO, &say("not yours"));
+    let id = foreign["id"].as_str().unwrap();
+    for method in ["task/show", "task/wait", "task/cancel", "events/subscribe"] {
+        let there = asker.ask(method, json!({"task": id})).1;
+        let nowhere = asker.ask(method, json!({"task": "t-nowhere"})).1;
+        assert!(there.contains("of your making"), "{there}");
+        assert_eq!(there.replace(id, "t-nowhere"), nowhere, "{method}");
+    }
+    // And a task of its own opens no door to a chat or a session of others.
+    let own: Value =
+        serde_json::from_str(&asker.ask("task/submit", json!({"prompt": say("x"), "agent": DEMO})).1)
+            .unwrap();
+    for (key, there, nowhere) in
+        [("chat", &foreign["chat"], "c-no"), ("session", &foreign["session"], "s-no")]
+    {
+        let there = asker.ask("events/subscribe", json!({"task": own["id"], key: there})).1;
+        let nowhere = asker.ask("events/subscribe", json!({"task": own["id"], key: nowhere})).1;
+        assert!(there.contains("in another place"), "{there}");
+        assert_eq!(there, nowhere, "{key}");
+    }
+}
+
+#[test]
 fn with_one_slot_a_turn_that_waits_and_its_child_both_finish() {
     let daemon =
         Setup::new().config(ALLOW).config("[dispatch]\nmax_running = 1\n[pool]\nmax_live = 1").start();

@@ -48,7 +48,7 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
     }
     let services = call.services();
     // One of two that decide is first, and the other hears of it.
-    let _alone = services.flights.request(&format!("arena {}", params.arena)).await;
+    let _alone = services.flights.decision(&params.arena).await;
     let arena = find(call, &params.arena).await?;
     let _sessions = alone_with_sessions(call, &arena).await;
     let arena = find(call, &arena.id).await?;
@@ -88,13 +88,13 @@ async fn open_chats_of_others(call: &Call, arena: &StoredArena, winner: &str) ->
 /// The arena of that id, which an agent must have made itself.
 async fn find(call: &Call, id: &str) -> Done<StoredArena> {
     let found = call.services().store.arena(id).await?;
-    let arena = found.ok_or_else(|| RpcFailure::not_found("arena", id).hint("hob arena ls"))?;
-    if let Some(caller) = delegation::caller(call).await?
-        && !delegation::is_own_making(call, &caller, arena.parent.as_deref()).await?
-    {
-        return Err(RpcFailure::forbidden(format!("arena `{id}` is not of your making")));
+    let Some(caller) = delegation::caller(call).await? else {
+        return found.ok_or_else(|| RpcFailure::not_found("arena", id).hint("hob arena ls"));
+    };
+    match found {
+        Some(arena) if delegation::is_own_making(call, &caller, arena.parent.as_deref()).await? => Ok(arena),
+        _ => Err(delegation::not_own("arena", id)),
     }
-    Ok(arena)
 }
 
 /// Alone with every session of an arena, in one order, so that no two wait for each other.

@@ -144,8 +144,12 @@ async fn check_agent(call: &Call, filter: &EventFilter, answers_permissions: boo
     let Some(task) = &filter.task else {
         return Err(RpcFailure::forbidden("an agent may subscribe only to a task of its own making"));
     };
-    let row = tasks::find(call, task).await?;
-    delegation::check_own(call, &row).await?;
+    let (row, _) = delegation::find_own(call, task).await?;
+    // Of another chat or session it would see nothing, and learn whether that is there.
+    let elsewhere = |asked: &Option<String>, own: &str| asked.as_ref().is_some_and(|asked| asked != own);
+    if elsewhere(&filter.chat, &row.chat) || elsewhere(&filter.session, &row.session) {
+        return Err(RpcFailure::forbidden(format!("task `{task}` of your making is in another place")));
+    }
     Ok(())
 }
 

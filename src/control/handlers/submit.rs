@@ -35,13 +35,15 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     };
     let target = route::target(&params)?;
     // One of two with the same id makes the task, the other finds it.
-    let _alone = match &params.request_id {
-        Some(id) => Some(call.services().flights.request(id).await),
+    let request = delegation::request(call, caller.as_ref(), params.request_id.as_ref()).await?;
+    let _alone = match &request {
+        Some(request) => Some(call.services().flights.task_request(request).await),
         None => None,
     };
-    if let Some(id) = &params.request_id
-        && let Some(first) = call.services().store.task_of_request(id).await?
+    if let Some(request) = &request
+        && let Some(first) = call.services().store.task_of_request(request).await?
     {
+        delegation::check_repeated(call, caller.as_ref(), (request, first.parent.as_deref())).await?;
         return Ok(first);
     }
     call.check_open()?;
@@ -59,7 +61,8 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     // What the kept backend has to wait for, a run of its own does not.
     admit(call, &spot, &agent, params.no_wait && route == Route::Warm).await?;
     let chat = settle(call, spot).await?;
-    accept(call, new_task(params, chat.id.clone(), (agent, route))).await
+    let new = NewTask { request, ..new_task(params, chat.id.clone(), (agent, route)) };
+    accept(call, new).await
 }
 
 /// `task/retry`
@@ -82,7 +85,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
     let must_start = no_wait && route == Route::Warm;
     services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str()), must_start).await??;
     let new = NewTask {
-        request_id: None,
+        request: None,
         chat: old.chat,
         agent: old.agent,
         prompt: old.prompt,
@@ -305,7 +308,7 @@ async fn work_in(call: &Call, chat: &str, session: &str, subdir: &Path) -> Done<
 fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -> NewTask {
     let source = params.source.unwrap_or(if params.chat.is_some() { Source::Chat } else { Source::NewTask });
     NewTask {
-        request_id: params.request_id,
+        request: None,
         chat,
         agent,
         prompt: params.prompt,

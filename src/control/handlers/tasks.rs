@@ -46,15 +46,13 @@ pub(crate) async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
 
 /// `task/show`
 pub(crate) async fn show(call: &Call, params: TaskRef) -> Done<TaskRow> {
-    let row = find(call, &params.task).await?;
-    delegation::check_own(call, &row).await?;
+    let (row, _) = delegation::find_own(call, &params.task).await?;
     explained(call, row).await
 }
 
 /// `task/wait`
 pub(crate) async fn wait(call: &Call, params: TaskWait) -> Done<TaskRow> {
-    let row = find(call, &params.task).await?;
-    let caller = delegation::check_own(call, &row).await?;
+    let (_, caller) = delegation::find_own(call, &params.task).await?;
     let until_terminal = lending(call, caller.as_ref(), &params.task);
     let Some(timeout_ms) = params.timeout_ms else {
         return until_terminal.await;
@@ -98,8 +96,7 @@ async fn terminal(call: &Call, id: &str) -> Done<TaskRow> {
 
 /// `task/cancel`
 pub(crate) async fn cancel(call: &Call, params: TaskRef) -> Done<TaskRow> {
-    let row = find(call, &params.task).await?;
-    delegation::check_own(call, &row).await?;
+    let (row, _) = delegation::find_own(call, &params.task).await?;
     if is_terminal(&row.state) {
         return Ok(row);
     }

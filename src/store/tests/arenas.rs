@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn request(id: &str) -> Request {
+    Request { owner: Owner::Person, id: id.to_owned() }
+}
+
 /// An arena of `left` and `right`, whose worktrees are begun.
 async fn planned(stage: &Stage, id: &str) -> NewArena {
     let mut entries = Vec::new();
@@ -26,7 +30,7 @@ async fn planned(stage: &Stage, id: &str) -> NewArena {
     }
     NewArena {
         id: id.to_owned(),
-        request_id: Some(format!("r-{id}")),
+        request: Some(request(&format!("r-{id}"))),
         repo: "/repo".to_owned(),
         base_commit: "c0ffee".to_owned(),
         prompt: "compete".to_owned(),
@@ -64,7 +68,7 @@ async fn an_arena_is_recorded_with_all_of_its_entries() {
     assert_eq!((arena.state.as_str(), agents), ("open", vec!["left", "right"]));
     assert_eq!(arena.entries[0].worktree.as_deref(), Some("w-a-left"));
     assert_eq!(arena.entries[1].task.as_ref().map(|task| &*task.state), Some("queued"));
-    assert_eq!(stage.store.arena_of_request("r-a").await.unwrap().as_deref(), Some("a"));
+    assert_eq!(stage.store.arena_of_request(&request("r-a")).await.unwrap().as_deref(), Some("a"));
     assert_eq!(stage.store.find_prefix(Kind::Arena, "a").await.unwrap(), ["a"]);
 }
 
@@ -82,7 +86,7 @@ async fn where_one_entry_cannot_be_recorded_nothing_is() {
     assert_eq!(stage.journal().await.len(), before);
     // And a request makes one arena, whatever the caller looked up before.
     stage.store.create_arena(planned(&stage, "b").await).await.unwrap();
-    let again = NewArena { request_id: Some("r-b".to_owned()), ..planned(&stage, "d").await };
+    let again = NewArena { request: Some(request("r-b")), ..planned(&stage, "d").await };
     assert!(matches!(stage.store.create_arena(again).await, Err(StoreError::Conflict(_))));
 }
 

@@ -6,7 +6,7 @@ use hob_actors::ports::{Ended, PermissionAsk, PermissionPolicy, TurnRef};
 #[tokio::test]
 async fn a_request_id_runs_once_whatever_comes_again() {
     let mut stage = Stage::set().await;
-    let with_id = |prompt: &str| NewTask { request_id: Some("r".to_owned()), ..prompt_to("c", prompt) };
+    let with_id = |prompt: &str| NewTask { request: Some(asked(Owner::Person)), ..prompt_to("c", prompt) };
     // Both in line before either is answered.
     let (first, second) = (stage.store.submit(with_id("one")), stage.store.submit(with_id("two")));
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
@@ -17,6 +17,28 @@ async fn a_request_id_runs_once_whatever_comes_again() {
     assert_eq!((third.fresh, third.card.task.as_str()), (false, first.task.id.as_str()));
     assert_eq!(stage.store.tasks(TaskFilter::default()).await.unwrap().len(), 1);
     assert_eq!(stage.told_of(&first.card.task).await, ["task_state queued"]);
+}
+
+fn asked(owner: Owner) -> Request {
+    Request { owner, id: "r".to_owned() }
+}
+
+#[tokio::test]
+async fn the_same_request_id_of_another_owner_is_another_request() {
+    let stage = Stage::set().await;
+    let family = |root: &str| Owner::Family(root.to_owned());
+    let owners = [family("t-1"), Owner::Person, family("t-2")];
+    let mut made = Vec::new();
+    for owner in &owners {
+        let new = NewTask { request: Some(asked(owner.clone())), ..prompt_to("c", "x") };
+        made.push(stage.store.submit(new).await.unwrap());
+    }
+    assert!(made.iter().all(|made| made.fresh));
+    for (owner, made) in owners.into_iter().zip(made) {
+        let found = stage.store.task_of_request(&asked(owner.clone())).await.unwrap().unwrap();
+        assert_eq!(found.id, made.task.id, "{owner:?}");
+    }
+    assert!(stage.store.task_of_request(&asked(family("t-3"))).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -223,3 +223,26 @@ async fn the_database_its_log_and_its_copy_are_for_their_owner_alone() {
     assert_eq!(mode(&dir.path().join("hob.db.schema-1.bak")), 0o600);
     drop(store);
 }
+
+#[tokio::test]
+async fn requests_of_before_are_the_persons_and_bar_nobody_elses() {
+    let dir = TempDir::new().unwrap();
+    let path = old_file(
+        &dir,
+        "UPDATE tasks SET request_id = 'r' WHERE id = 't-1';
+         INSERT INTO arenas (id, request_id, repo, prompt, created_at) VALUES
+            ('a-9', 'r', '/repo', 'x', 1), ('a-1', NULL, '/repo', 'x', 1), ('a-5', NULL, '/repo', 'x', 1);",
+    );
+    let store = Store::open(&path).unwrap();
+    let of = |owner| Request { owner, id: "r".to_owned() };
+    let family = || Owner::Family("t-1".to_owned());
+    let task = async |owner| store.task_of_request(&of(owner)).await.unwrap().map(|task| task.id);
+    let arena = async |owner| store.arena_of_request(&of(owner)).await.unwrap();
+    assert_eq!(task(Owner::Person).await.as_deref(), Some("t-1"));
+    assert_eq!(arena(Owner::Person).await.as_deref(), Some("a-9"));
+    assert_eq!((task(family()).await, arena(family()).await), (None, None));
+    let new = NewTask { request: Some(of(family())), ..prompt_to("c-late", "x") };
+    assert!(store.submit(new).await.unwrap().fresh);
+    let ids: Vec<String> = store.arenas().await.unwrap().into_iter().map(|arena| arena.id).collect();
+    assert_eq!(ids, ["a-9", "a-1", "a-5"], "of one moment, in the order in which they were made");
+}

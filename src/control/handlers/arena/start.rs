@@ -18,7 +18,7 @@ use crate::control::handlers::{Call, Done, sessions};
 use crate::control::make::{self, Made};
 use crate::control::params::{ArenaShow, ArenaStart, BackendChoice, Policy, Source};
 use crate::control::wire::{ArenaRow, IdOr};
-use crate::store::{NewArena, NewChat, NewEntry, NewSession, NewTask, Submitted, fresh_id};
+use crate::store::{NewArena, NewChat, NewEntry, NewSession, NewTask, Request, Submitted, fresh_id};
 use crate::worktree::Located;
 
 /// The longest check, in bytes.
@@ -37,14 +37,15 @@ pub(crate) async fn start(call: &Call, params: ArenaStart) -> Done<ArenaRow> {
     check_place(&params)?;
     let services = call.services();
     // One of two with the same id makes the arena, the other finds it.
-    let _alone = match &params.request_id {
-        Some(id) => Some(services.flights.request(&format!("arena of {id}")).await),
+    let request = delegation::request(call, caller.as_ref(), params.request_id.as_ref()).await?;
+    let _alone = match &request {
+        Some(request) => Some(services.flights.arena_request(request).await),
         None => None,
     };
-    if let Some(id) = &params.request_id
-        && let Some(first) = services.store.arena_of_request(id).await?
+    if let Some(request) = &request
+        && let Some(first) = made_before(call, caller.as_ref(), request).await?
     {
-        return super::show(call, ArenaShow { arena: first, brief: true }).await;
+        return Ok(first);
     }
     call.check_open()?;
     for agent in &params.agents {
@@ -61,7 +62,7 @@ pub(crate) async fn start(call: &Call, params: ArenaStart) -> Done<ArenaRow> {
     }
     let made = make_equal(call, &located, &params).await?;
     let created = async {
-        let arena = plan(&params, &located, (&chats, &made), caller.as_ref()).await?;
+        let arena = plan((&params, request), &located, (&chats, &made), caller.as_ref()).await?;
         let id = arena.id.clone();
         Ok::<_, RpcFailure>((id, services.store.create_arena(arena).await?))
     };
@@ -74,6 +75,15 @@ pub(crate) async fn start(call: &Call, params: ArenaStart) -> Done<ArenaRow> {
     };
     begin(call, &id, submitted, &made).await?;
     super::show(call, ArenaShow { arena: id, brief: true }).await
+}
+
+/// The arena that the request made, if it came before.
+async fn made_before(call: &Call, caller: Option<&Caller>, request: &Request) -> Done<Option<ArenaRow>> {
+    let store = &call.services().store;
+    let Some(first) = store.arena_of_request(request).await? else { return Ok(None) };
+    let parent = store.arena(&first).await?.and_then(|arena| arena.parent);
+    delegation::check_repeated(call, caller, (request, parent.as_deref())).await?;
+    super::show(call, ArenaShow { arena: first, brief: true }).await.map(Some)
 }
 
 fn check(params: &ArenaStart) -> Done<()> {
@@ -203,7 +213,7 @@ async fn take_back(call: &Call, made: Vec<Made>) {
 
 /// The arena as it is to be recorded.
 async fn plan(
-    params: &ArenaStart,
+    (params, request): (&ArenaStart, Option<Request>),
     located: &Located,
     (chats, made): (&[String], &[Made]),
     caller: Option<&Caller>,
@@ -230,7 +240,7 @@ async fn plan(
                 worktree: made.facts.clone(),
             },
             task: NewTask {
-                request_id: None,
+                request: None,
                 chat: chat.clone(),
                 agent: agent.clone(),
                 prompt: params.prompt.clone(),
@@ -245,7 +255,7 @@ async fn plan(
     }
     Ok(NewArena {
         id,
-        request_id: params.request_id.clone(),
+        request,
         repo,
         base_commit: made.first().map(|made| made.known.base_commit.clone()).unwrap_or_default(),
         prompt: params.prompt.clone(),
