@@ -79,7 +79,7 @@ async fn run(ctx: &mut Ctx, args: &ActArgs, act: Act) -> Outcome {
         return Err(CliError::usage(message).hint("--hunk ID; `hob diff --hunks` lists them"));
     }
     let link = ctx.link().await?;
-    let target = target::find(&link, args.session.as_deref()).await?;
+    let target = target::find(ctx, &link, args.session.as_deref()).await?;
     let paths = target.paths(&args.paths)?;
     let mut params = json!({"session": target.session, "dry_run": args.dry_run});
     if !paths.is_empty() {
@@ -107,7 +107,7 @@ async fn run(ctx: &mut Ctx, args: &ActArgs, act: Act) -> Outcome {
     }
     let is_all = params.get("paths").is_none() && params.get("hunks").is_none();
     let asks = act == Act::Discard && is_all && !args.yes && !args.dry_run && ctx.can_ask();
-    if asks && !hunks::confirm(ctx, "discard every pending change of this session?")? {
+    if asks && !may_discard(ctx, &link, &mut params).await? {
         ctx.say("nothing was discarded");
         return Ok(Exit::Cancelled);
     }
@@ -116,6 +116,22 @@ async fn run(ctx: &mut Ctx, args: &ActArgs, act: Act) -> Outcome {
         return Ok(Exit::Cancelled);
     }
     finish(ctx, &link, act, params).await
+}
+
+/// Names the files whose changes would be given up, and asks. What was named is all that goes.
+async fn may_discard(ctx: &mut Ctx, link: &Link, params: &mut Value) -> Result<bool, CliError> {
+    let mut asked = params.clone();
+    asked["dry_run"] = json!(true);
+    let reply: ApplyReply = link.call(Act::Discard.method(), asked).await?;
+    if reply.applied.is_empty() {
+        return Ok(true);
+    }
+    for path in &reply.applied {
+        ctx.say(format_args!("{} {}", paint(BAD, "discards"), paint(NAME, one_line(path, usize::MAX))));
+    }
+    params["paths"] = json!(reply.applied);
+    let session = params["session"].as_str().unwrap_or_default().to_owned();
+    hunks::confirm(ctx, &format!("discard these changes of session {session}?"))
 }
 
 /// Names what would go from the checkout, before it does, and asks on a terminal. What was named is all

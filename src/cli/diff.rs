@@ -46,7 +46,7 @@ pub struct DiffArgs {
 /// Runs the command.
 pub async fn run(ctx: &mut Ctx, args: &DiffArgs) -> Outcome {
     let link = ctx.link().await?;
-    let target = target::find(&link, args.session.as_deref()).await?;
+    let target = target::find(ctx, &link, args.session.as_deref()).await?;
     let paths = target.paths(&args.paths)?;
     let mut params = json!({"session": target.session});
     if args.stat || args.hunks {

@@ -8,7 +8,8 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::find::{Kind, id};
 use super::link::Link;
-use crate::control::wire::{ArenaRow, IdOr, SessionRow, WorktreeRow};
+use super::render::{DIM, paint};
+use crate::control::wire::{IdOr, ResolveReply, SessionRow, WorktreeRow};
 
 /// A session, and where the paths of a command line begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,46 +20,28 @@ pub struct Target {
     top: Option<PathBuf>,
 }
 
-/// Finds the session.
+/// Finds the session by the daemon's rule, and names it to the person.
 ///
 /// # Errors
 /// Exit 5 where the working directory belongs to none.
-pub async fn find(link: &Link, named: Option<&str>) -> Result<Target, CliError> {
+pub async fn find(ctx: &mut Ctx, link: &Link, named: Option<&str>) -> Result<Target, CliError> {
     let here = std::env::current_dir().and_then(std::fs::canonicalize);
-    let mut sessions: Vec<SessionRow> = link.call("session/list", json!({})).await?;
-    let worktrees: Vec<WorktreeRow> = link.call("worktree/list", json!({})).await?;
-    if let Some(named) = named {
-        let session = id(link, Kind::Session, named).await?;
-        let of_it = sessions.into_iter().filter(|row| row.id == session);
-        let top = here.ok().and_then(|here| chosen(&here, of_it.collect(), &worktrees)).and_then(|t| t.top);
-        return Ok(Target { session, top });
-    }
-    let here = here.map_err(|error| CliError::failed(format!("no working directory: {error}")))?;
-    // What competes is not what the person works on, unless they stand in it.
-    let arenas: Vec<ArenaRow> = link.call("arena/list", json!({})).await?;
-    let is_entry = |session: &SessionRow| {
-        let mut open = arenas.iter().filter(|arena| arena.state == "open").flat_map(|arena| &arena.entries);
-        open.any(|entry| entry.session.as_ref() == Some(&session.id))
+    let params = match (named, &here) {
+        (Some(named), _) => json!({"session": id(link, Kind::Session, named).await?}),
+        (None, Ok(here)) => json!({"repo": here}),
+        (None, Err(error)) => return Err(CliError::failed(format!("no working directory: {error}"))),
     };
-    let stands_in = worktrees.iter().find(|row| here.starts_with(&row.path)).map(|row| row.session.clone());
-    sessions.retain(|row| !is_entry(row) || stands_in == Some(Some(row.id.clone())));
-    chosen(&here, sessions, &worktrees).ok_or_else(|| {
-        let message = format!("no open session belongs to `{}`", here.display());
-        CliError::new(Exit::NotFound, message).hint("-s SESSION; `hob session ls` lists them")
-    })
+    let meant: ResolveReply = link.call("session/resolve", params).await?;
+    let branch = meant.branch.as_ref().map(|branch| format!(" ({branch})")).unwrap_or_default();
+    ctx.say(paint(DIM, format_args!("session {}{branch}", meant.session)));
+    let top = here.ok().and_then(|here| top(&here, &meant));
+    Ok(Target { session: meant.session, top })
 }
 
-/// The session whose worktree holds a directory, else the newest open one of the checkout around it.
-fn chosen(here: &Path, sessions: Vec<SessionRow>, worktrees: &[WorktreeRow]) -> Option<Target> {
-    let inside = worktrees.iter().find(|row| here.starts_with(&row.path));
-    if let Some((row, session)) = inside.and_then(|row| Some((row, row.session.clone()?)))
-        && sessions.iter().any(|known| known.id == session)
-    {
-        return Some(Target { session, top: Some(PathBuf::from(&row.path)) });
-    }
-    let around = sessions.into_iter().filter(|row| here.starts_with(&row.repo));
-    let nearest = around.max_by_key(|row| (row.repo.len(), row.created_at))?;
-    Some(Target { top: Some(PathBuf::from(&nearest.repo)), session: nearest.id })
+/// The worktree or the checkout of a session, where a directory is in one of them.
+fn top(here: &Path, meant: &ResolveReply) -> Option<PathBuf> {
+    let tops = meant.path.iter().chain([&meant.repo]);
+    tops.map(PathBuf::from).find(|top| here.starts_with(top))
 }
 
 impl Target {
@@ -135,50 +118,24 @@ pub async fn worktree(ctx: &mut Ctx, given: &str) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::wire::{Moment, UsageRow};
-
-    fn session(id: &str, repo: &str, at: i64) -> SessionRow {
-        SessionRow {
-            id: id.into(),
-            repo: repo.into(),
-            title: None,
-            base: None,
-            state: "open".into(),
-            created_at: Moment(at),
-            closed_at: None,
-            worktree: None,
-            chats: Vec::new(),
-            usage: UsageRow::default(),
-        }
-    }
-
-    fn tree(session: &str, path: &str) -> WorktreeRow {
-        WorktreeRow {
-            id: "w-1".into(),
-            session: Some(session.into()),
-            repo: "/src".into(),
-            path: path.into(),
-            branch: String::new(),
-            base_commit: String::new(),
-            state: "active".into(),
-            created_at: Moment(0),
-            last_write: None,
-            size_bytes: None,
-            salvage_ref: None,
-            kept_because: Vec::new(),
-        }
-    }
 
     #[test]
-    fn a_worktree_comes_before_a_checkout_and_the_newest_session_before_others() {
-        let sessions =
-            || vec![session("s-old", "/src", 1), session("s-new", "/src", 2), session("s-in", "/src/in", 0)];
-        let trees = [tree("s-old", "/state/w-1")];
-        let of = |here: &str| chosen(Path::new(here), sessions(), &trees).map(|target| target.session);
-        assert_eq!(of("/src/deep").as_deref(), Some("s-new"));
-        assert_eq!(of("/src/in/deep").as_deref(), Some("s-in"));
-        assert_eq!(of("/state/w-1/deep").as_deref(), Some("s-old"));
-        assert_eq!(of("/elsewhere"), None);
+    fn paths_begin_in_the_worktree_before_the_checkout_and_elsewhere_nowhere() {
+        let meant = |path: Option<&str>| ResolveReply {
+            session: "s-1".into(),
+            state: "open".into(),
+            repo: "/src".into(),
+            worktree: None,
+            branch: None,
+            path: path.map(str::to_owned),
+        };
+        let of = |here: &str, path| top(Path::new(here), &meant(path));
+        let at = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(of("/src/deep", Some("/state/w-1")), at("/src"));
+        assert_eq!(of("/state/w-1/deep", Some("/state/w-1")), at("/state/w-1"));
+        assert_eq!(of("/src/w-1/deep", Some("/src/w-1")), at("/src/w-1"));
+        assert_eq!(of("/src", None), at("/src"));
+        assert_eq!((of("/elsewhere", Some("/state/w-1")), of("/srca", None)), (None, None));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct UndoArgs {
 /// Runs the command.
 pub async fn run(ctx: &mut Ctx, args: &UndoArgs) -> Outcome {
     let link = ctx.link().await?;
-    let target = target::find(&link, args.session.as_deref()).await?;
+    let target = target::find(ctx, &link, args.session.as_deref()).await?;
     let answer = find::with_id(&link, Kind::Turn, &args.turn, async |turn| {
         link.raw("change/undo", json!({"session": target.session, "turn": turn})).await
     })

@@ -96,7 +96,10 @@ pub async fn run(ctx: &mut Ctx, command: &WorktreeCommand) -> Outcome {
         WorktreeCommand::Risk(args) => {
             let params = match &args.of {
                 Some(of) => json!({"worktree": target::worktree(ctx, of).await?}),
-                None => json!({"session": target::find(&ctx.link().await?, None).await?.session}),
+                None => {
+                    let link = ctx.link().await?;
+                    json!({"session": target::find(ctx, &link, None).await?.session})
+                }
             };
             let answer = ctx.link().await?.raw("worktree/risk", params).await?;
             ctx.show(&answer, |row: RiskRow| risk(&row))?;
@@ -123,7 +126,7 @@ pub async fn run(ctx: &mut Ctx, command: &WorktreeCommand) -> Outcome {
 
 async fn stash(ctx: &mut Ctx, args: &StashArgs) -> Result<(), super::error::CliError> {
     let link = ctx.link().await?;
-    let mut params = json!({"session": target::find(&link, args.session.as_deref()).await?.session});
+    let mut params = json!({"session": target::find(ctx, &link, args.session.as_deref()).await?.session});
     if let Some(message) = &args.message {
         params["message"] = json!(message);
     }
@@ -133,7 +136,7 @@ async fn stash(ctx: &mut Ctx, args: &StashArgs) -> Result<(), super::error::CliE
 
 async fn unstash(ctx: &mut Ctx, args: &UnstashArgs) -> Result<(), super::error::CliError> {
     let link = ctx.link().await?;
-    let mut params = json!({"session": target::find(&link, args.session.as_deref()).await?.session});
+    let mut params = json!({"session": target::find(ctx, &link, args.session.as_deref()).await?.session});
     if let Some(stash_ref) = &args.stash_ref {
         params["stash_ref"] = json!(stash_ref);
     }
@@ -248,6 +251,7 @@ mod tests {
     #[test]
     fn a_verdict_says_what_would_be_lost_and_what_to_do() {
         let row = RiskRow {
+            session: None,
             worktree: "w-1".into(),
             verdict: "blocked".into(),
             reasons: vec![

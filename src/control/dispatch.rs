@@ -6,8 +6,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::admission::{Service, all_taken};
 use super::error::{Kind, RpcFailure, shorten};
 use super::handlers::{
-    Call, agents, arena, changes, chats, daemon, events, health, offers, permissions, pool, sessions, submit,
-    tasks, worktrees,
+    Call, agents, arena, changes, chats, daemon, events, health, meant, offers, permissions, pool, sessions,
+    submit, tasks, worktrees,
 };
 use super::params::read;
 use super::peer_check::Standing;
@@ -57,6 +57,7 @@ methods! {
     "session/create" => sessions::create,
     "session/list" => sessions::list,
     "session/show" => sessions::show,
+    "session/resolve" => meant::resolve,
     "session/close" => sessions::close,
     "session/reopen" => sessions::reopen,
     "session/delete" => sessions::delete,

@@ -175,6 +175,15 @@ params! {
         /// The session.
         session: String,
     }
+    /// `session/resolve`: one of both.
+    SessionResolve {
+        /// A session that the person named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        /// The directory that the person is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+    }
     /// `session/delete`.
     SessionDelete {
         /// The session.
@@ -225,7 +234,7 @@ params! {
         /// The session, whose newest open chat is taken.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<String>,
-        /// A directory in a repository, whose newest session made this way is taken.
+        /// A directory, for the session that `session/resolve` finds for it, or a new one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         repo: Option<String>,
         /// The agent; without it `default_agent`, else the first available.

@@ -3,9 +3,11 @@
 //! A task belongs to a chat. A client names the chat, or a session, or a directory of a
 //! repository; for the latter two a chat is taken that is there, or a new one is to be made.
 
+use std::path::{Path, PathBuf};
+
 use super::error::RpcFailure;
 use super::params::TaskSubmit;
-use super::wire::{AgentRow, ChatRow, IdOr, SessionRow};
+use super::wire::{AgentRow, ChatRow, IdOr, SessionRow, WorktreeRow};
 
 /// The agents that are tried when none is named, in this order; the built-in one comes last.
 const AGENT_ORDER: [&str; 6] = ["goose", "qwen", "opencode", "claude", "codex", "gemini"];
@@ -78,18 +80,25 @@ pub(super) fn in_session(session: &SessionRow, fresh: bool) -> Result<Place, Rpc
     Ok(newest_chat(session, fresh))
 }
 
-/// The place in a repository; `newest` is its newest open session that was made this way.
-pub(super) fn in_repo(newest: Option<&SessionRow>, fresh: bool) -> Place {
-    match newest {
+/// The worktree that holds a directory, and the directory in it. Neither has symbolic links.
+pub(super) fn inside<'a>(here: &Path, worktrees: &'a [WorktreeRow]) -> Option<(&'a WorktreeRow, PathBuf)> {
+    let stands = |row: &&WorktreeRow| matches!(row.state.as_str(), "active" | "orphaned");
+    let within = |row: &'a WorktreeRow| Some((row, here.strip_prefix(&row.path).ok()?.to_owned()));
+    // Of one in another, the inner.
+    worktrees.iter().filter(stands).filter_map(within).max_by_key(|(row, _)| row.path.len())
+}
+
+/// The place in a repository; `last` is its open session that was used last.
+pub(super) fn in_repo(last: Option<&SessionRow>, fresh: bool) -> Place {
+    match last {
         Some(session) if !fresh => newest_chat(session, false),
         _ => Place::NewSession,
     }
 }
 
 fn newest_chat(session: &SessionRow, fresh: bool) -> Place {
-    let open = session.chats.iter().filter_map(whole).filter(|chat| chat.state == "open");
-    // Of two made in the same millisecond, the one listed later is the newer.
-    match open.max_by_key(|chat| chat.created_at) {
+    // They are listed in the order in which they were made; their times are what a clock said.
+    match session.chats.iter().filter_map(whole).rfind(|chat| chat.state == "open") {
         Some(chat) if !fresh => Place::Chat { chat: chat.id.clone(), session: session.id.clone() },
         _ => Place::NewChat { session: session.id.clone() },
     }
@@ -197,6 +206,12 @@ mod tests {
             ("fresh", three, true, new.clone()),
             ("none", vec![], false, new.clone()),
             ("all closed", vec![chat("c-1", "closed", 1)], false, new),
+            (
+                "a clock that was set back",
+                vec![chat("c-1", "open", 9), chat("c-2", "open", 1)],
+                false,
+                used("c-2"),
+            ),
             ("same moment", vec![chat("c-1", "open", 1), chat("c-2", "open", 1)], false, used("c-2")),
         ];
         for (name, chats, fresh, place) in cases {
@@ -214,6 +229,39 @@ mod tests {
         assert_eq!(in_repo(Some(&with), false), used("c-1"));
         assert_eq!(in_repo(Some(&with), true), Place::NewSession);
         assert_eq!(in_repo(Some(&without), false), Place::NewChat { session: "s-1".into() });
+    }
+
+    fn tree(id: &str, path: &str, state: &str) -> WorktreeRow {
+        WorktreeRow {
+            id: id.into(),
+            session: Some("s-1".into()),
+            repo: "/src".into(),
+            path: path.into(),
+            branch: String::new(),
+            base_commit: String::new(),
+            state: state.into(),
+            created_at: Moment(0),
+            last_write: None,
+            size_bytes: None,
+            salvage_ref: None,
+            kept_because: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_directory_is_in_the_innermost_worktree_that_stands_around_it() {
+        let trees = [
+            tree("w-1", "/state/w-1", "active"),
+            tree("w-2", "/state/w-1/in/w-2", "orphaned"),
+            tree("w-3", "/state/w-1/gone", "archived"),
+        ];
+        let of = |here: &str| inside(Path::new(here), &trees).map(|(row, dir)| (row.id.as_str(), dir));
+        let at = |id, dir: &str| Some((id, PathBuf::from(dir)));
+        assert_eq!(of("/state/w-1"), at("w-1", ""));
+        assert_eq!(of("/state/w-1/deep/er"), at("w-1", "deep/er"));
+        assert_eq!(of("/state/w-1/in/w-2/x"), at("w-2", "x"));
+        assert_eq!(of("/state/w-1/gone/x"), at("w-1", "gone/x"));
+        assert_eq!((of("/state/w-10"), of("/state"), of("/src")), (None, None, None));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub use health::{FailureRow, HealthRow};
 pub use moment::Moment;
 pub use offers::{OfferRow, OffersRow, ValueRow, offered_values};
 pub use reply::{
-    Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, StatusReply,
-    SubscribeReply,
+    Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, ResolveReply,
+    StatusReply, SubscribeReply,
 };
 pub use task::is_terminal;
 

@@ -219,7 +219,7 @@ fn arena_row(row: &Row<'_>) -> rusqlite::Result<StoredArena> {
 
 const ENTRY: &str = "SELECT e.*, a.winner_agent IS e.agent AS won,
         (SELECT id FROM worktrees AS w WHERE w.session_id = e.session_id
-         ORDER BY w.created_at DESC, w.id LIMIT 1) AS worktree
+         ORDER BY w.rowid DESC LIMIT 1) AS worktree
     FROM arena_entries AS e JOIN arenas AS a ON a.id = e.arena_id
     WHERE e.arena_id = ?1 ORDER BY e.position";
 

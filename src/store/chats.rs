@@ -80,7 +80,7 @@ pub(super) fn set_held(tx: &mut Tx<'_>, chat: &str, held: bool) -> Result<i64> {
 
 fn list(conn: &Connection, session: Option<&str>, all: bool) -> Result<Vec<ChatRow>> {
     let sql = "SELECT id FROM chats WHERE (?1 IS NULL OR session_id = ?1) AND (?2 OR state = 'open')
-               ORDER BY created_at, rowid";
+               ORDER BY rowid";
     let ids = sql::all(conn, sql, params![session, all], |row| row.get::<_, String>(0))?;
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {

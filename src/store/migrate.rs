@@ -47,6 +47,11 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0009_request_owners.sql"),
         verify: None,
     },
+    Step {
+        name: "0010_used_sessions",
+        sql: include_str!("../../migrations/0010_used_sessions.sql"),
+        verify: None,
+    },
 ];
 
 /// The newest schema that this program knows.

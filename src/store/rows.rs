@@ -138,10 +138,9 @@ pub(super) fn session(conn: &Connection, id: &str, whole: bool) -> Result<Option
     })?;
     let Some(mut found) = found else { return Ok(None) };
     let worktree = worktree_of(conn, id)?;
-    let chats =
-        sql::all(conn, "SELECT id FROM chats WHERE session_id = ?1 ORDER BY created_at, id", [id], |row| {
-            row.get::<_, String>(0)
-        })?;
+    let chats = sql::all(conn, "SELECT id FROM chats WHERE session_id = ?1 ORDER BY rowid", [id], |row| {
+        row.get::<_, String>(0)
+    })?;
     if whole {
         found.worktree = worktree.map(|row| IdOr::Whole(Box::new(row)));
         for id in chats {
@@ -179,7 +178,7 @@ fn worktree_row(row: &Row<'_>) -> rusqlite::Result<WorktreeRow> {
 
 /// The newest worktree of a session.
 fn worktree_of(conn: &Connection, session: &str) -> Result<Option<WorktreeRow>> {
-    let sql = "SELECT * FROM worktrees WHERE session_id = ?1 ORDER BY created_at DESC, id LIMIT 1";
+    let sql = "SELECT * FROM worktrees WHERE session_id = ?1 ORDER BY rowid DESC LIMIT 1";
     sql::one(conn, sql, [session], worktree_row)
 }
 

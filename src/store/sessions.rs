@@ -57,7 +57,19 @@ pub(super) fn create(tx: &mut Tx<'_>, new: &NewSession) -> Result<SessionRow> {
         params![id, new.repo, new.title, new.base, new.carry_changes, new.origin, tx.now().0],
     )?;
     worktrees::activate(tx, &id, &new.worktree)?;
+    used(tx, &id)?;
     rows::known_session(tx.conn, &id)
+}
+
+/// The person uses a session: from now on it is the one of its checkout. An arena's entry never is.
+pub(super) fn used(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+    sql::run(
+        tx.conn,
+        "UPDATE sessions SET used = 1 + (SELECT max(used) FROM sessions)
+         WHERE id = ?1 AND origin IS NOT 'arena' AND (used = 0 OR used < (SELECT max(used) FROM sessions))",
+        [id],
+    )?;
+    Ok(())
 }
 
 /// `open` or `closed`; `None` if there is no such session.
@@ -107,7 +119,7 @@ pub(super) fn of_chat(conn: &Connection, chat: &str) -> Result<SessionId> {
 }
 
 fn list(conn: &Connection, all: bool) -> Result<Vec<SessionRow>> {
-    let sql = "SELECT id FROM sessions WHERE ?1 OR state = 'open' ORDER BY created_at, id";
+    let sql = "SELECT id FROM sessions WHERE ?1 OR state = 'open' ORDER BY rowid";
     let ids = sql::all(conn, sql, [all], |row| row.get::<_, String>(0))?;
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
@@ -152,16 +164,30 @@ impl Store {
         self.read("list the sessions", move |conn| list(conn, all))
     }
 
-    /// The newest open session on `repo` that a bare prompt made.
-    pub fn newest_prompt_session(&self, repo: &str) -> Reply<Option<SessionRow>> {
+    /// The open session on `repo` that the person used last; where none was, the entry of an arena that
+    /// was adopted last.
+    pub fn last_used_session(&self, repo: &str) -> Reply<Option<SessionRow>> {
         let repo = repo.to_owned();
         self.read("look for a session", move |conn| {
-            let sql = "SELECT id FROM sessions WHERE repo = ?1 AND origin = 'prompt' AND state = 'open'
-                       ORDER BY created_at DESC, rowid DESC LIMIT 1";
+            let sql = "SELECT id FROM sessions AS s WHERE repo = ?1 AND state = 'open'
+                         AND (used > 0 OR EXISTS (SELECT 1 FROM arenas AS a WHERE a.winner = s.id))
+                       ORDER BY used DESC, rowid DESC LIMIT 1";
             match sql::one(conn, sql, [repo], |row| row.get::<_, String>(0))? {
                 Some(id) => rows::session(conn, &id, true),
                 None => Ok(None),
             }
+        })
+    }
+
+    /// The person uses a session.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such session.
+    pub fn use_session(&self, id: &str) -> Reply<()> {
+        let id = id.to_owned();
+        self.write("record the use of the session", move |tx| {
+            known_state(tx.conn, &id)?;
+            used(tx, &id)
         })
     }
 

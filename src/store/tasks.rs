@@ -12,7 +12,7 @@ use super::command::Tx;
 use super::reader::Reply;
 use super::requests::{self, Request};
 use super::sql::{self, Result};
-use super::{Store, StoreError, ids, rows, words};
+use super::{Store, StoreError, ids, rows, sessions, words};
 use crate::control::wire::TaskRow;
 
 /// Tasks in one list.
@@ -41,6 +41,8 @@ pub struct NewTask {
     pub parent: Option<String>,
     /// `warm` or `oneshot`, if one was asked for.
     pub backend: Option<String>,
+    /// Whether the person uses the session with it; an agent and an arena do not.
+    pub uses: bool,
 }
 
 /// A task that was accepted, now or before.
@@ -204,6 +206,9 @@ pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
     )?;
     let task = known(tx.conn, &TaskId::from(id.as_str()))?;
     told(tx, &task.scope(None), None, to, None)?;
+    if new.uses {
+        sessions::used(tx, task.session.as_str())?;
+    }
     submitted(tx, &id, true)
 }
 
@@ -219,7 +224,7 @@ fn submitted(tx: &Tx<'_>, id: &str, fresh: bool) -> Result<Submitted> {
 const CARD: &str =
     "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait,
             (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
-             ORDER BY w.created_at DESC, w.id LIMIT 1), c.subdir, t.backend
+             ORDER BY w.rowid DESC LIMIT 1), c.subdir, t.backend
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {

@@ -151,6 +151,7 @@ fn prompt_to(chat: &str, prompt: &str) -> NewTask {
         hold: false,
         parent: None,
         backend: None,
+        uses: true,
     }
 }
 

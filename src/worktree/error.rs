@@ -38,6 +38,13 @@ pub enum WorktreeErrorKind {
     Io,
 }
 
+impl WorktreeErrorKind {
+    /// Whether there is no checkout where one was looked for.
+    pub fn is_no_checkout(&self) -> bool {
+        matches!(self, Self::NotARepo | Self::Bare | Self::NoCommit)
+    }
+}
+
 /// An error that a person can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

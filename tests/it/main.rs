@@ -31,6 +31,7 @@ mod demo;
 mod faults;
 mod health;
 mod ladder;
+mod meant;
 mod oneshot;
 mod places;
 mod pool;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_client_protocol_schema::v1::{ListSessionsResponse, SessionInfo};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -68,8 +69,12 @@ impl Bridge {
         let params: params::Known = params::read(raw)?;
         check_cwd(&params.cwd).await?;
         mention_servers(params.mcp_servers.len());
-        self.check_chat(&params.session_id).await?;
+        let chat = self.check_chat(&params.session_id).await?;
         let commands = self.attach(&params.session_id).await?;
+        // Who attaches to a session uses it.
+        let used: Result<IgnoredAny, _> =
+            self.door.call("session/resolve", json!({"session": chat.session})).await;
+        used.map_err(|error| from_hob(&error))?;
         let opened = Command::Open(id.clone(), opened);
         commands.send(opened).map_err(|_| unknown_session(&params.session_id))
     }

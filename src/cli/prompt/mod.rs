@@ -74,7 +74,8 @@ pub async fn run(ctx: &mut Ctx, args: &PromptArgs) -> Outcome {
     }
     let task: TaskRow = serde_json::from_str(answer.get())?;
     if !ctx.globals.json {
-        ctx.say(paint(DIM, format_args!("{} in chat {}, task {}", task.agent, task.chat, task.id)));
+        let place = format!("session {}, chat {}, task {}", task.session, task.chat, task.id);
+        ctx.say(paint(DIM, format_args!("{} in {place}", task.agent)));
     }
     stream(ctx, link, &task, seat).await
 }

@@ -69,8 +69,22 @@ pub(crate) async fn adopt(call: &Call, params: ArenaAdopt) -> Done<ApplyReply> {
                 tracing::warn!(chat, ?failure, "the agents of an entry that was not adopted live on");
             }
         }
+        use_target(call, &arena.repo).await?;
     }
-    Ok(super::changes::applied_reply(applied))
+    Ok(super::changes::applied_reply(session, applied))
+}
+
+/// What the person adopts into is what the person works on, if it is a session's worktree.
+async fn use_target(call: &Call, repo: &str) -> Done<()> {
+    let store = &call.services().store;
+    if call.is_agent() {
+        return Ok(());
+    }
+    let target = store.worktrees(false).await?.into_iter().find(|row| row.path == repo);
+    match target.and_then(|row| row.session) {
+        Some(session) => Ok(store.use_session(&session).await?),
+        None => Ok(()),
+    }
 }
 
 /// The chats that will be closed with the sessions of those who are not adopted: also those that

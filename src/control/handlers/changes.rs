@@ -27,7 +27,7 @@ pub(crate) async fn diff(call: &Call, params: ChangeDiff) -> Done<DiffReply> {
         (path, paths) => paths.or_else(|| path.map(|path| vec![path])),
     };
     let diff = call.services().pending.diff(&params.session, &Shown { turn: params.turn, paths }).await?;
-    Ok(DiffReply { diff: diff.text, left_out: diff.left_out })
+    Ok(DiffReply { session: params.session, diff: diff.text, left_out: diff.left_out })
 }
 
 /// `change/apply`
@@ -38,13 +38,14 @@ pub(crate) async fn apply(call: &Call, params: ChangeAct) -> Done<ApplyReply> {
         check_target(call, &found.known.top.to_string_lossy()).await?;
     }
     let applied = call.services().pending.apply(&session, selection(params)?, dry_run).await?;
-    Ok(applied_reply(applied))
+    Ok(applied_reply(session, applied))
 }
 
 /// What `change/apply` and `arena/adopt` answer.
-pub(super) fn applied_reply(applied: Applied) -> ApplyReply {
+pub(super) fn applied_reply(session: String, applied: Applied) -> ApplyReply {
     let row = |deletion: Deletion| DeletionRow { path: deletion.path, agents: deletion.agents };
     ApplyReply {
+        session,
         applied: applied.paths,
         conflicts: conflicts(applied.conflicts),
         deletions: applied.deletions.into_iter().map(row).collect(),
@@ -71,6 +72,7 @@ pub(crate) async fn discard(call: &Call, params: ChangeAct) -> Done<ApplyReply> 
     let (session, dry_run) = (params.session.clone(), params.dry_run);
     let discarded = call.services().pending.discard(&session, selection(params)?, dry_run).await?;
     Ok(ApplyReply {
+        session,
         applied: discarded.paths,
         conflicts: conflicts(discarded.conflicts),
         rescue_ref: discarded.rescue_ref,
@@ -82,21 +84,21 @@ pub(crate) async fn discard(call: &Call, params: ChangeAct) -> Done<ApplyReply> 
 pub(crate) async fn undo(call: &Call, params: ChangeUndo) -> Done<UndoReply> {
     call.check_open()?;
     let undone = call.services().pending.undo(&params.session, &params.turn).await?;
-    Ok(UndoReply { restored: undone.restored, rescue_ref: undone.rescue_ref })
+    Ok(UndoReply { session: params.session, restored: undone.restored, rescue_ref: undone.rescue_ref })
 }
 
 /// `worktree/stash`
 pub(crate) async fn stash(call: &Call, params: WorktreeStash) -> Done<StashReply> {
     call.check_open()?;
     let stashed = call.services().pending.stash(&params.session, params.message.as_deref()).await?;
-    Ok(StashReply { stash_ref: stashed.stash_ref, files: stashed.files })
+    Ok(StashReply { session: params.session, stash_ref: stashed.stash_ref, files: stashed.files })
 }
 
 /// `worktree/unstash`
 pub(crate) async fn unstash(call: &Call, params: WorktreeUnstash) -> Done<UnstashReply> {
     call.check_open()?;
     let files = call.services().pending.unstash(&params.session, params.stash_ref.as_deref()).await?;
-    Ok(UnstashReply { files })
+    Ok(UnstashReply { session: params.session, files })
 }
 
 /// What is to be applied or given up. An empty list is a mistake and not everything.

@@ -1,10 +1,11 @@
 //! `chat/*`: tabs of a session.
 
+use super::meant::{self, Meant};
 use super::{Call, Done, pool, sessions, submit};
 use crate::control::error::RpcFailure;
 use crate::control::make;
 use crate::control::params::{ChatCreate, ChatList, ChatRef, check_new_id, check_title};
-use crate::control::wire::ChatRow;
+use crate::control::wire::{ChatRow, SessionRow};
 use crate::store::NewChat;
 
 /// `chat/create`
@@ -14,7 +15,7 @@ pub(crate) async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
         check_new_id("id", id)?;
     }
     check_title(params.title.as_deref())?;
-    match (&params.session, &params.repo) {
+    let row = match (&params.session, &params.repo) {
         (Some(session), None) => {
             let session = session.clone();
             in_session(call, params, session).await
@@ -27,7 +28,9 @@ pub(crate) async fn create(call: &Call, params: ChatCreate) -> Done<ChatRow> {
         (Some(_), Some(_)) => {
             Err(RpcFailure::invalid_params("session", "only one of `session` and `repo` can be given"))
         }
-    }
+    }?;
+    call.services().store.use_session(&row.session).await?;
+    Ok(row)
 }
 
 async fn in_session(call: &Call, params: ChatCreate, session: String) -> Done<ChatRow> {
@@ -44,18 +47,25 @@ async fn in_session(call: &Call, params: ChatCreate, session: String) -> Done<Ch
 
 /// In the session that a prompt for this directory would go to.
 async fn in_repo(call: &Call, params: ChatCreate, directory: &str) -> Done<ChatRow> {
-    let located = call.services().worktrees.locate(sessions::absolute(directory)?).await?;
-    let top = make::text(&located.top)?.to_owned();
+    let meant = meant::meant(call, directory).await?;
     if let Some(there) = there(call, &params, |_| true).await? {
         // The session was open when the chat was made in it, so it is known still.
         let session = call.services().store.session(&there.session).await?;
         return match session {
-            Some(session) if session.repo == top => Ok(there),
+            Some(session) if may_be_in(&meant, &session)? => Ok(there),
             _ => Err(made_otherwise(&there.id, "session")),
         };
     }
     let new = NewChat { id: params.id, session: String::new(), title: params.title };
-    submit::fresh_chat(call, located, new).await
+    submit::fresh_chat(call, meant, new).await
+}
+
+/// Whether a chat that was made for this directory may be in the session.
+fn may_be_in(meant: &Meant, session: &SessionRow) -> Done<bool> {
+    Ok(match meant {
+        Meant::Inside { session: inside, .. } => session.id == *inside,
+        Meant::Checkout(located) => session.repo == make::text(&located.top)?,
+    })
 }
 
 /// The chat that was made with this id before, where it was made alike.

@@ -19,6 +19,7 @@ pub(super) mod chats;
 pub(super) mod daemon;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod meant;
 pub(super) mod offers;
 pub(super) mod permissions;
 pub(super) mod pool;

@@ -154,7 +154,7 @@ pub(crate) async fn check_there(call: &Call, id: &str) -> Done<()> {
     }
 }
 
-async fn find(call: &Call, id: &str) -> Done<SessionRow> {
+pub(crate) async fn find(call: &Call, id: &str) -> Done<SessionRow> {
     let found = call.services().store.session(id).await?;
     found.ok_or_else(|| RpcFailure::not_found("session", id).hint("hob session ls -a"))
 }

@@ -3,13 +3,14 @@
 //! The order matters. What can be refused is refused before anything is made; what is made stays
 //! even if a later step fails, except where nobody could find it again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hob_actors::dispatch::route as dispatch;
 use hob_actors::id::{AgentKey, TaskId};
 use hob_actors::ports::{PermissionPolicy, Route, Store as _};
 use tokio::sync::OwnedMutexGuard;
 
+use super::meant::{self, Meant};
 use super::{Call, Done, agents, chats, sessions, tasks};
 use crate::backend::Availability;
 use crate::control::delegation::{self, Caller};
@@ -61,7 +62,8 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     // What the kept backend has to wait for, a run of its own does not.
     admit(call, &spot, &agent, params.no_wait && route == Route::Warm).await?;
     let chat = settle(call, spot).await?;
-    let new = NewTask { request, ..new_task(params, chat.id.clone(), (agent, route)) };
+    let new =
+        NewTask { request, uses: caller.is_none(), ..new_task(params, chat.id.clone(), (agent, route)) };
     accept(call, new).await
 }
 
@@ -95,6 +97,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
         hold: false,
         parent: Some(old.id),
         backend: Some(route.word().to_owned()),
+        uses: true,
     };
     accept(call, new).await
 }
@@ -161,8 +164,10 @@ struct Spot {
     chat: String,
     /// What a person calls a chat that is still to be made.
     title: Option<String>,
-    /// The user's directory, where that is what the client named.
+    /// The user's checkout, where that is what the client named.
     located: Option<Located>,
+    /// Where in the checkout or worktree the user stands, where a directory was named.
+    subdir: Option<PathBuf>,
     alone: Vec<OwnedMutexGuard<()>>,
 }
 
@@ -172,7 +177,8 @@ impl Spot {
             Place::Chat { chat, .. } => chat.clone(),
             Place::NewChat { .. } | Place::NewSession => fresh_id("c-"),
         };
-        Self { place, chat, title: None, located, alone }
+        let subdir = located.as_ref().map(|located| located.subdir.clone());
+        Self { place, chat, title: None, located, subdir, alone }
     }
 }
 
@@ -193,24 +199,35 @@ async fn find_spot(call: &Call, target: Target) -> Done<Spot> {
             Ok(Spot::new(route::in_session(&found, fresh)?, None, vec![alone]))
         }
         Target::Repo { directory, fresh } => {
-            let located = services.worktrees.locate(sessions::absolute(&directory)?).await?;
-            find_in_repo(call, located, fresh).await
+            let meant = meant::meant(call, &directory).await?;
+            find_meant(call, meant, fresh).await
         }
     }
 }
 
-async fn find_in_repo(call: &Call, located: Located, fresh: bool) -> Done<Spot> {
+async fn find_meant(call: &Call, meant: Meant, fresh: bool) -> Done<Spot> {
     let services = call.services();
+    let located = match meant {
+        Meant::Inside { session, subdir } => {
+            let alone = services.flights.session(&session).await;
+            let place = route::in_session(&sessions::find(call, &session).await?, fresh)?;
+            return Ok(Spot { subdir: Some(subdir), ..Spot::new(place, None, vec![alone]) });
+        }
+        Meant::Checkout(located) => located,
+    };
     let top = make::text(&located.top)?.to_owned();
-    let mut alone = vec![services.flights.repo(&top).await];
-    let mut newest = services.store.newest_prompt_session(&top).await?;
-    if let Some(session) = &newest {
-        alone.push(services.flights.session(&session.id).await);
-        // It may have been closed before we were alone with it.
-        newest = services.store.newest_prompt_session(&top).await?.filter(|again| again.id == session.id);
+    let repo = services.flights.repo(&top).await;
+    while let Some(last) = services.store.last_used_session(&top).await? {
+        let alone = services.flights.session(&last.id).await;
+        // It may have been closed before we were alone with it; then it is another one.
+        if let Some(session) = services.store.session(&last.id).await?
+            && session.state == "open"
+        {
+            let place = route::in_repo(Some(&session), fresh);
+            return Ok(Spot::new(place, Some(located), vec![repo, alone]));
+        }
     }
-    let place = route::in_repo(newest.as_ref(), fresh);
-    Ok(Spot::new(place, Some(located), alone))
+    Ok(Spot::new(route::in_repo(None, fresh), Some(located), vec![repo]))
 }
 
 pub(super) async fn open_chat(call: &Call, chat: &str) -> Done<()> {
@@ -238,8 +255,8 @@ async fn admit(call: &Call, spot: &Spot, agent: &str, no_wait: bool) -> Done<()>
 }
 
 /// Makes a chat in the session that a prompt for this directory would go to.
-pub(super) async fn fresh_chat(call: &Call, located: Located, new: NewChat) -> Done<ChatRow> {
-    let mut spot = find_in_repo(call, located, false).await?;
+pub(super) async fn fresh_chat(call: &Call, meant: Meant, new: NewChat) -> Done<ChatRow> {
+    let mut spot = find_meant(call, meant, false).await?;
     if let Place::Chat { session, .. } = &spot.place {
         spot.place = Place::NewChat { session: session.clone() };
     }
@@ -258,8 +275,7 @@ struct Settled {
 /// Makes what is missing.
 async fn settle(call: &Call, spot: Spot) -> Done<Settled> {
     let services = call.services();
-    let Spot { place, chat, title, located, mut alone } = spot;
-    let subdir = located.as_ref().map(|located| located.subdir.clone());
+    let Spot { place, chat, title, located, subdir, mut alone } = spot;
     let session = match place {
         Place::Chat { session, .. } => session,
         Place::NewChat { session } => {
@@ -318,6 +334,7 @@ fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -
         hold: params.hold,
         parent: params.parent,
         backend: Some(route.word().to_owned()),
+        uses: true,
     }
 }
 

@@ -31,13 +31,13 @@ pub(crate) async fn list(call: &Call, params: WorktreeList) -> Done<Vec<Worktree
 
 /// `worktree/risk`
 pub(crate) async fn risk(call: &Call, params: WorktreeRisk) -> Done<RiskRow> {
-    let worktree = match (params.session, params.worktree) {
-        (Some(session), None) => of_session(call, &session).await?,
+    let worktree = match (&params.session, params.worktree) {
+        (Some(session), None) => of_session(call, session).await?,
         (None, Some(worktree)) => worktree,
         _ => return Err(RpcFailure::invalid_params("session", "one of `session` and `worktree` is needed")),
     };
     let preflight = call.services().retire.preflight(&worktree).await?;
-    Ok(risk_row(worktree, &preflight))
+    Ok(RiskRow { session: params.session, ..risk_row(worktree, &preflight) })
 }
 
 /// The worktree of a session.
@@ -53,6 +53,7 @@ pub(crate) async fn of_session(call: &Call, session: &str) -> Done<String> {
 
 fn risk_row(worktree: String, preflight: &Preflight) -> RiskRow {
     RiskRow {
+        session: None,
         worktree,
         verdict: preflight.verdict().word().to_owned(),
         reasons: reason_rows(&preflight.reasons),

@@ -80,6 +80,9 @@ pub struct HunkRow {
 /// `change/diff`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffReply {
+    /// The session that it was done in.
+    #[serde(default)]
+    pub session: String,
     /// A unified diff, as git writes it.
     pub diff: String,
     /// What it leaves out, and why: `big.bin: 212 MiB is too large to show`.
@@ -90,6 +93,9 @@ pub struct DiffReply {
 /// `change/apply` and `change/discard`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplyReply {
+    /// The session that it was done in.
+    #[serde(default)]
+    pub session: String,
     /// What was applied or discarded (or would be, with `dry_run`); empty if anything conflicts.
     pub applied: Vec<String>,
     /// What stands against it.
@@ -126,6 +132,9 @@ pub struct ConflictRow {
 /// `change/undo`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoReply {
+    /// The session that it was done in.
+    #[serde(default)]
+    pub session: String,
     /// The files that are as they were before the turn.
     pub restored: Vec<String>,
     /// Where the worktree's content from before the undo is kept.
@@ -135,6 +144,9 @@ pub struct UndoReply {
 /// `worktree/risk`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RiskRow {
+    /// The session whose worktree it is, where that is what was asked for.
+    #[serde(default)]
+    pub session: Option<String>,
     /// The worktree.
     pub worktree: String,
     /// `clean`, `blocked` or `unknown`.
@@ -160,6 +172,9 @@ pub struct ReasonRow {
 /// `worktree/stash`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StashReply {
+    /// The session that it was done in.
+    #[serde(default)]
+    pub session: String,
     /// The ref that has it.
     pub stash_ref: String,
     /// The files.
@@ -169,6 +184,9 @@ pub struct StashReply {
 /// `worktree/unstash`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnstashReply {
+    /// The session that it was done in.
+    #[serde(default)]
+    pub session: String,
     /// The files.
     pub files: Vec<String>,
 }

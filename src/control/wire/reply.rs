@@ -111,6 +111,23 @@ pub struct ReloadReply {
     pub changed: Vec<String>,
 }
 
+/// The answer to `session/resolve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolveReply {
+    /// The session that is meant.
+    pub session: String,
+    /// `open` or `closed`.
+    pub state: String,
+    /// The checkout that it was started from.
+    pub repo: String,
+    /// Its worktree.
+    pub worktree: Option<String>,
+    /// The branch of that.
+    pub branch: Option<String>,
+    /// Where that lies.
+    pub path: Option<String>,
+}
+
 /// The answer to `task/hold` and `task/release`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldReply {

@@ -114,28 +114,53 @@ async fn a_chat_made_again_is_the_same_chat_or_a_conflict() {
     assert_eq!(stage.store.chats(None, true).await.unwrap().len(), 2);
 }
 
+async fn made(stage: &Stage, id: &str, origin: Option<&str>) {
+    let worktree = worktree(id);
+    begin(&stage.store, &worktree).await.unwrap();
+    let new = NewSession {
+        id: Some(id.to_owned()),
+        repo: "/mine".to_owned(),
+        title: None,
+        base: None,
+        carry_changes: false,
+        origin: origin.map(str::to_owned),
+        worktree,
+    };
+    stage.store.create_session(new).await.unwrap();
+    let chat = NewChat { id: Some(format!("c-{id}")), session: id.to_owned(), title: None };
+    stage.store.create_chat(chat).await.unwrap();
+}
+
 #[tokio::test]
-async fn the_newest_open_session_of_a_bare_prompt_is_found() {
-    let stage = Stage::set().await;
-    for id in ["p1", "p2"] {
-        let worktree = worktree(id);
-        begin(&stage.store, &worktree).await.unwrap();
-        let new = NewSession {
-            id: Some(id.to_owned()),
-            repo: "/repo".to_owned(),
-            title: None,
-            base: None,
-            carry_changes: false,
-            origin: Some("prompt".to_owned()),
-            worktree,
-        };
-        stage.store.create_session(new).await.unwrap();
+async fn the_session_that_was_used_last_is_found_whatever_the_clock_says() {
+    let mut stage = Stage::set().await;
+    let last = async |stage: &Stage| stage.store.last_used_session("/mine").await.unwrap().map(|row| row.id);
+    assert_eq!(last(&stage).await, None);
+    for (id, origin) in [("z", None), ("a", Some("prompt")), ("entry", Some("arena"))] {
+        made(&stage, id, origin).await;
     }
-    let newest = async || stage.store.newest_prompt_session("/repo").await.unwrap().map(|row| row.id);
-    assert_eq!(newest().await.as_deref(), Some("p2"));
-    stage.store.close_session("p2").await.unwrap();
-    assert_eq!(newest().await.as_deref(), Some("p1"));
-    assert!(stage.store.newest_prompt_session("/other").await.unwrap().is_none());
+    assert_eq!(last(&stage).await.as_deref(), Some("a"), "made last, but for an arena's entry");
+    // A clock that was ahead once: all rows bear one time from then on, and older ones a later one.
+    let path = stage.path();
+    peek(&path).execute_batch("UPDATE sessions SET created_at = 1; UPDATE chats SET created_at = 1").unwrap();
+    peek(&path).execute_batch("UPDATE sessions SET created_at = 9e14 WHERE id = 'z'").unwrap();
+    let prompt = |session: &str, uses| NewTask { uses, ..prompt_to(&format!("c-{session}"), "x") };
+    stage.store.submit(prompt("z", true)).await.unwrap();
+    assert_eq!(last(&stage).await.as_deref(), Some("z"));
+    stage.store.submit(prompt("a", false)).await.unwrap();
+    stage.store.submit(prompt("entry", true)).await.unwrap();
+    stage.store.use_session("entry").await.unwrap();
+    assert_eq!(last(&stage).await.as_deref(), Some("z"), "neither an agent's prompt nor an arena's entry");
+    stage.store.use_session("a").await.unwrap();
+    stage.reopen().await;
+    assert_eq!(last(&stage).await.as_deref(), Some("a"));
+    stage.store.close_session("a").await.unwrap();
+    assert_eq!(last(&stage).await.as_deref(), Some("z"));
+    assert!(stage.store.use_session("nowhere").await.is_err());
+    let listed = stage.store.sessions(true).await.unwrap();
+    let mine: Vec<&str> =
+        listed.iter().filter(|row| row.repo == "/mine").map(|row| row.id.as_str()).collect();
+    assert_eq!(mine, ["z", "a", "entry"], "in the order in which they were made");
 }
 
 #[tokio::test]

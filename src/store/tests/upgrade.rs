@@ -246,3 +246,21 @@ async fn requests_of_before_are_the_persons_and_bar_nobody_elses() {
     let ids: Vec<String> = store.arenas().await.unwrap().into_iter().map(|arena| arena.id).collect();
     assert_eq!(ids, ["a-9", "a-1", "a-5"], "of one moment, in the order in which they were made");
 }
+
+#[tokio::test]
+async fn sessions_of_before_are_used_last_where_the_person_prompted_last() {
+    let dir = TempDir::new().unwrap();
+    let path = old_file(
+        &dir,
+        "UPDATE sessions SET state = 'open';
+         INSERT INTO tasks (num, id, session_id, agent, state, source, parent, prompt, created_at) VALUES
+            (9, 't-9', 's-two', 'goose', 'queued', 'mcp', 't-1', 'delegated', 900);",
+    );
+    let store = Store::open(&path).unwrap();
+    let mut found = Vec::new();
+    while let Some(row) = store.last_used_session("/repo").await.unwrap() {
+        store.close_session(&row.id).await.unwrap();
+        found.push(row.id);
+    }
+    assert_eq!(found, ["s-shut", "s-none", "s-two"]);
+}

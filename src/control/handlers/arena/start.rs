@@ -250,6 +250,7 @@ async fn plan(
                 hold: false,
                 parent: parent.clone(),
                 backend: Some(BackendChoice::Warm.word().to_owned()),
+                uses: false,
             },
         });
     }
