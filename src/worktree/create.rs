@@ -27,7 +27,7 @@ use super::method::{Choice, Method, choose, needs_program};
 use super::recorded::{Recorded, recorded};
 use super::source::Source;
 use super::undo::{Names, is_linked, seal, wipe};
-use super::{CreateRequest, Created, Inner, LOCK_REASON, entry, obstacles};
+use super::{CreateRequest, Created, Inner, LOCK_REASON, entry, obstacles, own_place};
 
 /// Takes back what was made, unless it is told that all went well. Also in a panic.
 struct Rollback<'a> {
@@ -189,7 +189,7 @@ pub(super) fn make(
         })
     })?;
     if is_linked(names) {
-        return Ok(());
+        return own_place::settle(source, names);
     }
     let message =
         format!("`{}` and `{}` do not name each other", names.path.display(), names.admin.display());

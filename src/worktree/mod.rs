@@ -37,6 +37,7 @@ pub mod method;
 mod objects;
 mod obstacles;
 mod operation;
+mod own_place;
 mod preflight;
 mod recorded;
 mod regular;

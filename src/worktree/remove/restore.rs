@@ -22,7 +22,8 @@ use crate::worktree::identity::{Identity, fresh_mark, write_mark};
 use crate::worktree::known::Known;
 use crate::worktree::objects::{EXECUTABLE, Entries, LINK, Objects, index_info};
 use crate::worktree::source::{Source, bytes_of, path_from};
-use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, regular};
+use crate::worktree::undo::Names;
+use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, own_place, regular};
 
 /// In the flags of an index entry: assume-unchanged, and where its stage lies; in the extended ones:
 /// intent-to-add, skip-worktree; in the flags: that there are extended ones.
@@ -73,6 +74,7 @@ fn restore(inner: &Inner, known: &Known) -> Result<Restored, WorktreeError> {
     };
     let mut notices = Vec::new();
     let source = inner.source(&known.path, &known.common_dir)?;
+    own_place::settle(&source, &Names::known(known))?;
     if let Some(manifest) = manifest(inner, known)? {
         notices.extend(follow_branch(&source, known, &manifest)?);
         if !from_trash {

@@ -9,6 +9,7 @@ mod history;
 mod kept;
 mod last_copy;
 mod late;
+mod layouts;
 mod limits;
 mod locate;
 mod methods;
