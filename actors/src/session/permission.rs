@@ -280,12 +280,11 @@ mod tests {
         PermissionReply { permission: "p-1".into(), option: option.into(), by: "test".into(), remember }
     }
 
-    /// What the agent is told, and what is remembered, when `chosen` of `offered` is chosen.
-    fn told(
-        offered: &[&str],
-        chosen: &str,
-        remember: Option<Remember>,
-    ) -> Result<(Option<String>, Option<(StandingAnswer, Remember)>), Answered> {
+    /// What the agent is told, and what is remembered.
+    type Told = (Option<String>, Option<(StandingAnswer, Remember)>);
+
+    /// What follows when `chosen` of `offered` is chosen.
+    fn told(offered: &[&str], chosen: &str, remember: Option<Remember>) -> Result<Told, Answered> {
         accept(&reply(chosen, remember), &options(offered)).map(|accepted| {
             assert_eq!(accepted.option, format!("id-{chosen}"));
             (accepted.told, accepted.standing)

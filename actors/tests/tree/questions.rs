@@ -67,7 +67,7 @@ async fn an_answer_to_a_question_that_was_settled_meanwhile_allows_nothing() {
         permission: "p-0".into(),
         option: "allow_once".into(),
         by: "test".into(),
-        remember: Remember::Once,
+        remember: None,
     };
     let told = tree.handle().answer_permission(AgentKey::new("c-1", "demo"), answer).await;
     assert_eq!(told.expect("answered"), Answered::Late);
