@@ -54,7 +54,9 @@ pub(super) fn look(tx: &mut Tx<'_>) -> Result<SeenTime> {
         ],
     )?;
     if let Some(jump_ms) = look.jump_ms {
-        let by = humantime::format_duration(Duration::from_secs(jump_ms.unsigned_abs() / 1_000));
+        // To the minute: the time between the two readings is in it, too.
+        let minutes = (jump_ms.unsigned_abs() + 30_000) / 60_000;
+        let by = humantime::format_duration(Duration::from_secs(minutes * 60));
         let way = if jump_ms > 0 { "forward" } else { "back" };
         let text = format!(
             "the clock was set {way} by {by} against the time that passed: nothing is purged for a day"

@@ -117,7 +117,8 @@ fn prompts(facts: &Facts, found: &mut Vec<Violation>) {
     }
     for (request, n) in reached {
         let request = request.to_owned();
-        if !made.contains_key(request.as_str()) {
+        let is_deleted = facts.submits.iter().any(|submit| submit.request == request && submit.deleted);
+        if !is_deleted && !made.contains_key(request.as_str()) {
             found.push(Violation::Unrecorded { request: request.clone() });
         }
         if n > 1 {
@@ -135,7 +136,7 @@ pub fn is_terminal(state: &str) -> bool {
 fn tasks(facts: &Facts, found: &mut Vec<Violation>) {
     let mut ends: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in facts.journal.iter().filter(|entry| entry.text("type") == "task_state") {
-        if is_terminal(entry.text("to")) {
+        if is_terminal(entry.text("to")) && !facts.is_deleted(entry) {
             ends.entry(entry.text("task")).or_default().push(entry.text("to"));
         }
     }
@@ -200,7 +201,7 @@ fn turns(facts: &Facts, found: &mut Vec<Violation>) {
             "turn_ended" => {
                 counts.1 += 1;
                 let state = states.get(entry.text("task")).copied().unwrap_or("nowhere");
-                if state != entry.text("outcome") {
+                if state != entry.text("outcome") && !facts.is_deleted(entry) {
                     let ends = vec![state.to_owned(), entry.text("outcome").to_owned()];
                     found.push(Violation::EndsDiffer { task: entry.text("task").to_owned(), ends });
                 }

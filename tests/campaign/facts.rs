@@ -28,8 +28,18 @@ pub struct Facts {
     pub integrity: String,
     /// What was refused although there was no reason to, and what did not come in time.
     pub complaints: Vec<String>,
+    /// Sessions that were, or were to be, deleted.
+    pub deleted: Vec<String>,
     /// What was done to the daemons.
     pub done: Done,
+}
+
+impl Facts {
+    /// Whether an event tells of a task that went with its session.
+    pub fn is_deleted(&self, entry: &Entry) -> bool {
+        let is_there = self.tasks.iter().any(|task| task.id == entry.text("task"));
+        !is_there && self.deleted.iter().any(|session| session == entry.text("session"))
+    }
 }
 
 /// What was done to the daemons of a run, which excuses some ends of tasks.
@@ -56,6 +66,8 @@ pub struct Submit {
     pub breaks: bool,
     /// It was, or was to be, cancelled.
     pub cancelled: bool,
+    /// Its session was, or was to be, deleted, and its task with it.
+    pub deleted: bool,
 }
 
 /// A task as the store has it in the end.

@@ -253,6 +253,7 @@ impl Client {
             answers: Vec::new(),
             breaks: ask.breaks,
             cancelled: ask.cancel.is_some(),
+            deleted: false,
         };
         self.line.shared.note(|facts| facts.submits.push(submit));
         let params = json!({

@@ -157,8 +157,14 @@ impl Meddler {
         let session = made["id"].clone();
         if let Some(chat) = self.may("chat/create", &json!({ "session": session })) {
             let request = format!("r-99-{}", self.n_made);
-            let submit =
-                Submit { request: request.clone(), breaks: true, cancelled: true, ..Submit::default() };
+            let request_id = request.clone();
+            let submit = Submit {
+                request: request_id,
+                breaks: true,
+                cancelled: true,
+                deleted: true,
+                ..Submit::default()
+            };
             self.shared.note(|facts| facts.submits.push(submit));
             let prompt = format!("[{request}]\nwrite: made.txt: hello ;; slow: 20 10");
             let params =
@@ -166,6 +172,8 @@ impl Meddler {
             self.may("task/submit", &params);
         }
         self.pause(STEP_MAX_MS * 8);
+        let id = session.as_str().unwrap_or_default().to_owned();
+        self.shared.note(|facts| facts.deleted.push(id));
         let params = json!({ "session": session, "discard_changes": true, "discard_unpushed": true });
         self.may("session/delete", &params);
     }

@@ -128,7 +128,7 @@ fn history(site: &Site, rng: &mut Rng) -> String {
     let name = name(rng);
     let number = rng.u32(..1000).to_string();
     let branch = format!("b{}", rng.u8(..3));
-    let commands: [&[&str]; 28] = [
+    let commands: [&[&str]; 26] = [
         &["add", "."],
         &["add", "--force", name],
         &["add", "-N", "."],
@@ -154,8 +154,6 @@ fn history(site: &Site, rng: &mut Rng) -> String {
         &["stash", "push", "--quiet", "--include-untracked"],
         &["stash", "pop", "--quiet"],
         &["worktree", "add", "--quiet", "--detach", "inner"],
-        &["sparse-checkout", "set", "src"],
-        &["sparse-checkout", "disable"],
         &["fetch", "--quiet", ".", "HEAD"],
     ];
     let command = commands[rng.usize(..commands.len())];

@@ -57,12 +57,13 @@ fn old_database(path: &Path) {
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
 }
 
-/// Everything that the file held is there, in the schema that it had.
+/// Everything that the file held is there, in the schema that it had, or in one that it was brought to
+/// whole before the room ended.
 #[track_caller]
 fn is_as_it_was(path: &Path) {
     let conn = Connection::open(path).unwrap();
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(number("PRAGMA user_version"), 1);
+    assert!(number("PRAGMA user_version") >= 1);
     assert_eq!(number("SELECT count(*) FROM events"), OLD_EVENTS);
     assert_eq!(number("SELECT count(*) FROM tasks"), 1);
     drop(conn);

@@ -19,7 +19,7 @@ mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -32,7 +32,7 @@ use support::home::Setup;
 use support::wait::until;
 
 /// The user that the matrix runs as once more.
-const NOBODY: &str = "65534";
+const NOBODY: u32 = 65534;
 /// States at the least, by the issue that asked for them.
 const STATES_MIN: usize = 80;
 
@@ -188,14 +188,14 @@ fn the_same_as_an_ordinary_user() {
     }
     // Programs and temporary files must be within reach of that user.
     let place = tempfile::Builder::new().prefix("hob-nobody-").tempdir_in("/tmp").unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    chown(place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let program = std::env::current_exe().unwrap();
     if !is_within_reach(&program) || !is_within_reach(Path::new(env!("CARGO_BIN_EXE_hobd"))) {
         eprintln!("SKIPPED: {} cannot be started by an ordinary user", program.display());
         return;
     }
     let ran = Command::new("setpriv")
-        .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
+        .args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"])
         .arg(&program)
         .args(["--exact", "what_must_be_kept_is_kept_and_what_is_safe_is_retired", "--nocapture"])
         .env("TMPDIR", place.path())

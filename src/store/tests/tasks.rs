@@ -1,7 +1,7 @@
 //! Tasks and turns: accepted once, ended once, held and released, settled after a crash.
 
 use super::*;
-use hob_actors::ports::{Ended, PermissionAsk, PermissionPolicy, TurnRef};
+use hob_actors::ports::{Ended, PermissionAsk, PermissionPolicy, TaskCard, TurnRef};
 
 #[tokio::test]
 async fn a_request_id_runs_once_whatever_comes_again() {
@@ -62,6 +62,9 @@ async fn a_card_carries_what_the_tree_needs_in_order_of_acceptance() {
     let first = stage.store.submit(new).await.unwrap().card;
     let second = stage.store.submit(prompt_to("c", "two")).await.unwrap().card;
     assert!(first.order < second.order);
+    // Read again, it is a later copy of the same.
+    assert!(first.as_of < second.as_of);
+    let first = TaskCard { as_of: second.as_of, ..first };
     assert_eq!((first.permissions, first.no_wait), (Some(PermissionPolicy::Allow), true));
     assert_eq!((first.key.clone(), first.session.as_str(), &*first.prompt), (key(), "s", "one"));
     assert_eq!(stage.store.task(first.task.clone()).await.unwrap(), Some(first.clone()));
@@ -150,6 +153,22 @@ async fn ending_a_task_ends_its_open_turn_with_the_same_outcome() {
     assert_eq!(stage.told_of(&queued).await, ["task_state queued", "task_state cancelled"]);
     let unknown = stage.store.end_task("t-none".into(), Outcome::Failed, String::new()).await;
     assert!(unknown.unwrap_err().source.to_string().contains("t-none"));
+}
+
+#[tokio::test]
+async fn a_word_on_a_chat_is_later_than_every_copy_from_before_it() {
+    let stage = Stage::set().await;
+    let before = stage.store.submit(prompt_to("c", "one")).await.unwrap().card;
+    let held = stage.store.set_held("c".into(), true).await.unwrap();
+    let read = stage.store.task(before.task.clone()).await.unwrap().unwrap();
+    assert!(before.as_of < held && held <= read.as_of, "{} {held} {}", before.as_of, read.as_of);
+    let released = stage.store.set_held("c".into(), false).await.unwrap();
+    assert!(read.as_of < released);
+    // It moves nothing now, and what comes then is later all the same.
+    let empty = stage.store.set_held("other".into(), true).await;
+    assert!(empty.is_err(), "no such chat");
+    let after = stage.store.submit(prompt_to("c", "two")).await.unwrap().card;
+    assert!(released < after.as_of);
 }
 
 #[tokio::test]

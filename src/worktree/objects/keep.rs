@@ -10,7 +10,7 @@
 //! A prune removes loose objects by what refs lead to when it begins. It removes no pack, and a repack
 //! takes none away that is marked as kept.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -21,6 +21,7 @@ use git2::{Oid, Repository};
 use super::Objects;
 use super::closure::{Closure, closure, is_whole};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
+use crate::worktree::regular;
 use crate::worktree::source::{Draft, Source};
 
 /// How often it is tried while something vanishes.
@@ -235,8 +236,6 @@ fn is_ours(mark: &Path) -> bool {
     use std::io::Read as _;
     let mut text = String::new();
     let limit = KEPT_BY.len() as u64 + 1;
-    let is_file = fs::symlink_metadata(mark).is_ok_and(|found| found.is_file());
-    is_file
-        && File::open(mark).is_ok_and(|file| file.take(limit).read_to_string(&mut text).is_ok())
-        && text == KEPT_BY
+    let read = regular::open_no_link(mark).and_then(|file| file.take(limit).read_to_string(&mut text));
+    read.is_ok() && text == KEPT_BY
 }

@@ -19,6 +19,7 @@ use crate::worktree::Inner;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::objects::{Hold, Objects};
+use crate::worktree::regular;
 use crate::worktree::source::{Source, bytes_of};
 
 /// The list, in the entry of a worktree.
@@ -51,7 +52,7 @@ impl List {
     }
 
     fn read(entry: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(entry.join(LIST_FILE)).ok()?).ok()
+        serde_json::from_slice(&regular::read(&entry.join(LIST_FILE)).ok()?).ok()
     }
 }
 

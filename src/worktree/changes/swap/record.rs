@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Intent, PREFIX, Replace, Wanted, Way};
 use crate::worktree::changes::disk::Stamp;
+use crate::worktree::regular;
 
 /// How the file of a record begins and ends.
 const NAME: (&str, &str) = ("swap-", ".json");
@@ -118,7 +119,7 @@ impl Note {
 
     /// Reads it.
     pub(super) fn read(&self) -> io::Result<Record> {
-        Ok(serde_json::from_slice(&fs::read(&self.file)?)?)
+        Ok(serde_json::from_slice(&regular::read(&self.file)?)?)
     }
 
     /// Where the files of the swap lie.
