@@ -248,16 +248,33 @@ impl Drop for Group {
 }
 
 /// Runs a command to its end, or to that of its time. Returns what it said; an error says what went wrong.
+/// Its end is that of its process: what it leaves running holds up nothing, and ends with its group.
 async fn finish(mut command: Command, timeout: Duration) -> Result<String, String> {
     let mut child = command.spawn().map_err(|error| format!("could not be started: {error}"))?;
-    let _group = Group(group_of(&child));
+    let group = Group(group_of(&child));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     // What was said before its time was over is worth having.
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let ended = tokio::time::timeout(timeout, async {
-        tokio::join!(child.wait(), drain(stdout, &mut out), drain(stderr, &mut err)).0
-    })
-    .await;
+    let ended = {
+        let said = async { tokio::join!(drain(stdout, &mut out), drain(stderr, &mut err)) };
+        tokio::pin!(said);
+        let mut is_heard = false;
+        let ended = tokio::time::timeout(timeout, async {
+            loop {
+                tokio::select! {
+                    status = child.wait() => return status,
+                    _ = &mut said, if !is_heard => is_heard = true,
+                }
+            }
+        })
+        .await;
+        drop(group);
+        if !is_heard {
+            // Somebody who left the group may hold the pipes on.
+            tokio::time::timeout(LAST_WORDS, said).await.ok();
+        }
+        ended
+    };
     let failed = match ended {
         Err(_) => Some(format!("was ended after {} s", timeout.as_secs_f32())),
         Ok(Err(error)) => Some(format!("was lost: {error}")),
@@ -313,6 +330,12 @@ mod tests {
         while !is_gone() {
             assert!(std::time::Instant::now() < until, "the child of a hook lives on");
             tokio::task::yield_now().await;
+        }
+        // What it leaves running does not hold it up, in its group or out of it.
+        for leaves in ["sleep 600 & echo started", "setsid sleep 30 & echo started"] {
+            let began = std::time::Instant::now();
+            assert_eq!(finish(shell(leaves), limit).await, Ok("started".to_owned()));
+            assert!(began.elapsed() < limit / 2, "{leaves} took {:?}", began.elapsed());
         }
         let missing = finish(Command::new(dir.path().join("no-hook")), limit).await.unwrap_err();
         assert!(missing.contains("could not be started"), "{missing}");
