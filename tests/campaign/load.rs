@@ -90,8 +90,11 @@ impl Load {
             std::thread::spawn(move || client.work())
         });
         let clients = clients.collect();
-        let meddler = Meddler::new(&shared, chats, prompts::DEMO_CHATS, rng.fork());
-        let meddler = std::thread::spawn(move || meddler.work());
+        // Where nobody works by himself there is nothing to interfere with.
+        let meddler = (!chats.is_empty()).then(|| {
+            let meddler = Meddler::new(&shared, chats, prompts::DEMO_CHATS, rng.fork());
+            std::thread::spawn(move || meddler.work())
+        });
         let answerer = {
             let (line, rng) = (Line::new(&shared), rng.fork());
             std::thread::spawn(move || answer(line, rng))
@@ -103,7 +106,7 @@ impl Load {
             let shared = shared.clone();
             (at, std::thread::spawn(move || follow::follow(&shared, follower)))
         });
-        Self { shared, clients, meddler: Some(meddler), answerer, followers: followers.into() }
+        Self { shared, clients, meddler, answerer, followers: followers.into() }
     }
 
     /// A client in a chat that does nothing by itself.
