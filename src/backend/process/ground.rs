@@ -228,9 +228,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_maps_names_its_file_and_one_without_a_file_is_none() {
-        let line = b"7f00-7f10 rw-s 00000000 fd:01 4711                       /work/a file";
+        let line = b"7f00-7f10 rw-s 00000000 fd:01 4711                       /home/a file";
         let mapped = Mapped::of(line).unwrap();
-        assert_eq!((mapped.inode, mapped.path), (4711, PathBuf::from("/work/a file")));
+        assert_eq!((mapped.inode, mapped.path), (4711, PathBuf::from("/home/a file")));
         assert_eq!(mapped.device, libc::makedev(0xfd, 1));
         assert!(Mapped::of(b"7f00-7f10 rw-p 00000000 00:00 0 ").is_none());
         assert!(Mapped::of(b"7f00-7f10 rw-p 00000000 00:00 0                  [stack]").is_none());
