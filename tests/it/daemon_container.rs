@@ -63,15 +63,16 @@ fn as_the_first_process_it_collects_orphans_and_is_stopped_from_outside() {
     let first = child_of(container.id()).expect("the first process");
 
     // Orphans that no agent and no hook left: whatever else enters the container.
-    for _ in 0..5 {
-        let orphan = "(sleep 0.1 &) ; exit 0";
+    let ended = |n: usize| home.root().join(format!("ended-{n}"));
+    for n in 0..5 {
+        let orphan = format!("(sh -c 'sleep 0.1; touch {}' &) ; exit 0", ended(n).display());
         let entered = Command::new("nsenter")
-            .args(["--pid", "--target", &first.to_string(), "sh", "-c", orphan])
+            .args(["--pid", "--target", &first.to_string(), "sh", "-c", &orphan])
             .status()
             .unwrap();
         assert!(entered.success());
     }
-    std::thread::sleep(Duration::from_millis(300));
+    until("the orphans to end", || (0..5).all(|n| ended(n).exists()).then_some(()));
     until("the orphans to be collected", || zombies_of(first).is_empty().then_some(()));
 
     let began = Instant::now();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use git2::{Odb, Oid, Repository};
+use git2::{Odb, Oid, Repository, Revwalk};
 
 use crate::worktree::error::WorktreeError;
 use crate::worktree::preflight::{NOT_REACHING, is_partial};
@@ -88,15 +88,11 @@ fn by_libgit2(
     Ok(walk.closure)
 }
 
-/// The commits that no ref of the person's reaches.
-fn reached(repo: &Repository, ids: &[Oid]) -> Result<Vec<Oid>, git2::Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut walk = repo.revwalk()?;
-    for id in ids {
-        walk.push(*id)?;
-    }
+/// Leaves out of a walk what a ref reaches that is not hob's own.
+pub(in crate::worktree) fn hide_reached(
+    repo: &Repository,
+    walk: &mut Revwalk<'_>,
+) -> Result<(), git2::Error> {
     for reference in repo.references()? {
         let reference = reference?;
         let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
@@ -107,6 +103,19 @@ fn reached(repo: &Repository, ids: &[Oid]) -> Result<Vec<Oid>, git2::Error> {
             walk.hide(commit.id())?;
         }
     }
+    Ok(())
+}
+
+/// The commits that no ref of the person's reaches.
+fn reached(repo: &Repository, ids: &[Oid]) -> Result<Vec<Oid>, git2::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut walk = repo.revwalk()?;
+    for id in ids {
+        walk.push(*id)?;
+    }
+    hide_reached(repo, &mut walk)?;
     walk.collect()
 }
 

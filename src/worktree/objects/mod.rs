@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalkResult};
 
-pub(super) use closure::{are_whole, is_whole};
+pub(super) use closure::{are_whole, hide_reached, is_whole};
 pub(super) use keep::{Hold, TRIES_MAX, again, clear_up};
 pub(super) use program::index_info;
 

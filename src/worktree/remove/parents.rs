@@ -8,7 +8,7 @@ use git2::{Oid, Repository};
 use crate::worktree::Inner;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::known::Known;
-use crate::worktree::objects::is_whole;
+use crate::worktree::objects::{hide_reached, is_whole};
 use crate::worktree::preflight::{NOT_REACHING, commits_of};
 use crate::worktree::source::Source;
 
@@ -52,16 +52,7 @@ fn by_libgit2(repo: &Repository, names: &BTreeSet<String>) -> Result<Vec<String>
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
-    for reference in repo.references()? {
-        let reference = reference?;
-        let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
-        if NOT_REACHING.iter().any(|prefix| name.starts_with(prefix)) {
-            continue;
-        }
-        if let Ok(commit) = reference.peel_to_commit() {
-            walk.hide(commit.id())?;
-        }
-    }
+    hide_reached(repo, &mut walk)?;
     let only_here = walk.filter(|id| id.as_ref().map_or(true, |id| candidates.contains(id)));
     let only_here = only_here.collect::<Result<Vec<Oid>, _>>()?;
     // One too many does no harm, so what cannot be told is taken for one that nothing else reaches.
