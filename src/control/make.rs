@@ -146,7 +146,7 @@ async fn facts(
         baseline: None,
         made_with: None,
     };
-    let carried = carry_changes || !created.copied.is_empty();
+    let carried = carry_changes || !created.copied.is_empty() || !created.lacking.is_empty();
     let baseline = services.pending.first_look(&known, carried).await;
     let facts = WorktreeFacts {
         id: id.to_owned(),

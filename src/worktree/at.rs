@@ -47,7 +47,7 @@ impl Inner {
         if top != common_dir {
             obstacles::before_walking(top)?;
         }
-        let mut source = Source::open(top, common_dir, self.git())?;
+        let mut source = Source::open(top, common_dir, self)?;
         source.settings = recorded(&self.records(), common_dir)?.settings;
         Ok(source)
     }
@@ -83,15 +83,17 @@ impl Inner {
         if config.get_string("extensions.partialclone").is_ok() || facts::has_promisor(&config) {
             return self.program_way(source, "a partial clone");
         }
-        if !facts::has_drivers(&config) {
-            return Ok(Way::Libgit2);
-        }
         let mut wanted = Wanted::default();
         let index = repo.index().map_err(failed)?;
         let inside = index.iter().filter(|entry| entry.path.ends_with(b".gitattributes"));
         let inside = inside.map(|entry| source.top.join(super::source::path_from(entry.path)));
-        for path in inside.chain(facts::attribute_files(&source.common_dir, &config)) {
+        // One that is new is not in the index yet.
+        let top = [source.top.join(".gitattributes")];
+        for path in top.into_iter().chain(inside).chain(facts::attribute_files(&source.common_dir, &config)) {
             facts::look_at_attributes(&read(&path), &mut wanted);
+        }
+        if wanted.encoding {
+            return self.program_way(source, "a `working-tree-encoding`");
         }
         if wanted.filters.iter().any(|name| facts::is_driver(&config, name)) {
             return self.program_way(source, "a filter driver");

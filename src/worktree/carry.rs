@@ -8,11 +8,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use git2::{Delta, DiffOptions, IndexEntry, IndexTime, Oid, Repository};
 
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
+use super::file_system::Written;
+use super::objects::{EXECUTABLE, FILE, LINK};
+use super::regular;
 use super::safe_path::{PathProblem, beneath, copy_entry, is_absent, remove_entry};
 use super::snapshot::left_over;
 use super::source::{Source, bytes_of, path_from, records};
@@ -157,6 +161,7 @@ impl Changes {
 
     /// Puts the changes into a worktree whose HEAD has the tree that the user's HEAD has.
     pub(super) fn apply(&self, source: &Source<'_>, target: &Path) -> Result<(), WorktreeError> {
+        let written = Written::of(source)?;
         let mut present = Vec::new();
         for path in &self.files {
             let to = safe(target, path)?;
@@ -174,6 +179,9 @@ impl Changes {
             let room = clear(target, &to).map_err(|error| WorktreeError::io("replace", &to, &error));
             room?;
             n_bytes += copy_over(&from, &to)?;
+            if written != Written::USUAL {
+                as_git_has_it(source, (&from, path), &to, written)?;
+            }
             if n_bytes > BYTES_MAX {
                 return Err(refused(source, &format!("they are larger than {} GiB", BYTES_MAX >> 30)));
             }
@@ -187,7 +195,7 @@ impl Changes {
         }
         if source.repo.is_some() {
             let failed = |error: git2::Error| WorktreeError::git("stage the changes", target, &error);
-            let mut index = Repository::open(target).and_then(|repo| repo.index()).map_err(failed)?;
+            let mut index = source.handles.open(target).and_then(|repo| repo.index()).map_err(failed)?;
             return self.stage(&mut index).and_then(|()| index.write()).map_err(failed);
         }
         let no_object = "0".repeat(source.commit("HEAD")?.map_or(40, |commit| commit.len()));
@@ -237,6 +245,44 @@ fn copy_over(from: &Path, to: &Path) -> Result<u64, WorktreeError> {
     }
     let what = format!("`{}` was replaced each time that it was read", from.display());
     Err(WorktreeError::new(WorktreeErrorKind::Carry, what))
+}
+
+/// Gives what was copied the kind and the mode that the index has for it, where the checkout was written
+/// without: a link is a file there, and every file can be executed or none.
+fn as_git_has_it(
+    source: &Source<'_>,
+    (from, path): (&Path, &Path),
+    to: &Path,
+    written: Written,
+) -> Result<(), WorktreeError> {
+    let io = |error: std::io::Error| WorktreeError::io("copy", from, &error);
+    let Some(mode) = mode_in_index(source, path)? else { return Ok(()) };
+    if !fs::symlink_metadata(to).map_err(io)?.is_file() {
+        return Ok(());
+    }
+    if !written.links && mode == LINK {
+        let to_where = path_from(regular::read(to).map_err(io)?);
+        return fs::remove_file(to).and_then(|()| symlink(to_where, to)).map_err(io);
+    }
+    if !written.modes && matches!(mode, FILE | EXECUTABLE) {
+        let bits = fs::metadata(to).map_err(io)?.permissions().mode() & 0o777;
+        let bits = if mode == EXECUTABLE { bits | (bits & 0o444) >> 2 } else { bits & !0o111 };
+        fs::set_permissions(to, fs::Permissions::from_mode(bits)).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn mode_in_index(source: &Source<'_>, path: &Path) -> Result<Option<u32>, WorktreeError> {
+    if let Some(repo) = &source.repo {
+        let index =
+            repo.index().map_err(|error| WorktreeError::git("read the index", &source.top, &error))?;
+        return Ok(index.get_path(path, 0).map(|entry| entry.mode));
+    }
+    let mut call = source.call(&["ls-files", "--stage", "-z", "--"]);
+    call.args.push(path.as_os_str().to_owned());
+    let out = source.program()?.run(&call)?;
+    let mode = out.split(|byte| *byte == b' ').next().and_then(|mode| std::str::from_utf8(mode).ok());
+    Ok(mode.and_then(|mode| u32::from_str_radix(mode, 8).ok()))
 }
 
 /// An entry about which the index knows no times, so that git looks at the file.

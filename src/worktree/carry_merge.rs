@@ -36,7 +36,7 @@ pub(super) fn merge(
         put(repo, &mut index, &source.top, path)?;
     }
     let whole = merged(source, repo, [&head, &base_tree], &mut index)?;
-    write(target, staged, whole).map_err(failed)
+    write(&source.handles.open(target).map_err(failed)?, staged, whole).map_err(failed)
 }
 
 /// The merge of the tree of `theirs` onto the second of `[ancestor, base]`.
@@ -85,8 +85,7 @@ fn put(repo: &Repository, index: &mut Index, top: &Path, path: &Path) -> Result<
 }
 
 /// Gives the worktree the files of one tree and the index of another.
-fn write(target: &Path, staged: Oid, whole: Oid) -> Result<(), git2::Error> {
-    let repo = Repository::open(target)?;
+fn write(repo: &Repository, staged: Oid, whole: Oid) -> Result<(), git2::Error> {
     let mut options = CheckoutBuilder::new();
     options.force().update_index(false);
     repo.checkout_tree(repo.find_tree(whole)?.as_object(), Some(&mut options))?;

@@ -19,15 +19,16 @@ use super::carry::{Changes, shown};
 use super::carry_merge::merge;
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::facts::gather;
+use super::file_system::Handles;
 use super::git_program::CHECKOUT_TIMEOUT;
 use super::identity::{Identity, fresh_mark, write_mark};
-use super::include::{Included, copy_included};
+use super::include::copy_included;
 use super::lock::{RepoLock, retry_busy};
 use super::method::{Choice, Method, choose, needs_program};
 use super::recorded::{Recorded, recorded};
 use super::source::Source;
 use super::undo::{Names, is_linked, seal, wipe};
-use super::{CreateRequest, Created, Inner, LOCK_REASON, entry, obstacles, own_place};
+use super::{CreateRequest, Created, Inner, LOCK_REASON, entry, lacking, obstacles, own_place};
 
 /// Takes back what was made, unless it is told that all went well. Also in a panic.
 struct Rollback<'a> {
@@ -68,7 +69,7 @@ pub(super) fn create(
 ) -> Result<Created, WorktreeError> {
     let located = &request.located;
     let (path, branch) = inner.plan(&request.id);
-    let mut source = Source::open(&located.top, &located.common_dir, inner.git())?;
+    let mut source = Source::open(&located.top, &located.common_dir, inner)?;
     let base = base_of(&source, request.base.as_deref())?;
     let recorded = recorded(&inner.records(), &located.common_dir)?;
     source.settings.clone_from(&recorded.settings);
@@ -89,7 +90,7 @@ pub(super) fn create(
     let rollback = Rollback { source: &source, names: &names, armed: true };
     let made =
         make(inner, &source, &names, method).and_then(|()| fill(inner, &source, &names, changes.as_ref()));
-    match made.and_then(|included| finish(&names, &branch, located.common_dir.clone(), included)) {
+    match made.and_then(|filled| finish(&names, &branch, located.common_dir.clone(), filled)) {
         Ok(mut created) => {
             rollback.keep();
             created.notices.splice(0..0, notices);
@@ -178,7 +179,7 @@ pub(super) fn make(
 ) -> Result<(), WorktreeError> {
     retry_busy(inner.options.lock_file_wait, || {
         let made = match (method, &source.repo) {
-            (Method::Git2, Some(repo)) => by_libgit2(repo, names),
+            (Method::Git2, Some(repo)) => by_libgit2(source.handles, repo, names),
             _ => by_program(source, names),
         };
         // A second attempt begins as the first did.
@@ -196,13 +197,20 @@ pub(super) fn make(
     Err(WorktreeError::new(WorktreeErrorKind::Io, message))
 }
 
-fn by_libgit2(repo: &Repository, names: &Names) -> Result<(), WorktreeError> {
+fn by_libgit2(handles: &Handles, repo: &Repository, names: &Names) -> Result<(), WorktreeError> {
     let failed = |error: git2::Error| WorktreeError::git("make the worktree", &names.path, &error);
     let id = Oid::from_str(&names.base).map_err(failed)?;
     repo.reference(&names.reference, id, false, "hob: worktree of a session").map_err(failed)?;
     entry::make(names)?;
-    let files = Repository::open(&names.path);
-    files.and_then(|files| files.checkout_head(Some(CheckoutBuilder::new().force()))).map_err(failed)
+    let fill = || {
+        let files = handles.open(&names.path)?;
+        // Attributes that are not on the disk yet are read from the index.
+        let mut index = files.index()?;
+        index.read_tree(&files.find_commit(id)?.tree()?)?;
+        index.write()?;
+        files.checkout_head(Some(CheckoutBuilder::new().force()))
+    };
+    fill().map_err(failed)
 }
 
 fn by_program(source: &Source<'_>, names: &Names) -> Result<(), WorktreeError> {
@@ -216,6 +224,7 @@ fn by_program(source: &Source<'_>, names: &Names) -> Result<(), WorktreeError> {
     call.args.push(names.path.clone().into_os_string());
     call.args.push(names.base.clone().into());
     call.timeout = CHECKOUT_TIMEOUT;
+    call.file_system = source.handles.own().settings();
     source.program()?.run(&call).map(drop)
 }
 
@@ -235,14 +244,23 @@ fn without_others(source: &Source<'_>, names: &Names, obstacle: WorktreeError) -
     git.run(&call).map(drop)
 }
 
+/// What came into a new worktree beside what git has.
+struct Filled {
+    notices: Vec<String>,
+    copied: Vec<PathBuf>,
+    lacking: Vec<PathBuf>,
+}
+
 /// The user's changes, and the files that are to be copied.
 fn fill(
     inner: &Inner,
     source: &Source<'_>,
     names: &Names,
     changes: Option<&Changes>,
-) -> Result<Included, WorktreeError> {
+) -> Result<Filled, WorktreeError> {
     let mut notices = Vec::new();
+    let lacking = lacking::files(source, &names.path)?;
+    notices.extend(lacking::notice(&lacking));
     if let Some(changes) = changes {
         carry(source, names, changes)?;
         notices.extend(changes.notice());
@@ -261,8 +279,7 @@ fn fill(
     };
     let mut included = copy_included(&(inner.copy)(), &source.top, &names.path, tracked)?;
     notices.append(&mut included.notices);
-    included.notices = notices;
-    Ok(included)
+    Ok(Filled { notices, copied: included.copied, lacking })
 }
 
 fn carry(source: &Source<'_>, names: &Names, changes: &Changes) -> Result<(), WorktreeError> {
@@ -277,7 +294,7 @@ fn finish(
     names: &Names,
     branch: &str,
     common_dir: PathBuf,
-    included: Included,
+    filled: Filled,
 ) -> Result<Created, WorktreeError> {
     let io = |error: std::io::Error| WorktreeError::io("look at", &names.path, &error);
     write_mark(&names.admin, &fresh_mark())?;
@@ -287,8 +304,9 @@ fn finish(
         base_commit: names.base.clone(),
         common_dir,
         identity: Identity::of(&names.path, &names.admin).map_err(io)?,
-        notices: included.notices,
-        copied: included.copied,
+        notices: filled.notices,
+        copied: filled.copied,
+        lacking: filled.lacking,
         seal: seal(&names.path).map_err(io)?,
     })
 }

@@ -1,11 +1,4 @@
-//! The ends of lines: as git keeps them, and as a checkout is to have them. Pure, but for a look at the
-//! attributes and the configuration of a repository.
-
-use std::path::Path;
-
-use git2::{AttrCheckFlags, AttrValue, Repository};
-
-use super::source::Source;
+//! The ends of lines: as git keeps them, and as a checkout has them. Pure.
 
 /// How lines end in a checkout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,42 +37,6 @@ pub(super) fn to_crlf(text: &[u8]) -> Vec<u8> {
         out.push(*byte);
     }
     out
-}
-
-/// How the lines of a new file are to end, by its attributes and the configuration.
-pub(super) fn configured(source: &Source<'_>, path: &Path, content: &[u8]) -> Eol {
-    let Some(repo) = &source.repo else { return Eol::AsKept };
-    if memchr::memchr(0, content).is_some() || memchr::memchr(b'\r', content).is_some() {
-        return Eol::AsKept;
-    }
-    if wants_crlf(repo, path) { Eol::CrLf } else { Eol::AsKept }
-}
-
-fn wants_crlf(repo: &Repository, path: &Path) -> bool {
-    let attribute = |name: &str| {
-        // What cannot be read asks for nothing.
-        let value = repo.get_attr(path, name, AttrCheckFlags::default()).ok().flatten();
-        match AttrValue::from_string(value) {
-            AttrValue::True => Some("set".to_owned()),
-            AttrValue::False => Some("unset".to_owned()),
-            AttrValue::String(text) => Some(text.to_owned()),
-            AttrValue::Bytes(_) | AttrValue::Unspecified => None,
-        }
-    };
-    let text = attribute("text").or_else(|| attribute("crlf"));
-    if text.as_deref() == Some("unset") {
-        return false;
-    }
-    match attribute("eol").as_deref() {
-        Some("crlf") => return true,
-        Some("lf") => return false,
-        _ => {}
-    }
-    let config = repo.config().and_then(|mut config| config.snapshot());
-    let said = |key: &str| config.as_ref().ok().and_then(|config| config.get_string(key).ok());
-    let auto_crlf = said("core.autocrlf").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let eol_crlf = text.is_some() && said("core.eol").is_some_and(|value| value.eq_ignore_ascii_case("crlf"));
-    auto_crlf || eol_crlf
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(super) struct Wanted {
     pub(super) filters: BTreeSet<String>,
     /// A `working-tree-encoding`.
     pub(super) encoding: bool,
+    /// Contents that are written otherwise than they are kept.
+    pub(super) conversion: bool,
 }
 
 /// Gathers the facts for a worktree from the commit `base`, given in hex.
@@ -56,6 +58,10 @@ pub(super) fn gather(
         }
         facts.files = files;
         facts.encoding = wanted.encoding;
+        let says = |key: &str, value: &str| {
+            config.get_string(key).is_ok_and(|said| said.eq_ignore_ascii_case(value))
+        };
+        facts.conversion = wanted.conversion || says("core.autocrlf", "true") || says("core.eol", "crlf");
         facts.filters = wanted.filters.into_iter().filter(|name| is_driver(&config, name)).collect();
     }
     Ok(facts)
@@ -81,12 +87,6 @@ pub(super) fn has_promisor(config: &Config) -> bool {
         entries.for_each(|entry| found |= !matches!(entry.value(), Ok("false" | "0" | "no"))).ok();
     }
     found
-}
-
-/// Whether the configuration defines any filter driver.
-pub(super) fn has_drivers(config: &Config) -> bool {
-    let Ok(mut entries) = config.entries(Some(r"filter\..*")) else { return true };
-    entries.next().is_some()
 }
 
 /// Whether the configuration says how to run the filter, or that it must be run.
@@ -125,6 +125,7 @@ pub(super) fn look_at_attributes(text: &[u8], wanted: &mut Wanted) {
                 wanted.filters.insert(name.to_owned());
             }
             wanted.encoding |= word.starts_with("working-tree-encoding=");
+            wanted.conversion |= word == "ident" || word.eq_ignore_ascii_case("eol=crlf");
         }
     }
 }

@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::error::{WorktreeError, WorktreeErrorKind, plain};
+use super::file_system::Setting;
 use super::method::{GIT_VERSION_MIN, GitFact};
 
 /// A question to git that touches no network.
@@ -59,6 +60,8 @@ pub(super) struct Call<'a> {
     pub(super) args: Vec<OsString>,
     /// Settings as they were recorded when the repository was first seen.
     pub(super) settings: &'a [(String, String)],
+    /// What the file system does that it works on.
+    pub(super) file_system: Vec<Setting>,
     /// Whether its paths are patterns: they are taken literally otherwise.
     pub(super) magic_pathspecs: bool,
     /// Variables of its own.
@@ -78,6 +81,7 @@ impl<'a> Call<'a> {
             dir,
             args: args.iter().map(|arg| arg.as_ref().to_owned()).collect(),
             settings: &[],
+            file_system: Vec::new(),
             magic_pathspecs: false,
             env: Vec::new(),
             stdin: Vec::new(),
@@ -197,6 +201,9 @@ impl Git {
         }
         command.arg("-C").arg(call.dir);
         for (key, value) in SETTINGS {
+            command.arg("-c").arg(format!("{key}={value}"));
+        }
+        for (key, value) in &call.file_system {
             command.arg("-c").arg(format!("{key}={value}"));
         }
         command

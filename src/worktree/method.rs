@@ -42,6 +42,8 @@ pub struct Facts {
     pub filters: Vec<String>,
     /// An attribute asks for a `working-tree-encoding`.
     pub encoding: bool,
+    /// Contents are written otherwise than they are kept: with other ends of lines, or with their name.
+    pub conversion: bool,
     /// Something else that libgit2 gave for a reason not to open it.
     pub unreadable: Option<String>,
     /// A setting that could run a program appeared since we first saw the repository.
@@ -62,6 +64,7 @@ impl Default for Facts {
             moved: false,
             filters: Vec::new(),
             encoding: false,
+            conversion: false,
             unreadable: None,
             unrecorded: None,
             files: 0,
@@ -97,7 +100,8 @@ pub enum Choice {
 #[must_use]
 pub fn choose(facts: &Facts) -> Choice {
     let Some(what) = beyond_libgit2(facts) else {
-        let worth_it = facts.files >= PROGRAM_FILES_MIN && facts.git == GitFact::Ready;
+        // What git converts, git undoes: better the same program both ways.
+        let worth_it = (facts.files >= PROGRAM_FILES_MIN || facts.conversion) && facts.git == GitFact::Ready;
         return Choice::Use(if worth_it { Method::Program } else { Method::Git2 });
     };
     let (major, minor) = GIT_VERSION_MIN;

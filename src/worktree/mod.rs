@@ -18,18 +18,21 @@ mod carry;
 mod carry_merge;
 mod changes;
 mod compare;
+mod convert;
 mod create;
 mod disposable;
 mod entry;
 mod eol;
 mod error;
 mod facts;
+mod file_system;
 mod git_program;
 mod history;
 mod identity;
 mod include;
 mod index;
 mod known;
+mod lacking;
 mod large;
 mod locate;
 mod lock;
@@ -76,6 +79,7 @@ pub use snapshot::Snapshot;
 pub use standing::Standing;
 pub use undo::TakenBack;
 
+use file_system::Handles;
 use git_program::Git;
 use lock::{Locks, RepoLock, Turn};
 use method::GitFact;
@@ -155,6 +159,8 @@ pub struct Created {
     pub notices: Vec<String>,
     /// Untracked files that were copied in, relative to the directory.
     pub copied: Vec<PathBuf>,
+    /// Files of the base that could not be made in it, relative to the directory.
+    pub lacking: Vec<PathBuf>,
     /// What the directory looked like when it was done.
     seal: [u8; 32],
 }
@@ -173,6 +179,7 @@ struct Inner {
     jobs: Arc<Semaphore>,
     looks: Arc<Semaphore>,
     git: OnceLock<Result<Git, GitFact>>,
+    handles: OnceLock<Handles>,
 }
 
 impl Worktrees {
@@ -193,6 +200,7 @@ impl Worktrees {
                 jobs: Arc::new(Semaphore::new(JOBS_MAX)),
                 looks: Arc::new(Semaphore::new(LOOKS_MAX)),
                 git: OnceLock::new(),
+                handles: OnceLock::new(),
             }),
         }
     }
@@ -214,7 +222,7 @@ impl Worktrees {
     pub async fn head_commit(&self, located: &Located) -> Result<String, WorktreeError> {
         let located = located.clone();
         self.job(&self.inner.looks, move |inner| {
-            create::base_of(&Source::open(&located.top, &located.common_dir, inner.git())?, None)
+            create::base_of(&Source::open(&located.top, &located.common_dir, inner)?, None)
         })
         .await
     }
@@ -236,8 +244,8 @@ impl Worktrees {
             if let Err(Ok(created)) = answer.send(made) {
                 // Nobody waits for it any more. What cannot be undone is an orphan like any other.
                 let common_dir = &created.common_dir;
-                let undone = Source::open(common_dir, common_dir, inner.git())
-                    .map(|source| undo::undo(&source, &created));
+                let undone =
+                    Source::open(common_dir, common_dir, inner).map(|source| undo::undo(&source, &created));
                 tracing::debug!(path = %created.path.display(), ?undone, "worktree made for nobody");
             }
             Ok(())
@@ -255,7 +263,7 @@ impl Worktrees {
         let created = created.clone();
         self.locked_job(&created.common_dir.clone(), move |inner, _lock| {
             // The user's own checkout may be a linked one that has gone meanwhile.
-            let source = Source::open(&created.common_dir, &created.common_dir, inner.git())?;
+            let source = Source::open(&created.common_dir, &created.common_dir, inner)?;
             Ok(undo::undo(&source, &created))
         })
         .await
@@ -327,6 +335,13 @@ impl Inner {
             .get_or_init(|| git_program::find(self.options.path.as_deref()))
             .as_ref()
             .map_err(Clone::clone)
+    }
+}
+
+impl Inner {
+    /// How repositories are opened. Tried once what our own directory does; blocks then.
+    fn handles(&self) -> &Handles {
+        self.handles.get_or_init(|| Handles::at(&self.root, self.records()))
     }
 }
 

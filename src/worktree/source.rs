@@ -6,9 +6,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Repository, RepositoryOpenFlags};
+use git2::{ErrorCode, Repository};
 
+use super::Inner;
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
+use super::file_system::Handles;
 use super::git_program::{Call, Git};
 use super::method::GitFact;
 use super::obstacles;
@@ -27,6 +29,8 @@ pub(super) struct Source<'a> {
     pub(super) git: Result<&'a Git, GitFact>,
     /// Settings as recorded when the repository was first seen.
     pub(super) settings: Vec<(String, String)>,
+    /// How other repositories are opened.
+    pub(super) handles: &'a Handles,
     /// Where objects are written until they are in a pack; `None`: where all objects are.
     pub(super) draft: Option<Draft>,
 }
@@ -72,14 +76,10 @@ impl Draft {
 
 impl<'a> Source<'a> {
     /// Opens the checkout whose top is `top`.
-    pub(super) fn open(
-        top: &Path,
-        common_dir: &Path,
-        git: Result<&'a Git, GitFact>,
-    ) -> Result<Self, WorktreeError> {
+    pub(super) fn open(top: &Path, common_dir: &Path, inner: &'a Inner) -> Result<Self, WorktreeError> {
         obstacles::before_opening(top)?;
-        let opened = Repository::open_ext(top, RepositoryOpenFlags::NO_SEARCH, &[] as &[&OsStr]);
-        let (repo, refusal) = match opened {
+        let handles = inner.handles();
+        let (repo, refusal) = match handles.open(top) {
             Ok(repo) => (Some(repo), None),
             Err(error) if error.code() == ErrorCode::NotFound => {
                 return Err(WorktreeError::new(
@@ -94,8 +94,9 @@ impl<'a> Source<'a> {
             common_dir: common_dir.to_owned(),
             repo,
             refusal,
-            git,
+            git: inner.git(),
             settings: Vec::new(),
+            handles,
             draft: None,
         })
     }
@@ -132,7 +133,8 @@ impl<'a> Source<'a> {
 
     /// A call of the program in some directory, with the recorded settings.
     pub(super) fn call_in<'b, S: AsRef<OsStr>>(&'b self, dir: &'b Path, args: &[S]) -> Call<'b> {
-        let mut call = Call { settings: &self.settings, ..Call::ask(dir, args) };
+        let file_system = self.handles.settings(dir);
+        let mut call = Call { settings: &self.settings, file_system, ..Call::ask(dir, args) };
         if let Some(draft) = &self.draft {
             call.env.push(("GIT_OBJECT_DIRECTORY", draft.objects().into_os_string()));
             let all = self.common_dir.join("objects");
@@ -247,7 +249,7 @@ impl<'a> Source<'a> {
     /// The paths in the index of a checkout of this repository.
     pub(super) fn tracked(&self, top: &Path) -> Result<HashSet<PathBuf>, WorktreeError> {
         if self.repo.is_some() {
-            let index = Repository::open(top).and_then(|repo| repo.index());
+            let index = self.handles.open(top).and_then(|repo| repo.index());
             let index = index.map_err(|error| WorktreeError::git("read the index", top, &error))?;
             return Ok(index.iter().map(|entry| path_from(entry.path)).collect());
         }
@@ -259,7 +261,7 @@ impl<'a> Source<'a> {
     pub(super) fn submodules(&self, top: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
         const GITLINK: u32 = 0o160_000;
         if self.repo.is_some() {
-            let index = Repository::open(top).and_then(|repo| repo.index());
+            let index = self.handles.open(top).and_then(|repo| repo.index());
             let index = index.map_err(|error| WorktreeError::git("read the index", top, &error))?;
             return Ok(index
                 .iter()

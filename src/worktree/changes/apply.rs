@@ -6,19 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::choose::{Chosen, choose, spare};
 use super::disk::{Found, Stamp, holds_only, look, stamp};
-use super::filtered;
 use super::ground;
 use super::list::files;
 use super::swap::{Intent, Replace, Wanted, Way, swap};
-use super::text::{is_binary, merged};
 use super::{Applied, ChangeKind, Content, Run, Seen, Selection, Ticket, baseline};
 use crate::worktree::carry::Entry;
-use crate::worktree::compare::same_content;
-use crate::worktree::eol::{self, Eol};
+use crate::worktree::convert;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
+use crate::worktree::file_system::Written;
 use crate::worktree::known::Known;
 use crate::worktree::lock::retry_busy;
-use crate::worktree::objects::{EXECUTABLE, FILE, GITLINK, Hold, LINK, Objects};
+use crate::worktree::objects::{Hold, Objects};
 use crate::worktree::source::Source;
 use crate::worktree::{Inner, Worktrees};
 
@@ -56,10 +54,14 @@ impl Worktrees {
 }
 
 /// What the checkout of the user is made of, and with what.
-struct Target<'a> {
-    known: &'a Known,
-    objects: &'a Objects<'a>,
-    checkout: &'a Source<'a>,
+pub(super) struct Target<'a> {
+    pub(super) known: &'a Known,
+    pub(super) objects: &'a Objects<'a>,
+    pub(super) checkout: &'a Source<'a>,
+    /// How its files were written.
+    pub(super) written: Written,
+    /// The tree whose attributes it will have, where they change.
+    pub(super) attributes: Option<String>,
     /// Paths that are taken away: a directory may come in their place.
     going: BTreeSet<PathBuf>,
 }
@@ -85,7 +87,10 @@ fn apply(
     let chosen = choose(files(&objects, &ground.tree, &seen.present)?, selection)?;
     let (chosen, mut applied) = spare(chosen, &ground, selection);
     let going = chosen.iter().filter_map(Chosen::taken_away).collect();
-    let target = Target { known, objects: &objects, checkout: &checkout, going };
+    let paths = chosen.iter().map(|change| change.file.delta.path().as_path());
+    let attributes = convert::brings_attributes(paths).then(|| seen.present.clone());
+    let written = Written::of(&checkout)?;
+    let target = Target { known, objects: &objects, checkout: &checkout, written, attributes, going };
     let (mut replacements, mut entries) = (Vec::new(), BTreeMap::new());
     for change in &chosen {
         match target.plan(change)? {
@@ -240,11 +245,6 @@ impl Target<'_> {
         if self.is_same(path, &found, theirs)? {
             return Ok(Ok(None));
         }
-        if theirs.mode != LINK
-            && let Some(filter) = filtered::filter_of(self.checkout, path)?
-        {
-            return Ok(Err(filtered::refusal(&filter)));
-        }
         // A file that is renamed was read where it was.
         let base = ancestor.filter(|(old, _)| *old == path).map(|(_, entry)| entry);
         let is_untouched = match base {
@@ -263,7 +263,7 @@ impl Target<'_> {
         let Some(base) = base else {
             return Ok(Err("another file of that name is in the checkout".to_owned()));
         };
-        match self.merged(&found, base, theirs)? {
+        match self.merged((path, &found), base, theirs)? {
             Ok(wanted) => replace(wanted),
             Err(why) => Ok(Err(why)),
         }
@@ -281,92 +281,5 @@ impl Target<'_> {
     fn look(&self, path: &Path) -> Result<(Found, Stamp), WorktreeError> {
         look(&self.known.top, path)
             .map_err(|error| WorktreeError::io("read", &self.known.top.join(path), &error))
-    }
-
-    /// Whether what is on the disk is what git has, but for the ends of lines.
-    fn is_same(&self, path: &Path, found: &Found, entry: &Entry) -> Result<bool, WorktreeError> {
-        Ok(match found {
-            Found::File { bytes, executable } if matches!(entry.mode, FILE | EXECUTABLE) => {
-                let blob = self.objects.blob(&entry.object)?;
-                (entry.mode == EXECUTABLE) == *executable
-                    && (*bytes == blob
-                        || eol::of(bytes, &blob) == Eol::CrLf && eol::to_lf(bytes) == blob
-                        || self.is_large_copy(path, &blob))
-            }
-            Found::Link(target) if entry.mode == LINK => *target == self.objects.blob(&entry.object)?,
-            _ => false,
-        })
-    }
-
-    /// Whether the checkout has a copy of a large file already.
-    fn is_large_copy(&self, path: &Path, blob: &[u8]) -> bool {
-        let theirs = self.known.path.join(path);
-        crate::worktree::large::pointer(&theirs).as_deref() == Some(blob)
-            && same_content(&theirs, &self.known.top.join(path))
-    }
-
-    /// A new content as it is to be in the checkout.
-    fn wanted(
-        &self,
-        path: &Path,
-        entry: &Entry,
-        found: &Found,
-    ) -> Result<Result<Wanted, String>, WorktreeError> {
-        let bytes = self.objects.blob(&entry.object)?;
-        if entry.mode == LINK {
-            return Ok(Ok(Wanted::Link(bytes)));
-        }
-        if entry.mode == GITLINK {
-            return Ok(Err("it is a submodule now".to_owned()));
-        }
-        if crate::worktree::large::size_of(&bytes).is_some() {
-            let from = self.known.path.join(path);
-            let seen = stamp(&from);
-            return Ok(if crate::worktree::large::pointer(&from).as_deref() == Some(&bytes[..]) {
-                Ok(Wanted::Copy { from, seen })
-            } else {
-                Err("it is too large to be kept, and was changed since it was listed".to_owned())
-            });
-        }
-        let eol = match found {
-            Found::File { bytes: before, .. } => eol::of(before, &eol::to_lf(before)),
-            _ => eol::configured(self.checkout, path, &bytes),
-        };
-        let bytes = if eol == Eol::CrLf { eol::to_crlf(&bytes) } else { bytes };
-        Ok(Ok(Wanted::File { bytes, executable: entry.mode == EXECUTABLE }))
-    }
-
-    /// Both changes in one file, if they are in different places.
-    fn merged(
-        &self,
-        found: &Found,
-        base: &Entry,
-        theirs: &Entry,
-    ) -> Result<Result<Wanted, String>, WorktreeError> {
-        let both_changed = || Ok(Err("it was changed in the checkout as well".to_owned()));
-        let Found::File { bytes: ours, executable } = found else {
-            return Ok(Err(match found {
-                Found::Nothing => "it was deleted in the checkout".to_owned(),
-                _ => "something else is there in the checkout".to_owned(),
-            }));
-        };
-        let is_file = |entry: &Entry| matches!(entry.mode, FILE | EXECUTABLE);
-        if !is_file(base) || !is_file(theirs) {
-            return both_changed();
-        }
-        let (base_text, their_text) = (self.objects.blob(&base.object)?, self.objects.blob(&theirs.object)?);
-        let is_large = |bytes: &[u8]| crate::worktree::large::size_of(bytes).is_some();
-        if [&base_text, &their_text, ours].iter().any(|bytes| is_binary(bytes) || is_large(bytes)) {
-            return both_changed();
-        }
-        let eol = eol::of(ours, &base_text);
-        let our_text = if eol == Eol::CrLf { eol::to_lf(ours) } else { ours.clone() };
-        let failed = |error| WorktreeError::git("merge two changes", Path::new("a file"), &error);
-        let Some(text) = merged(&base_text, &our_text, &their_text).map_err(failed)? else {
-            return Ok(Err("it was changed at the same place in the checkout".to_owned()));
-        };
-        let their_mode = (base.mode != theirs.mode).then_some(theirs.mode == EXECUTABLE);
-        let bytes = if eol == Eol::CrLf { eol::to_crlf(&text) } else { text };
-        Ok(Ok(Wanted::File { bytes, executable: their_mode.unwrap_or(*executable) }))
     }
 }

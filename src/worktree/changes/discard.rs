@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use super::apply::check_unlocked;
 use super::choose::{Chosen, choose};
 use super::disk::{Found, Stamp, holds_only, look};
-use super::filtered;
 use super::list::files;
 use super::swap::{Intent, Replace, Wanted, swap};
 use super::text::with_hunks;
 use super::{ChangeKind, Discarded, Seen, Selection, Undone, ground};
 use crate::worktree::carry::Entry;
-use crate::worktree::eol::{self, Eol};
+use crate::worktree::convert::{self, Converter};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::lock::retry_busy;
@@ -223,12 +222,15 @@ pub(super) fn replace_all(
     replacements: &mut Vec<Replace>,
 ) -> Result<Vec<(PathBuf, String)>, WorktreeError> {
     let mut conflicts = Vec::new();
+    let brings_attributes = convert::brings_attributes(goal.keys().map(PathBuf::as_path));
+    let attributes = brings_attributes.then(|| objects.tree_with(present, goal)).transpose()?;
+    let converter = Converter::by_attributes_of(objects.source, attributes);
     for (path, entry) in goal {
         let now = objects.entry(present, path)?;
         if now == *entry {
             continue;
         }
-        match replacement((known, objects, goal), path, (now.as_ref(), entry.as_ref()))? {
+        match replacement((known, &converter, goal), path, (now.as_ref(), entry.as_ref()))? {
             Ok(replace) => replacements.push(replace),
             Err(why) => conflicts.push((path.clone(), why)),
         }
@@ -237,13 +239,14 @@ pub(super) fn replace_all(
 }
 
 fn replacement(
-    (known, objects, all): (&Known, &Objects<'_>, &Goal),
+    (known, converter, all): (&Known, &Converter<'_>, &Goal),
     path: &Path,
     (now, goal): (Option<&Entry>, Option<&Entry>),
 ) -> Result<Result<Replace, String>, WorktreeError> {
     if [now, goal].into_iter().flatten().any(|entry| entry.mode == GITLINK) {
         return Ok(Err("it is a submodule; its own git puts it back".to_owned()));
     }
+    let objects = Objects::of(converter.source());
     let (found, mut seen): (Found, Stamp) =
         look(&known.path, path).map_err(|error| WorktreeError::io("read", &known.path.join(path), &error))?;
     match &found {
@@ -269,11 +272,6 @@ fn replacement(
             return Ok(Err("it is too large to be kept; remove or restore it by hand".to_owned()));
         }
     }
-    if goal.is_some_and(|goal| goal.mode != LINK)
-        && let Some(filter) = filtered::filter_of(objects.source, path)?
-    {
-        return Ok(Err(filtered::refusal(&filter)));
-    }
     let Some(goal) = goal else {
         return Ok(Ok(Replace { path: path.to_owned(), wanted: Wanted::Nothing, seen }));
     };
@@ -281,13 +279,14 @@ fn replacement(
     if goal.mode == LINK {
         return Ok(Ok(Replace { path: path.to_owned(), wanted: Wanted::Link(bytes), seen }));
     }
-    let eol = match &found {
-        Found::File { bytes: before, .. } => eol::of(before, &eol::to_lf(before)),
-        _ => eol::configured(objects.source, path, &bytes),
+    let before = match &found {
+        Found::File { bytes, .. } => Some(&bytes[..]),
+        _ => None,
     };
-    let bytes = if eol == Eol::CrLf { eol::to_crlf(&bytes) } else { bytes };
-    let wanted = Wanted::File { bytes, executable: goal.mode == EXECUTABLE };
-    Ok(Ok(Replace { path: path.to_owned(), wanted, seen }))
+    Ok(converter.written(path, (&goal.object, bytes), before)?.map_err(|why| why.to_string()).map(|bytes| {
+        let wanted = Wanted::File { bytes, executable: goal.mode == EXECUTABLE };
+        Replace { path: path.to_owned(), wanted, seen }
+    }))
 }
 
 /// Puts a tree on a rescue ref of the worktree. What is staged is a second parent, as in a stash.

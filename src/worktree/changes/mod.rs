@@ -14,10 +14,10 @@
 mod apply;
 mod blame;
 mod choose;
+mod content;
 mod diff;
 mod discard;
 mod disk;
-mod filtered;
 mod ground;
 mod list;
 mod stash;

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Trouble, unreadable};
 use crate::worktree::carry::Entry;
-use crate::worktree::eol::{self, Eol};
+use crate::worktree::convert::Converter;
 use crate::worktree::large;
 use crate::worktree::objects::{EXECUTABLE, FILE, LINK, Objects};
 use crate::worktree::source::bytes_of;
@@ -131,7 +131,10 @@ impl Disk {
             return Ok(false);
         }
         let blob = objects.blob(&entry.object)?;
-        Ok(self.is_stood_for_by(&blob)? || is_converted(bytes, objects, path, &blob))
+        if self.is_stood_for_by(&blob)? {
+            return Ok(true);
+        }
+        Ok(Converter::of(objects.source).is_kept_as(path, bytes, (&entry.object, &blob))?)
     }
 
     /// The name that git has for its content, in a repository whose names have so many characters.
@@ -169,13 +172,6 @@ impl Disk {
         }
         Ok(value("oid sha256:") == Some(self.digest(Sha256::new())?.as_str()))
     }
-}
-
-/// Only the ends of its lines are others, and that is asked for.
-fn is_converted(bytes: &[u8], objects: &Objects<'_>, path: &Path, blob: &[u8]) -> bool {
-    eol::of(bytes, blob) == Eol::CrLf
-        && eol::to_lf(bytes) == blob
-        && eol::configured(objects.source, path, blob) == Eol::CrLf
 }
 
 /// What git hashes before the content of a blob.

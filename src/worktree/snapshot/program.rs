@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use super::memory::{Found, Memory};
 use super::weight::{Fate, Kept, Weight, plan};
-use super::{LeftOut, Look, Snapshot, is_file, left_over};
+use super::{LeftOut, Look, Snapshot, is_file, left_over, mode_of};
 use crate::worktree::carry::Entry;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::git_program::{Call, Git};
@@ -103,13 +103,14 @@ impl Draft<'_> {
     fn weigh(&mut self) -> Result<(), WorktreeError> {
         let others = self.run(&["ls-files", "--others", "--exclude-standard", "-z"], Vec::new())?;
         let changed = self.run(&["ls-files", "--modified", "-z"], Vec::new())?;
+        self.as_kept(&changed)?;
         let mut found = Vec::new();
         for path in records(&others).chain(records(&changed)) {
             if let Some(place) = left_over(path) {
                 self.out.left.insert(place);
             } else if let Some(folder) = path.strip_suffix(b"/") {
                 self.out.nested.push(path_from(folder.to_vec()));
-            } else {
+            } else if !self.entries.iter().any(|(known, _)| bytes_of(known) == path) {
                 found.push(self.memory.find(&self.source.top, path_from(path.to_vec())));
             }
         }
@@ -137,6 +138,38 @@ impl Draft<'_> {
                         self.to_read.push(found);
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out what is as git keeps it, byte for byte: git would make some of it alike when it adds it,
+    /// and nobody changed it.
+    fn as_kept(&mut self, changed: &[u8]) -> Result<(), WorktreeError> {
+        let is_plain = |path: &&[u8]| !path.contains(&b'\n') && !path.starts_with(b"\"");
+        let there: Vec<&[u8]> = records(changed)
+            .filter(is_plain)
+            .filter(|path| mode_at(&self.source.top.join(path_from(path.to_vec()))).is_some())
+            .collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let staged = self.run(&["ls-files", "--stage", "-z"], Vec::new())?;
+        let entries: HashMap<PathBuf, Entry> = records(&staged).filter_map(entry).collect();
+        let lines = there.iter().flat_map(|path| [path, &b"\n"[..]].concat()).collect();
+        let mut call = self.source.call(&["hash-object", "--no-filters", "--stdin-paths"]);
+        call.stdin = lines;
+        // One that went meanwhile ends it: then each is looked at as it comes.
+        let Some(names) = self.git.probe(&call)? else { return Ok(()) };
+        for (path, name) in there.iter().zip(String::from_utf8_lossy(&names).lines()) {
+            let path = path_from(path.to_vec());
+            let is_so = |entry: &&Entry| {
+                entry.object == name && mode_at(&self.source.top.join(&path)) == Some(entry.mode)
+            };
+            if let Some(entry) = entries.get(&path).filter(is_so)
+                && self.entries.len() < EXCLUDED_MAX
+            {
+                self.entries.push((path, entry.clone()));
             }
         }
         Ok(())
@@ -177,6 +210,11 @@ impl Draft<'_> {
         self.out.unseen = submodules::unseen(&self.source.top, links);
         Ok(())
     }
+}
+
+/// The mode of a file of a worktree, as git writes it.
+fn mode_at(path: &Path) -> Option<u32> {
+    mode_of(&fs::symlink_metadata(path).ok()?)
 }
 
 /// An entry as `ls-files --stage` tells it.

@@ -2,6 +2,7 @@
 
 mod carry;
 mod changes;
+mod converted;
 mod copy;
 mod create;
 mod given_up;
@@ -20,6 +21,7 @@ mod pruned;
 mod put_away;
 mod refuse;
 mod removal;
+mod settings;
 mod standing;
 mod undo;
 mod weighty;
