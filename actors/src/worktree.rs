@@ -34,12 +34,14 @@ pub enum ReasonKind {
     PendingChanges,
     /// Its session, or an agent of it, is live.
     Live,
+    /// Objects that git has names of, and no content.
+    Missing,
     /// Something could not be read, or not in time.
     Unreadable,
 }
 
 /// Every kind of reason, in the order in which they are shown.
-pub const REASON_KINDS: [ReasonKind; 15] = [
+pub const REASON_KINDS: [ReasonKind; 16] = [
     ReasonKind::Dirty,
     ReasonKind::Untracked,
     ReasonKind::Unpushed,
@@ -54,6 +56,7 @@ pub const REASON_KINDS: [ReasonKind; 15] = [
     ReasonKind::Mount,
     ReasonKind::PendingChanges,
     ReasonKind::Live,
+    ReasonKind::Missing,
     ReasonKind::Unreadable,
 ];
 
@@ -75,6 +78,7 @@ impl ReasonKind {
             Self::Mount => "mount",
             Self::PendingChanges => "pending_changes",
             Self::Live => "live",
+            Self::Missing => "missing",
             Self::Unreadable => "unreadable",
         }
     }
@@ -180,8 +184,8 @@ impl Consents {
             | ReasonKind::Untracked
             | ReasonKind::Operation
             | ReasonKind::PendingChanges => self.changes,
-            // It may hold both.
-            ReasonKind::NestedRepo => self.changes && self.unpushed,
+            // It may hold both. What is missing is lost already; the files are salvaged.
+            ReasonKind::NestedRepo | ReasonKind::Missing => self.changes && self.unpushed,
             ReasonKind::Unpushed | ReasonKind::Unreachable | ReasonKind::StashHere => self.unpushed,
             ReasonKind::Locked
             | ReasonKind::LockFile

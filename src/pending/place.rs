@@ -1,11 +1,15 @@
 //! Takes up where a worktree stands now: what the file system, or whoever moved its repository, has changed
 //! of what is written down.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use hob_actors::event::{Event, Level, NewEvent, Scope};
+use hob_actors::ports::{Permit, Store as _, chain};
 
 use super::{Pending, PendingError};
 use crate::store::{SessionWorktree, Store, StoreError};
-use crate::worktree::{Standing, WorktreeError, Worktrees};
+use crate::worktree::{Grounds, Standing, WorktreeError, Worktrees};
 
 /// For one look at where a worktree stands.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -78,6 +82,45 @@ where
 /// The same where its entry in the repository is not where it was, and at once what was known where nothing
 /// better is: whoever uses it says what is wrong.
 pub async fn followed(store: &Store, worktrees: &Worktrees, found: SessionWorktree) -> SessionWorktree {
+    let found = follow(store, worktrees, found).await;
+    match grounded(store, worktrees, &found).await {
+        Ok(Some(now)) => now,
+        Ok(None) => found,
+        Err(error) => {
+            tracing::warn!(worktree = %found.known.id, error = chain(&error), "what is gone of it was not looked for");
+            found
+        }
+    }
+}
+
+/// A worktree with what takes the place of objects that are gone from its repository; `None` where all is
+/// there. It is written down, and told once.
+async fn grounded(
+    store: &Store,
+    worktrees: &Worktrees,
+    found: &SessionWorktree,
+) -> Result<Option<SessionWorktree>, PendingError> {
+    let known = &found.known;
+    if !worktrees.has_lost_ground(known, found.last_tree.as_deref()).await? {
+        return Ok(None);
+    }
+    let recorded = Grounds {
+        base_commit: known.base_commit.clone(),
+        baseline: known.baseline.clone(),
+        last_tree: found.last_tree.clone(),
+        history: store.segments(&known.id).await?,
+    };
+    let (now, text) = worktrees.other_grounds(known, recorded).await?;
+    if store.record_grounds(known, now).await? {
+        let session = store.worktree(&known.id).await?.and_then(|row| row.session).map(Into::into);
+        let scope = Arc::new(Scope { session, ..Scope::default() });
+        let event = Event::Notice { level: Level::Warning, text };
+        store.append(NewEvent { scope, event }, Permit::free());
+    }
+    Ok(store.known_worktree(&known.id).await?)
+}
+
+async fn follow(store: &Store, worktrees: &Worktrees, found: SessionWorktree) -> SessionWorktree {
     if std::fs::symlink_metadata(found.known.admin()).is_ok() {
         return found;
     }

@@ -97,12 +97,19 @@ impl Retire {
             let id = found.known.id.clone();
             let taken: Result<_, RetireError> = take_up(&self.0.store, &self.0.worktrees, found).await;
             match taken {
-                Ok(_) => {}
+                Ok(found) => self.hold_base(&found.known).await,
                 Err(RetireError::Store(error)) => return Err(error.into()),
                 Err(error) => tracing::debug!(worktree = id, %error, "it is not as it is written down"),
             }
         }
         Ok(())
+    }
+
+    /// Those of before were made without.
+    async fn hold_base(&self, known: &Known) {
+        if let Err(error) = self.0.worktrees.hold_base(known).await {
+            tracing::warn!(worktree = %known.id, %error, "what it was started from is not kept by a ref");
+        }
     }
 
     async fn resume_one(&self, id: &str, tombstone: &Tombstone) -> Result<(), RetireError> {

@@ -154,7 +154,7 @@ fn close(tx: &mut Tx<'_>, turn: &str, tree: &str) -> Result<()> {
     sql::run(tx.conn, sql, [turn, tree]).map(drop)
 }
 
-fn insert(tx: &mut Tx<'_>, worktree: &str, segment: &Segment) -> Result<()> {
+pub(super) fn insert(tx: &mut Tx<'_>, worktree: &str, segment: &Segment) -> Result<()> {
     let rows = segment.writers.iter().map(|w| WriterRow { turn: w.turn.clone(), agent: w.agent.clone() });
     let writers = serde_json::to_string(&rows.collect::<Vec<_>>())
         .map_err(|error| StoreError::other("write down who wrote", error))?;

@@ -19,6 +19,7 @@ mod check;
 mod command;
 mod disk;
 mod error;
+mod grounds;
 mod ids;
 mod journal;
 mod looks;

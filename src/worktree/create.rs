@@ -25,10 +25,11 @@ use super::identity::{Identity, fresh_mark, write_mark};
 use super::include::copy_included;
 use super::lock::{RepoLock, retry_busy};
 use super::method::{Choice, Method, choose, needs_program};
+use super::objects::Objects;
 use super::recorded::{Recorded, recorded};
 use super::source::Source;
 use super::undo::{Names, is_linked, seal, wipe};
-use super::{CreateRequest, Created, Inner, LOCK_REASON, entry, lacking, obstacles, own_place};
+use super::{CreateRequest, Created, Inner, LOCK_REASON, base, entry, lacking, obstacles, own_place};
 
 /// Takes back what was made, unless it is told that all went well. Also in a panic.
 struct Rollback<'a> {
@@ -88,8 +89,9 @@ pub(super) fn create(
         None
     };
     let rollback = Rollback { source: &source, names: &names, armed: true };
-    let made =
-        make(inner, &source, &names, method).and_then(|()| fill(inner, &source, &names, changes.as_ref()));
+    let made = make(inner, &source, &names, method)
+        .and_then(|()| base::hold(&Objects::of(&source), &request.id, &names.base))
+        .and_then(|()| fill(inner, &source, &names, changes.as_ref()));
     match made.and_then(|filled| finish(&names, &branch, located.common_dir.clone(), filled)) {
         Ok(mut created) => {
             rollback.keep();

@@ -14,6 +14,7 @@
 //! saw it; a lock of git's is waited for and never removed.
 
 mod at;
+mod base;
 mod carry;
 mod carry_merge;
 mod changes;
@@ -63,6 +64,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
+pub use base::Grounds;
 pub(crate) use changes::is_within;
 pub use changes::{
     Applied, Change, ChangeKind, Content, CutShort, Deletion, Diff, Discarded, Ending, Hunk, Run, Seen,

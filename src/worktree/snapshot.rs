@@ -25,7 +25,7 @@ use super::known::Known;
 use super::large;
 use super::objects::{EXECUTABLE, FILE, Hold, Objects, TRIES_MAX, again};
 use super::source::{Source, path_from};
-use super::{Inner, Worktrees};
+use super::{Inner, Worktrees, base};
 
 /// The files of a worktree at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,10 @@ impl Worktrees {
             let source = inner.repository(&known)?;
             let objects = Objects::of(&source);
             let id = &known.id;
+            let base = base::reference(id);
+            if let Some(at) = source.commit_of_ref(&base)? {
+                source.delete_ref(&base, &at)?;
+            }
             for prefix in [format!("refs/hob/turns/{id}/"), format!("refs/hob/baseline/{id}")] {
                 for (name, at) in objects.refs(&prefix)? {
                     source.delete_ref(&name, &at)?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use git2::Repository;
 use sha2::{Digest, Sha256};
 
+use super::base;
 use super::error::WorktreeError;
 use super::identity::{Identity, Verdict};
 use super::regular;
@@ -74,7 +75,13 @@ pub(super) fn wipe(source: &Source<'_>, names: &Names) -> Vec<String> {
         Ok(None) => {}
         Err(error) => kept.push(format!("`{}` ({error})", names.reference)),
     }
-    for empty in ["worktrees", "refs/heads/hob", "logs/refs/heads/hob"] {
+    let held = base::reference(names.admin.file_name().and_then(|id| id.to_str()).unwrap_or_default());
+    if let Ok(Some(at)) = source.commit_of_ref(&held)
+        && let Err(error) = source.delete_ref(&held, &at)
+    {
+        kept.push(format!("`{held}` ({error})"));
+    }
+    for empty in ["worktrees", "refs/heads/hob", "logs/refs/heads/hob", "refs/hob/base", "refs/hob"] {
         // Only an empty directory can go this way; git makes them again.
         fs::remove_dir(source.common_dir.join(empty)).ok();
     }

@@ -53,7 +53,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
     let world = World::read(job, &objects)?;
     if !super::reach::is_partial(&source) {
         for path in world.missing(&source)? {
-            found.note(ReasonKind::Unreadable, format!("the object of `{}` is missing", path.display()));
+            found.note(ReasonKind::Missing, format!("the object of `{}` is gone", path.display()));
         }
     }
     submodules(job, found)?;

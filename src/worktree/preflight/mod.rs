@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use hob_actors::worktree::{Preflight, Reason, ReasonKind};
 
-use super::error::WorktreeError;
+use super::error::{WorktreeError, WorktreeErrorKind};
 use super::known::Known;
 use super::{Inner, Worktrees, operation};
 use crate::backend::process::inside;
@@ -57,17 +57,26 @@ enum Trouble {
     Late,
     /// Something could not be read.
     Unreadable(String),
+    /// An object is not there.
+    Missing(String),
 }
 
 impl From<WorktreeError> for Trouble {
     fn from(error: WorktreeError) -> Self {
-        Self::Unreadable(error.message)
+        if error.kind == WorktreeErrorKind::Missing {
+            Self::Missing(error.message)
+        } else {
+            Self::Unreadable(error.message)
+        }
     }
 }
 
 impl From<git2::Error> for Trouble {
     fn from(error: git2::Error) -> Self {
-        Self::Unreadable(error.message().to_owned())
+        match (error.code(), error.class()) {
+            (git2::ErrorCode::NotFound, git2::ErrorClass::Odb) => Self::Missing(error.message().to_owned()),
+            _ => Self::Unreadable(error.message().to_owned()),
+        }
     }
 }
 
@@ -133,11 +142,11 @@ pub(super) fn judge(inner: &Inner, ask: &PreflightAsk, until: Instant) -> Prefli
     preflight.reasons.extend(ask.live.iter().map(|live| Reason::one(ReasonKind::Live, live)));
     let mut found = Findings::default();
     if let Err(trouble) = steps(&job, &mut found, &mut preflight.partial) {
-        let why = match trouble {
-            Trouble::Late => late(ask.timeout),
-            Trouble::Unreadable(why) => why,
-        };
-        found.note(ReasonKind::Unreadable, why);
+        match trouble {
+            Trouble::Late => found.note(ReasonKind::Unreadable, late(ask.timeout)),
+            Trouble::Unreadable(why) => found.note(ReasonKind::Unreadable, why),
+            Trouble::Missing(why) => found.note(ReasonKind::Missing, why),
+        }
     }
     preflight.reasons.extend(found.into_reasons());
     preflight

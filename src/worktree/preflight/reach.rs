@@ -52,7 +52,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<bool, Trouble>
         Some(head) => {
             known.own.insert(head);
         }
-        None => found.note(ReasonKind::Unreadable, "HEAD points to nothing"),
+        None => found.note(ReasonKind::Missing, "HEAD points to nothing"),
     }
     let common = job.inner.repository(job.known)?;
     if let Some(branch) = common.commit_of_ref(&format!("refs/heads/{}", job.known.branch))? {
@@ -90,6 +90,7 @@ pub(in crate::worktree) fn commits_of(
     let failed = |trouble| match trouble {
         Trouble::Late => WorktreeError::new(WorktreeErrorKind::Io, "its commits could not be read in time"),
         Trouble::Unreadable(why) => WorktreeError::new(WorktreeErrorKind::Io, why),
+        Trouble::Missing(why) => WorktreeError::new(WorktreeErrorKind::Missing, why),
     };
     let mut names = from_files(&job).map_err(failed)?;
     // Each is a reason of its own to keep the worktree.

@@ -1,5 +1,6 @@
 //! Worktrees on real repositories, made by the real `git` in throw-away directories.
 
+mod bases;
 mod carry;
 mod changes;
 mod converted;
