@@ -152,7 +152,7 @@ impl Bench {
     fn list(&self, base: &str) {
         let to = self.tree();
         let writers = vec![Writer { turn: "u-1".to_owned(), agent: "demo".to_owned() }];
-        let step = Segment { from: base.to_owned(), to: to.clone(), writers, doubt: false };
+        let step = Segment { from: base.to_owned(), to: to.clone(), writers, doubt: false, by_hook: false };
         let seen = Seen { present: to, history: vec![step] };
         let listed = self.runtime.block_on(self.worktrees.pending(&self.known, seen)).unwrap();
         assert_eq!(listed.len(), N_CHANGED);

@@ -15,14 +15,13 @@ const RUST_FOLDERS: [&str; 4] = ["src", "actors", "tests", "benches"];
 /// What the core may depend on.
 const CORE_DEPENDENCIES: [&str; 4] = ["ractor", "thiserror", "tokio", "tracing"];
 /// Where a process other than an agent may be started, besides `src/backend/process`.
-const MAY_START_PROGRAMS: [&str; 8] = [
+const MAY_START_PROGRAMS: [&str; 7] = [
     "src/backend/process",
     "src/backend/demo_agent/shell.rs",
     "src/worktree/git_program.rs",
     "src/cli/pager.rs",
     "src/cli/start.rs",
     "src/daemon/init.rs",
-    "src/retire/hooks.rs",
     "src/sys.rs",
 ];
 /// Folders whose content the documents may name.

@@ -99,7 +99,7 @@ impl Arenas {
         let _slot = self.0.slots.acquire().await;
         let failed = |output: String| Checked { end: CheckEnd::Failed(None), output };
         let checked = match self.ask(arena, &entry, line).await? {
-            Some(ask) => match self.0.hooks.start_check(&ask) {
+            Some(ask) => match self.0.hooks.start_check(&ask).await {
                 Ok(running) => {
                     let leader = running.leader().map(|leader| leader.to_string());
                     insist(|| self.0.store.check_begins(arena, agent, leader.clone())).await?;

@@ -1,5 +1,6 @@
 //! `hob diff`: what agents changed and nobody has applied or given up yet.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
@@ -139,14 +140,35 @@ pub fn coloured(diff: &str) -> String {
     text
 }
 
-/// Whose a change is, in words.
-pub fn owner(agents: &[String], shared: bool, by_user: bool) -> String {
-    let mut words = agents.to_vec();
-    if by_user {
-        words.push("you".to_owned());
+/// Whose a change is.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    agents: &'a [String],
+    shared: bool,
+    by_user: bool,
+    by_hook: bool,
+}
+
+impl<'a> From<&'a ChangeRow> for Whose<'a> {
+    fn from(row: &'a ChangeRow) -> Self {
+        Self { agents: &row.agents, shared: row.shared, by_user: row.by_user, by_hook: row.by_hook }
     }
-    let text = if words.is_empty() { "nobody known".to_owned() } else { words.join(", ") };
-    if shared { format!("{text} (shared)") } else { text }
+}
+
+impl<'a> From<&'a HunkRow> for Whose<'a> {
+    fn from(row: &'a HunkRow) -> Self {
+        Self { agents: &row.agents, shared: row.shared, by_user: row.by_user, by_hook: row.by_hook }
+    }
+}
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words: Vec<&str> = self.agents.iter().map(String::as_str).collect();
+        words.extend(self.by_hook.then_some("a hook"));
+        words.extend(self.by_user.then_some("you"));
+        let text = if words.is_empty() { "nobody known".to_owned() } else { words.join(", ") };
+        f.write_str(&if self.shared { format!("{text} (shared)") } else { text })
+    }
 }
 
 fn name(row: &ChangeRow) -> String {
@@ -168,7 +190,7 @@ pub fn stat(rows: &[ChangeRow]) -> String {
     let mut text = String::new();
     for (row, name) in rows.iter().zip(&names) {
         let pad = " ".repeat(width - name.chars().count());
-        let whose = paint(NAME, owner(&row.agents, row.shared, row.by_user));
+        let whose = paint(NAME, Whose::from(row));
         text.push_str(&format!(" {name}{pad} | {}  {whose}\n", amount(row, most)));
     }
     let (come, go) = rows.iter().fold((0, 0), |(come, go), row| (come + row.insertions, go + row.deletions));
@@ -193,7 +215,7 @@ fn amount(row: &ChangeRow, most: u64) -> String {
 pub fn hunks(rows: &[ChangeRow]) -> String {
     let mut text = String::new();
     for row in rows {
-        let whose = paint(NAME, owner(&row.agents, row.shared, row.by_user));
+        let whose = paint(NAME, Whose::from(row));
         text.push_str(&format!("{}  {} {}  {whose}\n", paint(BOLD, name(row)), row.content, row.kind));
         for hunk in &row.hunks {
             text.push_str(&hunk_line(hunk));
@@ -203,7 +225,7 @@ pub fn hunks(rows: &[ChangeRow]) -> String {
 }
 
 fn hunk_line(hunk: &HunkRow) -> String {
-    let whose = paint(NAME, owner(&hunk.agents, hunk.shared, hunk.by_user));
+    let whose = paint(NAME, Whose::from(hunk));
     let turns = paint(DIM, hunk.turns.join(" "));
     format!("  {}  {}  {whose}  {turns}\n", paint(WARN, &hunk.id), one_line(&hunk.header, 60))
 }
@@ -232,11 +254,13 @@ mod tests {
                 turns: vec!["u-1".into()],
                 shared: false,
                 by_user: false,
+                by_hook: false,
             }],
             agents,
             turns: vec!["u-1".into()],
             shared: false,
             by_user: false,
+            by_hook: false,
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::apply::Act;
 use super::context::Ctx;
-use super::diff::{coloured, owner};
+use super::diff::{Whose, coloured};
 use super::error::{CliError, Exit};
 use super::link::Link;
 use super::render::{BOLD, DIM, NAME, one_line, paint};
@@ -169,7 +169,7 @@ fn items_of(row: &ChangeRow, diff: &str) -> Vec<Item> {
         |whose: String| format!("{}  {}\n", paint(BOLD, one_line(&row.path, usize::MAX)), paint(NAME, whose));
     let bodies = hunk_texts(diff);
     if goes_whole(row) || bodies.len() != row.hunks.len() {
-        let whose = owner(&row.agents, row.shared, row.by_user);
+        let whose = Whose::from(row).to_string();
         let kind = paint(DIM, format_args!("{} {}\n", row.content, row.kind));
         let shown = format!("{}{kind}{}", title(whose), coloured(diff));
         return vec![Item { path: row.path.clone(), hunk: None, shown }];
@@ -177,7 +177,7 @@ fn items_of(row: &ChangeRow, diff: &str) -> Vec<Item> {
     let item = |(hunk, body): (&crate::control::wire::HunkRow, &String)| Item {
         path: row.path.clone(),
         hunk: Some(hunk.id.clone()),
-        shown: format!("{}{}", title(owner(&hunk.agents, hunk.shared, hunk.by_user)), coloured(body)),
+        shown: format!("{}{}", title(Whose::from(hunk).to_string()), coloured(body)),
     };
     row.hunks.iter().zip(&bodies).map(item).collect()
 }

@@ -13,7 +13,7 @@ pub use agents::{AgentConfig, BackendKind, Sandbox, Share};
 pub use check::NEVER_PASSED;
 pub use error::{ConfigError, ConfigFault};
 pub use permissions::{Permissions, Policy, UnattendedPolicy};
-pub use program::{find_program, find_program_of};
+pub use program::{find_program, find_program_of, find_program_on};
 pub use sections::{
     Control, Dispatch, Health, Hooks, Journal, Pool, Process, Reaper, Restart, Watchdog, Worktrees,
 };

@@ -24,11 +24,18 @@ pub fn find_program(agent: &AgentConfig, env_path: &str) -> Result<PathBuf, Stri
 /// Says why there is none: nothing configured, not found, no file, not executable.
 pub fn find_program_of(agent: &AgentConfig, words: &[String], env_path: &str) -> Result<PathBuf, String> {
     let program = words.first().ok_or("no command is configured")?;
+    find_program_on(program, agent.env.get("PATH").map_or(env_path, String::as_str))
+}
+
+/// A program by its path if it has a slash, else the first executable of that name on `search`.
+///
+/// # Errors
+/// Says why there is none: not found, no file, not executable.
+pub fn find_program_on(program: &str, search: &str) -> Result<PathBuf, String> {
     if program.contains('/') {
         let path = PathBuf::from(program);
         return executable(&path).map(|()| path);
     }
-    let search = agent.env.get("PATH").map_or(env_path, String::as_str);
     let mut refused = None;
     // An empty entry would be the working directory, which the daemon has none of to speak of.
     for directory in std::env::split_paths(search).filter(|directory| directory.is_absolute()) {

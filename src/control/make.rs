@@ -105,8 +105,8 @@ pub(super) async fn session(
 /// Tells what there is to know of a new session's worktree, and runs the person's hook in it.
 pub(super) async fn welcome(services: &Services, session: &str, made: &Made) {
     tell(services, session, Level::Info, made.created.notices.clone());
-    let hooks = services.retire.hooks();
-    let hooked = hooks.run(HookEvent::WorktreeCreated, &made.known, Some(session.to_owned())).await;
+    let retire = &services.retire;
+    let hooked = retire.run_hook(HookEvent::WorktreeCreated, &made.known, Some(session.to_owned())).await;
     if let Some(hooked) = hooked {
         let level = if hooked.failed { Level::Warning } else { Level::Info };
         tell(services, session, level, vec![hooked.text]);

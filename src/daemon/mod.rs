@@ -26,7 +26,7 @@ use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
 use crate::paths::{PathOverrides, Paths};
 use crate::pending::Pending;
-use crate::retire::Retire;
+use crate::retire::{Hooks, Retire};
 use crate::store::Store;
 use crate::worktree::Worktrees;
 
@@ -205,9 +205,10 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     let program = options.keeper.file().context("cannot tell where the daemon's own program lies")?;
     let own_server = OwnServer::new(&program, &paths.socket);
     let (env, state) = (options.env.clone(), paths.state.clone());
+    let hooks = Hooks::new(config.clone(), env.clone(), spawner.clone(), own_server.env.clone());
     let agents = Arc::new(Agents::new(config.clone(), spawner.clone(), env, state, own_server));
     let pending = Pending::new(store.clone(), worktrees.clone());
-    let retire = Retire::new(store.clone(), worktrees.clone(), config.clone(), options.env.clone());
+    let retire = Retire::new(store.clone(), worktrees.clone(), config.clone(), hooks, pending.clone());
     resume(&retire, &pending).await?;
     let audience = Audience::new();
     let tree = tree::start(Ports {

@@ -69,6 +69,27 @@ impl Pending {
         tree.inspect_err(|error| tracing::warn!(worktree = known.id, %error, "no first look at it")).ok()
     }
 
+    /// Runs a hook between two looks, so that what it changes in a worktree is told to be its own.
+    pub async fn around_hook<T>(&self, worktree: &str, hook: impl Future<Output = T>) -> T {
+        self.look_beside_hook(worktree, Occasion::Asked).await;
+        let done = hook.await;
+        self.look_beside_hook(worktree, Occasion::Hook).await;
+        done
+    }
+
+    async fn look_beside_hook(&self, worktree: &str, occasion: Occasion) {
+        let look = async {
+            let _line = self.line(worktree).await;
+            match self.0.store.known_worktree(worktree).await? {
+                Some(found) => self.look(&found, occasion).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = look.await {
+            tracing::warn!(worktree, error = chain(&error), "the files around a hook could not be looked at");
+        }
+    }
+
     /// What counts as the person's own.
     pub(super) async fn baseline(&self, known: &Known) -> Result<String, PendingError> {
         match &known.baseline {
@@ -97,7 +118,7 @@ impl Pending {
         let is_kept = known.baseline.is_none() && tree == start;
         if of.last_tree.as_ref() != Some(&tree) && !is_kept {
             let reference = match occasion {
-                Occasion::Asked => known.tree_ref("look", &tree),
+                Occasion::Asked | Occasion::Hook => known.tree_ref("look", &tree),
                 Occasion::Before(turn) => format!("refs/hob/turns/{}/{turn}-before", known.id),
                 Occasion::After(turn) => format!("refs/hob/turns/{}/{turn}-after", known.id),
             };

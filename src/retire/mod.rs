@@ -12,11 +12,12 @@
 //! down first; unknown means no.
 
 mod back;
+mod check;
 mod hooks;
 mod port;
 mod resume;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -26,10 +27,11 @@ use hob_actors::ports::{Permit, Store as _};
 use hob_actors::tree::{Handle, TreeError};
 use hob_actors::worktree::{Consents, Preflight, Reason, ReasonKind};
 
-pub use hooks::{ARENA, CheckAsk, CheckEnd, Checked, HookEvent, Hooks, RunningCheck};
+pub use check::{CheckAsk, CheckEnd, Checked, RunningCheck};
+pub use hooks::{ARENA, HookEvent, Hooked, Hooks};
 
 use crate::config::SharedConfig;
-use crate::pending::followed;
+use crate::pending::{Pending, followed};
 use crate::store::{SessionWorktree, Store, StoreError, TombstoneKind};
 use crate::worktree::{Known, Place, PreflightAsk, Salvaged, WorktreeError, Worktrees};
 
@@ -78,6 +80,7 @@ struct Inner {
     worktrees: Worktrees,
     config: SharedConfig,
     hooks: Hooks,
+    pending: Pending,
     tree: OnceLock<Handle>,
     /// What purges left and was told of.
     told: Mutex<BTreeSet<PathBuf>>,
@@ -86,19 +89,20 @@ struct Inner {
 }
 
 impl Retire {
-    /// Over the parts of a daemon. `env` is what hooks inherit from.
+    /// Over the parts of a daemon.
     pub fn new(
         store: Store,
         worktrees: Worktrees,
         config: SharedConfig,
-        env: BTreeMap<String, String>,
+        hooks: Hooks,
+        pending: Pending,
     ) -> Self {
-        let hooks = Hooks::new(config.clone(), env);
         Self(Arc::new(Inner {
             store,
             worktrees,
             config,
             hooks,
+            pending,
             tree: OnceLock::new(),
             told: Mutex::default(),
             purged: Mutex::default(),
@@ -215,8 +219,14 @@ impl Retire {
         crash_point!("retire.salvaged");
         self.end_agents(&known.id).await?;
         crash_point!("retire.alone");
-        let mut notices = Vec::new();
-        let hooked = self.0.hooks.run(HookEvent::BeforeArchive, known, self.session(found).await?).await;
+        // Agents may have written, and somebody may have come in.
+        self.check(found, consents).await?;
+        let (mut notices, mut consents) = (Vec::new(), consents);
+        if self.0.hooks.has(HookEvent::BeforeArchive) {
+            // What it writes is the hook's, and goes into the salvage.
+            consents = Consents { changes: true, unpushed: true };
+        }
+        let hooked = self.run_hook(HookEvent::BeforeArchive, known, self.session(found).await?).await;
         if let Some(hooked) = hooked {
             let level = if hooked.failed { Level::Warning } else { Level::Info };
             self.say(&known.id, level, hooked.text.clone()).await;
@@ -228,9 +238,17 @@ impl Retire {
             }
         }
         crash_point!("retire.hooked");
-        // Agents and hooks may have written, and somebody may have come in.
         self.check(found, consents).await?;
         Ok((worktrees.salvage(known, &disposable).await?, notices))
+    }
+
+    /// Runs the person's hook, if there is one. What it changes in the worktree is written down as its own.
+    pub async fn run_hook(&self, event: HookEvent, known: &Known, session: Option<String>) -> Option<Hooked> {
+        if !self.0.hooks.has(event) {
+            return None;
+        }
+        let hook = self.0.hooks.run(event, known, session);
+        self.0.pending.around_hook(&known.id, hook).await
     }
 
     async fn move_out(&self, known: &Known, salvaged: &Salvaged) -> Result<(), RetireError> {

@@ -22,6 +22,8 @@ const FORGOTTEN_MS: i64 = 60_000;
 pub enum Occasion {
     /// Somebody wants to know.
     Asked,
+    /// A hook of the person's has ended that was begun right after the look before.
+    Hook,
     /// The prompt of this turn is about to be sent.
     Before(String),
     /// This turn has ended.
@@ -86,7 +88,7 @@ fn watched(conn: &Connection, look: &Look, now: i64) -> Result<Vec<Watched>> {
         ORDER BY u.started_at, u.id";
     let ends = match &look.occasion {
         Occasion::After(turn) => Some(turn),
-        Occasion::Asked | Occasion::Before(_) => None,
+        Occasion::Asked | Occasion::Hook | Occasion::Before(_) => None,
     };
     sql::all(conn, sql, params![look.worktree, ends], |row| {
         let writer = Writer { turn: row.get(0)?, agent: row.get(1)? };
@@ -116,7 +118,9 @@ fn record(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
             from: last,
             to: tree.clone(),
             writers: watched.iter().map(|turn| turn.writer.clone()).collect(),
-            doubt,
+            // Beside a turn it cannot be told which of them it was.
+            doubt: doubt || look.occasion == Occasion::Hook && !watched.is_empty(),
+            by_hook: look.occasion == Occasion::Hook,
         };
         insert(tx, &look.worktree, &segment)?;
     }
@@ -126,7 +130,7 @@ fn record(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
         close(tx, &turn.writer.turn, tree)?;
     }
     match &look.occasion {
-        Occasion::Asked => Ok(()),
+        Occasion::Asked | Occasion::Hook => Ok(()),
         Occasion::Before(turn) => open(tx, turn, Some(tree)),
         Occasion::After(turn) => close(tx, turn, tree),
     }
@@ -136,7 +140,7 @@ fn record(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
 fn record_failure(tx: &mut Tx<'_>, look: &Look) -> Result<()> {
     sql::run(tx.conn, "UPDATE worktrees SET doubt = 1 WHERE id = ?1", [&look.worktree])?;
     match &look.occasion {
-        Occasion::Asked => Ok(()),
+        Occasion::Asked | Occasion::Hook => Ok(()),
         Occasion::Before(turn) => open(tx, turn, None),
         Occasion::After(turn) => {
             sql::run(tx.conn, "UPDATE turns SET watch = 'closing' WHERE id = ?1", [turn]).map(drop)
@@ -160,8 +164,9 @@ pub(super) fn insert(tx: &mut Tx<'_>, worktree: &str, segment: &Segment) -> Resu
         .map_err(|error| StoreError::other("write down who wrote", error))?;
     sql::run(
         tx.conn,
-        "INSERT INTO segments (worktree_id, from_tree, to_tree, writers, doubt, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![worktree, segment.from, segment.to, writers, segment.doubt, tx.now().0],
+        "INSERT INTO segments (worktree_id, from_tree, to_tree, writers, doubt, by_hook, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![worktree, segment.from, segment.to, writers, segment.doubt, segment.by_hook, tx.now().0],
     )?;
     Ok(())
 }
@@ -176,7 +181,7 @@ pub(super) fn settle(tx: &mut Tx<'_>) -> Result<()> {
 }
 
 fn history(conn: &Connection, worktree: &str) -> Result<Vec<Segment>> {
-    let sql = "SELECT from_tree, to_tree, writers, doubt FROM segments WHERE worktree_id = ?1 ORDER BY num";
+    let sql = "SELECT from_tree, to_tree, writers, doubt, by_hook FROM segments WHERE worktree_id = ?1 ORDER BY num";
     sql::all(conn, sql, [worktree], |row| {
         let writers: Vec<WriterRow> = serde_json::from_str(&row.get::<_, String>(2)?).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
@@ -186,6 +191,7 @@ fn history(conn: &Connection, worktree: &str) -> Result<Vec<Segment>> {
             to: row.get(1)?,
             writers: writers.into_iter().map(|row| Writer { turn: row.turn, agent: row.agent }).collect(),
             doubt: row.get(3)?,
+            by_hook: row.get(4)?,
         })
     })
 }

@@ -52,6 +52,11 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0010_used_sessions.sql"),
         verify: None,
     },
+    Step {
+        name: "0011_hook_segments",
+        sql: include_str!("../../migrations/0011_hook_segments.sql"),
+        verify: None,
+    },
 ];
 
 /// The newest schema that this program knows.

@@ -195,7 +195,7 @@ fn step(from: &str, to: &str, writers: &mut Vec<Writer>) -> Option<Segment> {
     writers.sort();
     writers.dedup();
     let (from, to) = (from.to_owned(), to.to_owned());
-    (from != to).then_some(Segment { from, to, writers, doubt: true })
+    (from != to).then_some(Segment { from, to, writers, doubt: true, by_hook: false })
 }
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
     fn segment(from: &str, to: &str, turn: &str, doubt: bool) -> Segment {
         let writers =
             turn.split_terminator('+').map(|turn| Writer { turn: turn.into(), agent: "demo".into() });
-        Segment { from: from.into(), to: to.into(), writers: writers.collect(), doubt }
+        Segment { from: from.into(), to: to.into(), writers: writers.collect(), doubt, by_hook: false }
     }
 
     fn mend(history: &[Segment], last: Option<&str>, gone: &str) -> Vec<Segment> {

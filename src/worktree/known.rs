@@ -58,6 +58,8 @@ pub struct Segment {
     pub writers: Vec<Writer>,
     /// Somebody else may have written as well.
     pub doubt: bool,
+    /// A hook of the person's ran meanwhile.
+    pub by_hook: bool,
 }
 
 /// A turn that may have written.

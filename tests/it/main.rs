@@ -30,6 +30,7 @@ mod delegation;
 mod demo;
 mod faults;
 mod health;
+mod hooks;
 mod ladder;
 mod meant;
 mod oneshot;

@@ -31,6 +31,8 @@ pub struct SpawnRequest {
     pub cwd: PathBuf,
     /// From TERM to KILL when a stop is ordered.
     pub stop_grace: Duration,
+    /// It is a command of the person's own, as a hook is, and speaks to the daemon as the person does.
+    pub is_persons: bool,
 }
 
 impl SpawnRequest {

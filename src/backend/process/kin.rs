@@ -48,7 +48,7 @@ struct Bearing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Above {
     /// The keeper of this start.
-    Keeper(u32),
+    Keeper(Start),
     /// No keeper of ours.
     Nobody,
     /// The line of parents changed whenever it was looked at, or has no end.
@@ -58,8 +58,17 @@ enum Above {
 /// A keeper that lives.
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    attempt: u32,
+    start: Start,
     start_time: u64,
+}
+
+/// A start, and for whom it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    /// Its number.
+    pub(super) attempt: u32,
+    /// It runs a command of the person's own, as a hook is, and no agent.
+    pub(super) is_persons: bool,
 }
 
 /// Tells whose processes are. Cheap to clone.
@@ -108,20 +117,20 @@ impl Kin {
     }
 
     /// Notes a keeper.
-    pub(super) fn hold(&self, keeper: u32, start_time: u64, attempt: u32) {
-        lock(&self.0.keepers).insert(keeper.cast_signed(), Held { attempt, start_time });
+    pub(super) fn hold(&self, keeper: u32, start_time: u64, start: Start) {
+        lock(&self.0.keepers).insert(keeper.cast_signed(), Held { start, start_time });
     }
 
     /// Notes that nothing is left of a start.
     pub(super) fn let_go(&self, attempt: u32) {
-        lock(&self.0.keepers).retain(|_, held| held.attempt != attempt);
+        lock(&self.0.keepers).retain(|_, held| held.start.attempt != attempt);
     }
 
     fn above(&self, pid: i32) -> Above {
         let keeper = |stat: &Stat| {
             let keepers = lock(&self.0.keepers);
             let held = keepers.get(&stat.pid).filter(|held| held.start_time == stat.start_time)?;
-            Some(held.attempt)
+            Some(held.start)
         };
         (0..LOOKS_MAX).find_map(|_| climb(pid, Stat::of, keeper)).unwrap_or(Above::Unclear)
     }
@@ -135,7 +144,9 @@ fn bearing(pid: i32) -> Option<Bearing> {
 
 fn judge(own: Bearing, above: Above, seen: Option<Bearing>) -> Kinship {
     match (above, seen) {
-        (Above::Keeper(attempt), _) => Kinship::Agent { attempt: Some(attempt) },
+        // What it bears says which start it is of, and not that it is an agent's.
+        (Above::Keeper(Start { is_persons: true, .. }), _) => Kinship::Stranger,
+        (Above::Keeper(Start { attempt, .. }), _) => Kinship::Agent { attempt: Some(attempt) },
         // Its keeper was killed, another daemon's agent it is, or somebody lowered its limit.
         (Above::Nobody | Above::Unclear, Some(seen)) if seen != own => Kinship::Agent { attempt: None },
         (Above::Nobody, Some(_)) => Kinship::Stranger,
@@ -147,12 +158,12 @@ fn judge(own: Bearing, above: Above, seen: Option<Bearing>) -> Kinship {
 fn climb(
     pid: i32,
     look: impl Fn(i32) -> Option<Stat>,
-    keeper: impl Fn(&Stat) -> Option<u32>,
+    keeper: impl Fn(&Stat) -> Option<Start>,
 ) -> Option<Above> {
     let mut stat = look(pid)?;
     for _ in 0..GENERATIONS_MAX {
-        if let Some(attempt) = keeper(&stat) {
-            return Some(Above::Keeper(attempt));
+        if let Some(start) = keeper(&stat) {
+            return Some(Above::Keeper(start));
         }
         if stat.parent <= 0 {
             return Some(Above::Nobody);
@@ -181,6 +192,10 @@ mod tests {
 
     const PLAIN: Bearing = Bearing { limit: u64::MAX, environment: None };
 
+    fn of(attempt: u32) -> Start {
+        Start { attempt, is_persons: false }
+    }
+
     fn marked(attempt: u32) -> Bearing {
         let mark = Mark { installation: 7, attempt, depth: 0 };
         Bearing { limit: mark.to_limit(), environment: None }
@@ -192,10 +207,16 @@ mod tests {
         let in_environment = Bearing { environment: Mark::from_limit(marked(3).limit), ..PLAIN };
         let cases = [
             ("the person", Above::Nobody, Some(PLAIN), Kinship::Stranger),
-            ("an agent", Above::Keeper(3), Some(marked(3)), agent(Some(3))),
-            ("an agent that freed itself of its mark", Above::Keeper(3), Some(PLAIN), agent(Some(3))),
-            ("an agent that bears another's mark", Above::Keeper(3), Some(marked(2)), agent(Some(3))),
-            ("an agent that ended", Above::Keeper(3), None, agent(Some(3))),
+            ("an agent", Above::Keeper(of(3)), Some(marked(3)), agent(Some(3))),
+            ("an agent that freed itself of its mark", Above::Keeper(of(3)), Some(PLAIN), agent(Some(3))),
+            ("an agent that bears another's mark", Above::Keeper(of(3)), Some(marked(2)), agent(Some(3))),
+            ("an agent that ended", Above::Keeper(of(3)), None, agent(Some(3))),
+            (
+                "a hook",
+                Above::Keeper(Start { is_persons: true, ..of(3) }),
+                Some(marked(3)),
+                Kinship::Stranger,
+            ),
             ("what a killed keeper left", Above::Nobody, Some(marked(3)), agent(None)),
             ("the same with a lower limit", Above::Nobody, Some(Bearing { limit: 5, ..PLAIN }), agent(None)),
             ("the same by its environment", Above::Nobody, Some(in_environment), agent(None)),
@@ -220,12 +241,12 @@ mod tests {
             11.. => Some(stat(pid, pid - 1, 60)),
             _ => None,
         };
-        let keeper = |stat: &Stat| (stat.pid == 10 && stat.start_time == 50).then_some(3);
-        assert_eq!(climb(400, look, keeper), Some(Above::Keeper(3)));
-        assert_eq!(climb(10, look, keeper), Some(Above::Keeper(3)), "the keeper itself");
+        let keeper = |stat: &Stat| (stat.pid == 10 && stat.start_time == 50).then_some(of(3));
+        assert_eq!(climb(400, look, keeper), Some(Above::Keeper(of(3))));
+        assert_eq!(climb(10, look, keeper), Some(Above::Keeper(of(3))), "the keeper itself");
         assert_eq!(climb(1, look, keeper), Some(Above::Nobody));
         assert_eq!(climb(7, look, keeper), None, "no such process");
-        let another = |stat: &Stat| (stat.pid == 10 && stat.start_time == 51).then_some(3);
+        let another = |stat: &Stat| (stat.pid == 10 && stat.start_time == 51).then_some(of(3));
         assert_eq!(climb(400, look, another), Some(Above::Nobody), "the number was given again");
         assert_eq!(climb(100_000, look, keeper), Some(Above::Unclear), "without end");
     }
@@ -242,9 +263,9 @@ mod tests {
             15 => Some(stat(15, 1, 60)),
             _ => Some(stat(pid, 0, 50)),
         };
-        let keeper = |stat: &Stat| (stat.pid == 10).then_some(3);
+        let keeper = |stat: &Stat| (stat.pid == 10).then_some(of(3));
         assert_eq!(climb(20, look, keeper), None);
-        assert_eq!(climb(20, look, keeper), Some(Above::Keeper(3)), "looked at again");
+        assert_eq!(climb(20, look, keeper), Some(Above::Keeper(of(3))), "looked at again");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::descriptors;
 use super::error::SpawnError;
 use super::handle::{Process, ProcessHandle, RawExit, SpawnRequest, Wish, Wishes};
+use super::kin::Start;
 use super::ledger::NewAttempt;
 use super::procfs::Stat;
 use super::spawner::Inner;
@@ -215,7 +216,7 @@ async fn start(inner: &Inner, attempt: u32, request: &SpawnRequest) -> Result<(R
             .ok_or_else(|| SpawnError::other("start a keeper", "it ended at once"))?;
         let recorded = inner.ledger.spawned(attempt, pid, born.start_time, inner.boot_id.clone()).await;
         recorded.map_err(|error| SpawnError::other("record the keeper", error))?;
-        inner.kin.hold(pid, born.start_time, attempt);
+        inner.kin.hold(pid, born.start_time, Start { attempt, is_persons: request.is_persons });
         keeper.tell(&go, &theirs).await.map_err(limited("reach the keeper"))?;
         drop(theirs);
         crash_point!("go.sent");

@@ -135,6 +135,7 @@ fn change_row(change: Change) -> ChangeRow {
         turns: change.turns,
         shared: change.shared,
         by_user: change.by_user,
+        by_hook: change.by_hook,
     }
 }
 
@@ -146,5 +147,6 @@ fn hunk_row(hunk: Hunk) -> HunkRow {
         turns: hunk.turns,
         shared: hunk.shared,
         by_user: hunk.by_user,
+        by_hook: hunk.by_hook,
     }
 }

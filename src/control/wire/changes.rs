@@ -56,6 +56,9 @@ pub struct ChangeRow {
     /// The person changed it, between turns.
     #[serde(default)]
     pub by_user: bool,
+    /// A hook of the person's changed it.
+    #[serde(default)]
+    pub by_hook: bool,
 }
 
 /// A hunk of a pending change.
@@ -75,6 +78,9 @@ pub struct HunkRow {
     /// The person changed it, between turns.
     #[serde(default)]
     pub by_user: bool,
+    /// A hook of the person's changed it.
+    #[serde(default)]
+    pub by_hook: bool,
 }
 
 /// `change/diff`.

@@ -18,21 +18,24 @@ pub(super) struct Step {
     pub(super) writers: Vec<Writer>,
     /// Somebody else may have written as well.
     pub(super) doubt: bool,
+    /// A hook of the person's ran meanwhile.
+    pub(super) by_hook: bool,
 }
 
 impl Step {
     pub(super) fn of(segment: &Segment) -> Self {
-        Self { writers: segment.writers.clone(), doubt: segment.doubt }
+        Self { writers: segment.writers.clone(), doubt: segment.doubt, by_hook: segment.by_hook }
     }
 
     fn is_persons(&self) -> bool {
-        self.writers.is_empty() && !self.doubt
+        self.writers.is_empty() && !self.doubt && !self.by_hook
     }
 
     /// Who it is, for the question whether two steps are of the same.
     fn agents(&self) -> BTreeSet<Option<&str>> {
         if self.writers.is_empty() {
-            return BTreeSet::from([None]);
+            // No agent has such a name.
+            return BTreeSet::from([self.by_hook.then_some("")]);
         }
         self.writers.iter().map(|writer| Some(writer.agent.as_str())).collect()
     }
@@ -49,6 +52,8 @@ pub(super) struct Owner {
     pub(super) shared: bool,
     /// The person had a hand in it.
     pub(super) by_user: bool,
+    /// A hook of the person's had a hand in it.
+    pub(super) by_hook: bool,
 }
 
 impl Owner {
@@ -57,6 +62,7 @@ impl Owner {
         let mut owner = Self::default();
         for step in steps {
             owner.by_user |= step.is_persons();
+            owner.by_hook |= step.by_hook;
             owner.shared |= step.writers.len() > 1 || step.doubt;
             for writer in &step.writers {
                 push(&mut owner.agents, &writer.agent);
@@ -79,6 +85,7 @@ impl Owner {
     pub(super) fn add(&mut self, other: &Self) {
         self.shared |= other.shared;
         self.by_user |= other.by_user;
+        self.by_hook |= other.by_hook;
         other.agents.iter().for_each(|agent| push(&mut self.agents, agent));
         other.turns.iter().for_each(|turn| push(&mut self.turns, turn));
     }

@@ -56,6 +56,7 @@ fn file(objects: &Objects<'_>, delta: Delta) -> Result<File, WorktreeError> {
         turns: Vec::new(),
         shared: false,
         by_user: false,
+        by_hook: false,
     };
     let modes = [old, new].map(|entry| entry.map(|entry| entry.mode));
     if modes.contains(&Some(GITLINK)) {
@@ -93,6 +94,7 @@ fn file(objects: &Objects<'_>, delta: Delta) -> Result<File, WorktreeError> {
             turns: Vec::new(),
             shared: false,
             by_user: false,
+            by_hook: false,
         })
         .collect();
     Ok(File { change, delta, text: Some((before, after)), hunks })
@@ -189,6 +191,7 @@ fn own(objects: &Objects<'_>, mut file: File, seen: &[(Step, Changed)]) -> Resul
     let change = &mut file.change;
     (change.agents, change.turns, change.shared, change.by_user) =
         (owner.agents, owner.turns, owner.shared, owner.by_user);
+    change.by_hook = owner.by_hook;
     Ok(file.change)
 }
 
@@ -206,6 +209,7 @@ fn mode_owner(file: &File, life: &[Turned<'_>]) -> Owner {
 fn give(hunk: &mut Hunk, owner: Owner) {
     (hunk.agents, hunk.turns, hunk.shared, hunk.by_user) =
         (owner.agents, owner.turns, owner.shared, owner.by_user);
+    hunk.by_hook = owner.by_hook;
 }
 
 /// The steps that changed a file, oldest first, followed backwards through its names.

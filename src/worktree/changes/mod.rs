@@ -124,6 +124,8 @@ pub struct Change {
     pub shared: bool,
     /// The person changed it.
     pub by_user: bool,
+    /// A hook of the person's changed it.
+    pub by_hook: bool,
 }
 
 /// A hunk of a file that differs.
@@ -141,6 +143,8 @@ pub struct Hunk {
     pub shared: bool,
     /// The person changed it.
     pub by_user: bool,
+    /// A hook of the person's changed it.
+    pub by_hook: bool,
 }
 
 /// What is to be applied or given up: everything, or the files and hunks that are named.

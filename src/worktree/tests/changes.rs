@@ -71,7 +71,7 @@ impl Desk {
         if tree != self.last {
             let from = std::mem::replace(&mut self.last, tree.clone());
             let writers = agents.iter().map(writer).collect();
-            self.history.push(Segment { from, to: tree.clone(), writers, doubt: false });
+            self.history.push(Segment { from, to: tree.clone(), writers, doubt: false, by_hook: false });
         }
         tree
     }

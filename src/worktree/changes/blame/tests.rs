@@ -7,7 +7,7 @@ use super::*;
 
 fn step(agents: &[&str]) -> Step {
     let writer = |agent: &&str| Writer { turn: format!("u-{agent}"), agent: (*agent).to_owned() };
-    Step { writers: agents.iter().map(writer).collect(), doubt: false }
+    Step { writers: agents.iter().map(writer).collect(), doubt: false, by_hook: false }
 }
 
 fn text(lines: &[&str]) -> Vec<u8> {
