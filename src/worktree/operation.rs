@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Files and directories that an operation leaves while it is under way, with its name.
+/// Files and directories that an operation leaves while it is under way, with its name. `AUTO_MERGE` is none:
+/// it stays after `git stash pop`, too, and whatever merges has another.
 const SIGNS: &[(&str, &str)] = &[
     ("MERGE_HEAD", "a merge"),
     ("rebase-merge", "a rebase"),
@@ -12,7 +13,6 @@ const SIGNS: &[(&str, &str)] = &[
     ("BISECT_LOG", "a bisect"),
     ("sequencer", "a sequence of picks"),
     ("MERGE_AUTOSTASH", "an automatic stash"),
-    ("AUTO_MERGE", "a merge"),
 ];
 
 /// The name of the operation that is under way, if one is.

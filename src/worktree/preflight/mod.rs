@@ -12,6 +12,7 @@
 
 mod carried;
 mod content;
+mod dropped;
 mod findings;
 mod ignored;
 mod locks;

@@ -11,7 +11,7 @@ use git2::{Oid, Repository};
 use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
-use super::{Job, Trouble, reach_program, unreadable};
+use super::{Job, Trouble, dropped, reach_program, unreadable};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::source::Source;
 use crate::worktree::{Inner, facts, known as worktree, regular};
@@ -62,7 +62,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<bool, Trouble>
     let (unreachable, unpushed) = match &common.repo {
         Some(repo) => by_libgit2(job, repo, &known)?,
         None => {
-            known.others.extend(reach_program::own_refs(&here)?);
+            known.others.extend(reach_program::own_refs(&here, &job.known.branch)?);
             reach_program::count(job, &common, &known)?
         }
     };
@@ -75,7 +75,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<bool, Trouble>
         let text = format!("{} on `{}` and nowhere else", commits(unpushed), job.known.branch);
         found.note_many(ReasonKind::Unpushed, text, unpushed);
     }
-    stashes(job, found)?;
+    stashes(job, &common, found)?;
     Ok(unpushed == 0 && unreachable == 0)
 }
 
@@ -94,10 +94,12 @@ pub(in crate::worktree) fn commits_of(
     };
     let mut names = from_files(&job).map_err(failed)?;
     // Each is a reason of its own to keep the worktree.
-    names.extend(stashed(&job).map_err(failed)?.into_iter().map(|stash| stash.commit));
+    names.extend(stashed(&job, here).map_err(failed)?.into_iter().map(|stash| stash.commit));
+    // These are none: whoever dropped them meant it, or had them back. They are kept with the rest.
+    names.extend(dropped::stashes(&job, here).map_err(failed)?);
     names.extend(here.commit("HEAD")?);
     if here.repo.is_none() {
-        names.extend(reach_program::own_refs(here).map_err(failed)?);
+        names.extend(reach_program::own_refs(here, &known.branch).map_err(failed)?);
     }
     Ok(names)
 }
@@ -262,7 +264,12 @@ struct Stash {
     message: String,
 }
 
-fn stashed(job: &Job<'_>) -> Result<Vec<Stash>, Trouble> {
+fn stashed(job: &Job<'_>, source: &Source<'_>) -> Result<Vec<Stash>, Trouble> {
+    if source.repo.is_none() {
+        let log = reach_program::log_of_stashes(source)?.into_iter();
+        let own = log.filter(|(_, message)| is_of_branch(message, &job.known.branch));
+        return Ok(own.map(|(commit, message)| Stash { commit, message }).collect());
+    }
     let text = read(&job.known.common_dir.join("logs/refs/stash"))?.unwrap_or_default();
     let of = |line: &str| {
         let message = line.split_once('\t').map_or("", |(_, message)| message).to_owned();
@@ -272,8 +279,8 @@ fn stashed(job: &Job<'_>) -> Result<Vec<Stash>, Trouble> {
 }
 
 /// Stashes that were made on the branch of the worktree.
-fn stashes(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
-    for stash in stashed(job)? {
+fn stashes(job: &Job<'_>, source: &Source<'_>, found: &mut Findings) -> Result<(), Trouble> {
+    for stash in stashed(job, source)? {
         found.note(ReasonKind::StashHere, format!("`{}`", stash.message));
     }
     Ok(())
@@ -281,7 +288,11 @@ fn stashes(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
 
 /// Whether a line of the log of stashes is of a branch: `WIP on NAME: …`, or `On NAME: …`.
 fn is_stash_of(line: &str, branch: &str) -> bool {
-    let message = line.split_once('\t').map_or("", |(_, message)| message);
+    is_of_branch(line.split_once('\t').map_or("", |(_, message)| message), branch)
+}
+
+/// Whether the message of a stash says that it was made on a branch.
+pub(super) fn is_of_branch(message: &str, branch: &str) -> bool {
     let on = message.strip_prefix("WIP on ").or_else(|| message.strip_prefix("On "));
     on.is_some_and(|rest| rest.strip_prefix(branch).is_some_and(|rest| rest.starts_with(':')))
 }

@@ -5,15 +5,18 @@ use super::{Job, Trouble};
 use crate::worktree::git_program::Call;
 use crate::worktree::source::Source;
 
-/// Commits that refs and reflog of the worktree's own name, where they are in no file of their own.
-pub(super) fn own_refs(here: &Source<'_>) -> Result<Vec<String>, Trouble> {
+/// Commits that refs of the worktree's own name, its reflog and that of its branch, where they are in no
+/// file of their own.
+pub(super) fn own_refs(here: &Source<'_>, branch: &str) -> Result<Vec<String>, Trouble> {
     let git = here.program()?;
     let mut found = Vec::new();
     let args = ["for-each-ref", "--format=%(objectname)", "refs/worktree", "refs/bisect", "refs/rewritten"];
     found.extend(lines(&git.run(&here.call(&args))?));
     // Without a reflog there is nothing to list.
-    if let Some(out) = git.probe(&here.call(&["rev-list", "--walk-reflogs", "--no-walk", "HEAD"]))? {
-        found.extend(lines(&out));
+    for name in ["HEAD", &format!("refs/heads/{branch}")] {
+        if let Some(out) = git.probe(&here.call(&["rev-list", "--walk-reflogs", "--no-walk", name, "--"]))? {
+            found.extend(lines(&out));
+        }
     }
     for name in PSEUDO_REFS {
         if let Some(out) = git.probe(&here.call(&["rev-parse", "--verify", "--quiet", name]))? {
@@ -21,6 +24,14 @@ pub(super) fn own_refs(here: &Source<'_>) -> Result<Vec<String>, Trouble> {
         }
     }
     Ok(found)
+}
+
+/// The log of stashes, each with the commit that it names: as in the file that it is in elsewhere.
+pub(super) fn log_of_stashes(common: &Source<'_>) -> Result<Vec<(String, String)>, Trouble> {
+    let call = common.call(&["reflog", "show", "--format=%H %gs", "refs/stash", "--"]);
+    let Some(out) = common.program()?.probe(&call)? else { return Ok(Vec::new()) };
+    let pair = |line: String| line.split_once(' ').map(|(id, text)| (id.to_owned(), text.to_owned()));
+    Ok(lines(&out).into_iter().filter_map(pair).collect())
 }
 
 /// How many commits nothing that stays reaches, and how many are on our branch alone.

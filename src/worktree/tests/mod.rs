@@ -6,6 +6,7 @@ mod changes;
 mod converted;
 mod copy;
 mod create;
+mod forgotten;
 mod given_up;
 mod history;
 mod kept;
