@@ -73,10 +73,8 @@ impl Ground {
 
     fn is_mounted_in(&self, mounts: &[u8]) -> bool {
         let Some((device, within)) = &self.place else { return false };
-        let lines = mounts.split(|byte| *byte == b'\n').filter_map(Mount::of);
-        let mut others = lines.filter(|mount| mount.device == *device && mount.root.starts_with(within));
         // A worktree that is a mount of its own is itself among them.
-        others.any(|mount| mount.point != self.folder)
+        others(mounts, device, within).any(|mount| mount.point != self.folder)
     }
 
     /// Whether what a link of `/proc` leads to is in the directory, under whatever path.
@@ -112,6 +110,22 @@ impl Ground {
             found
         })
     }
+}
+
+/// Where else, in our own mount namespace, a directory or something in it is mounted.
+pub(crate) fn mounted_elsewhere(folder: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(elsewhere(&fs::read("/proc/self/mountinfo")?, folder))
+}
+
+fn elsewhere(mounts: &[u8], folder: &Path) -> Option<PathBuf> {
+    let (device, within) = place(mounts, folder)?;
+    others(mounts, &device, &within).find(|mount| mount.point != folder).map(|mount| mount.point)
+}
+
+/// Mounts of a directory of a file system, or of something in it.
+fn others<'m>(mounts: &'m [u8], device: &'m str, within: &'m Path) -> impl Iterator<Item = Mount> + 'm {
+    let lines = mounts.split(|byte| *byte == b'\n').filter_map(Mount::of);
+    lines.filter(move |mount| mount.device == device && mount.root.starts_with(within))
 }
 
 /// The name of a mount namespace.
@@ -224,6 +238,19 @@ mod tests {
         }
         assert!(!ground.is_mounted_in(MOUNTS));
         assert!(!ground.is_mounted_in(b"50 40 8:2 /vol/w-1 /state/w-1 rw - btrfs /dev/sda2 rw"), "itself");
+    }
+
+    #[test]
+    fn a_second_mount_of_our_own_is_found_with_its_place() {
+        let with = |line: &str| [MOUNTS, line.as_bytes()].concat();
+        let folder = Path::new("/state/w-1");
+        let second = with("50 40 8:2 /vol/w-1 /box/work rw - btrfs /dev/sda2 rw\n");
+        assert_eq!(elsewhere(&second, folder), Some(PathBuf::from("/box/work")));
+        let part = with("50 40 8:2 /vol/w-1/src /box/src rw - btrfs /dev/sda2 rw\n");
+        assert_eq!(elsewhere(&part, folder), Some(PathBuf::from("/box/src")));
+        let whole = with("50 40 8:2 /vol /again rw - btrfs /dev/sda2 rw\n");
+        assert_eq!(elsewhere(&whole, folder), None, "the file system is mounted twice, and not for this one");
+        assert_eq!(elsewhere(MOUNTS, folder), None);
     }
 
     #[test]

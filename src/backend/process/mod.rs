@@ -32,7 +32,7 @@ mod talk;
 
 pub use environment::agent_environment;
 pub use error::SpawnError;
-pub(crate) use ground::unescaped;
+pub(crate) use ground::{mounted_elsewhere, unescaped};
 pub use handle::{Process, ProcessHandle, RawExit, SpawnRequest};
 pub use inside::{Inside, Occupant, inside};
 pub use keeper::keeper_main;

@@ -9,6 +9,7 @@ use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
 use super::{Job, Trouble, mounts, unreadable};
+use crate::backend::process::mounted_elsewhere;
 use crate::worktree::identity::{Identity, Verdict};
 use crate::worktree::regular;
 use crate::worktree::standing::gone;
@@ -55,6 +56,10 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<bool, Trouble>
     let crossing = mounts::crossing(root, path).map_err(|error| unreadable(Path::new("/proc"), &error))?;
     if let Some(point) = crossing {
         found.note(ReasonKind::Mount, format!("something is mounted at `{}`", point.display()));
+    }
+    let second = mounted_elsewhere(path).map_err(|error| unreadable(Path::new("/proc"), &error))?;
+    if let Some(point) = second {
+        found.note(ReasonKind::Mount, format!("it is mounted at `{}`, too", point.display()));
     }
     Ok(true)
 }
