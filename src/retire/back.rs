@@ -82,8 +82,15 @@ impl Retire {
     async fn empty_trash(&self, id: &str) -> Result<(), RetireError> {
         // One that was never made whole has nothing in the trash.
         let Some(found) = self.0.store.known_worktree(id).await? else { return Ok(()) };
-        let left = self.0.worktrees.purge(&found.known).await?;
-        self.tell_left(left);
+        let purged = self.0.worktrees.purge(&found.known).await?;
+        if purged.n_late > 0 {
+            let files = if purged.n_late == 1 { "file was" } else { "files were" };
+            let (n, salvage) = (purged.n_late, self.0.worktrees.salvage_ref(&found.known));
+            self.tell(format!(
+                "{n} {files} written into worktree {id} after its removal, and kept on {salvage}"
+            ));
+        }
+        self.tell_left(purged.left);
         // Its session may want its trees for as long as it is there.
         if self.0.store.session_of_worktree(id).await?.is_none() {
             self.0.worktrees.forget_trees(&found.known).await?;

@@ -76,7 +76,7 @@ pub use identity::Identity;
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;
 pub use preflight::PreflightAsk;
-pub use remove::{Left, Place, Restored, Salvaged, Stray};
+pub use remove::{Left, Place, Purged, Restored, Salvaged, Stray};
 pub use snapshot::Snapshot;
 pub use standing::Standing;
 pub use undo::TakenBack;

@@ -29,7 +29,7 @@ mod trash;
 
 pub(super) use files::IGNORED_FILE_BYTES_MAX;
 pub use place::Place;
-pub use purge::Left;
+pub use purge::{Left, Purged};
 pub use restore::Restored;
 pub use salvage::Salvaged;
 pub use stray::Stray;

@@ -43,7 +43,7 @@ impl Worktrees {
     /// # Errors
     /// `InTheWay` if the worktree is in its place, or if its salvage is gone: then the trash has the last
     /// copy, and nothing of it is touched. `Io` where it cannot be put aside.
-    pub async fn purge(&self, known: &Known) -> Result<Vec<Left>, WorktreeError> {
+    pub async fn purge(&self, known: &Known) -> Result<Purged, WorktreeError> {
         let known = known.clone();
         self.locked_job(&known.common_dir.clone(), move |inner, _lock| purge(inner, &known)).await
     }
@@ -85,6 +85,15 @@ impl Worktrees {
     }
 }
 
+/// What a purge came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// What could not be removed.
+    pub left: Vec<Left>,
+    /// Files that were written after the removal, and are in the salvage now.
+    pub n_late: usize,
+}
+
 /// What is left of a worktree that was purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
@@ -94,7 +103,7 @@ pub struct Left {
     pub why: String,
 }
 
-fn purge(inner: &Inner, known: &Known) -> Result<Vec<Left>, WorktreeError> {
+fn purge(inner: &Inner, known: &Known) -> Result<Purged, WorktreeError> {
     if is_in_place(inner, known) {
         return Err(in_the_way(format!("`{}` is in its place, and not in the trash", known.path.display())));
     }
@@ -104,19 +113,20 @@ fn purge(inner: &Inner, known: &Known) -> Result<Vec<Left>, WorktreeError> {
         check_salvage(inner, known)?;
     }
     let directory = &halves[0];
-    let before = match fs::symlink_metadata(directory) {
+    let (before, mut n_late) = match fs::symlink_metadata(directory) {
         Ok(_) => {
             alone(directory)?;
-            Some(rescue(inner, known, directory)?.0)
+            let (list, n_late) = rescue(inner, known, directory)?;
+            (Some(list), n_late)
         }
-        Err(_) => None,
+        Err(_) => (None, 0),
     };
     let mut aside = Vec::new();
     for half in &halves {
         let to = put_aside(half)?;
         crash_point!("purge.half_aside");
         if let (true, Some(before), Some(to)) = (half == directory, &before, &to) {
-            last_moment(inner, known, (directory, to), before)?;
+            n_late += last_moment(inner, known, (directory, to), before)?;
         }
         aside.extend(to);
     }
@@ -130,7 +140,7 @@ fn purge(inner: &Inner, known: &Known) -> Result<Vec<Left>, WorktreeError> {
     }
     // Only an empty one can go.
     fs::remove_dir(known.common_dir.join(ENTRIES_DIR)).ok();
-    Ok(left)
+    Ok(Purged { left, n_late })
 }
 
 /// What was written while it was put aside. Where that cannot be salvaged, it goes back into the trash.
@@ -139,8 +149,8 @@ fn last_moment(
     known: &Known,
     (directory, aside): (&Path, &Path),
     before: &List,
-) -> Result<(), WorktreeError> {
-    let kept = rescue_since(inner, known, aside, before).map(drop);
+) -> Result<usize, WorktreeError> {
+    let kept = rescue_since(inner, known, aside, before);
     if kept.is_err() {
         renameat2(AT_FDCWD, aside, AT_FDCWD, directory, RenameFlags::RENAME_NOREPLACE)
             .map_err(|errno| WorktreeError::io("put back", aside, &errno.into()))?;

@@ -27,6 +27,7 @@ async fn it_has_its_own_branch_from_head_and_is_locked_with_our_reason() {
         !path.starts_with(".git/worktrees")
             && !path.starts_with(".git/refs/heads/hob")
             && !path.starts_with(".git/logs/refs/heads/hob")
+            && !path.starts_with(".git/refs/hob")
     });
     assert_eq!(after, before);
 }

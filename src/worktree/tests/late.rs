@@ -35,7 +35,8 @@ async fn what_was_written_into_the_trash_is_in_the_salvage_before_the_trash_is_e
         fs::write(trash.join("late/new.ignored"), "new\n").unwrap();
         std::os::unix::fs::symlink("kept", trash.join("link")).unwrap();
         fs::remove_file(trash.join("kept")).unwrap();
-        desk.stage.worktrees.purge(&desk.known).await.unwrap();
+        let purged = desk.stage.worktrees.purge(&desk.known).await.unwrap();
+        assert_eq!(purged.n_late, 3, "listed: {is_listed}");
         assert!(!trash.exists());
         desk.stage.worktrees.restore(&desk.known).await.unwrap();
         let at = |name: &str| desk.known.path.join(name);
@@ -54,7 +55,7 @@ async fn a_trash_that_nobody_wrote_to_adds_nothing_to_the_salvage() {
     let before = desk.stage.git(&["rev-parse", &name]);
     // Read only.
     read(&trash.join("changed"));
-    desk.stage.worktrees.purge(&desk.known).await.unwrap();
+    assert_eq!(desk.stage.worktrees.purge(&desk.known).await.unwrap().n_late, 0);
     assert_eq!(desk.stage.git(&["rev-parse", &name]), before);
 }
 

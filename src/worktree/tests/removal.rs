@@ -126,7 +126,7 @@ async fn a_purge_that_stops_half_way_leaves_nothing_that_is_taken_for_the_worktr
     fs::create_dir_all(scene.known.path.join(deep)).unwrap();
     scene.to_trash().await;
     let worktrees = &scene.stage.worktrees;
-    let left = worktrees.purge(&scene.known).await.unwrap();
+    let left = worktrees.purge(&scene.known).await.unwrap().left;
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].why.contains("too deep") && left[0].path.exists(), "{left:?}");
     assert_eq!(scene.place().await, Place::Gone);

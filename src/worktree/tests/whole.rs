@@ -59,7 +59,7 @@ impl Scene {
         let worktrees = &self.stage.worktrees;
         let salvaged = worktrees.salvage(&self.known, &disposable()).await.unwrap();
         worktrees.to_trash(&self.known, &salvaged).await.unwrap();
-        assert_eq!(worktrees.purge(&self.known).await.unwrap(), []);
+        assert_eq!(worktrees.purge(&self.known).await.unwrap().left, []);
         let restored = worktrees.restore(&self.known).await.unwrap();
         assert!(!restored.from_trash);
         self.known.identity = restored.identity;
