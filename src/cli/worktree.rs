@@ -181,6 +181,7 @@ fn meaning(kind: &str) -> &'static str {
         "mount" => "something is mounted on or below it: unmount it",
         "pending_changes" => "changes that were neither applied nor discarded: `hob diff` shows them",
         "live" => "its session is at work: close it first",
+        "missing" => "git has names of objects and no content: they were pruned, and are lost already",
         "unreadable" => "not everything could be looked at, so nothing is known",
         _ => "see the detail",
     }

@@ -8,10 +8,8 @@
 //! down before the first rename, and the next start finishes it or takes it back (see [`recover`]).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -23,9 +21,10 @@ use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::safe_path::beneath;
 
-use record::{Note, Record, Step};
+use record::{Note, Record};
 pub use recover::{CutShort, Ending};
 
+mod prepare;
 mod record;
 mod recover;
 
@@ -184,64 +183,12 @@ fn is_no_exchange(errno: Errno) -> bool {
 }
 
 impl Swap<'_> {
-    /// Writes everything new beside the others.
-    fn prepare_all(&self, replacements: &[Replace]) -> Result<Vec<Step>, WorktreeError> {
-        let made = fs::DirBuilder::new().mode(0o700).create(&self.place);
-        made.map_err(|error| WorktreeError::io("write in", self.top, &error))?;
-        let prepare = |(n, replace)| {
-            self.prepare(n, replace)?;
-            Ok(Step::of(replace, stamp(&self.new_file(n))))
-        };
-        replacements.iter().enumerate().map(prepare).collect()
-    }
-
     fn new_file(&self, n: usize) -> PathBuf {
         self.place.join(format!("new-{n}"))
     }
 
     fn old_file(&self, n: usize) -> PathBuf {
         self.place.join(format!("old-{n}"))
-    }
-
-    fn prepare(&self, n: usize, replace: &Replace) -> Result<(), WorktreeError> {
-        let to = self.new_file(n);
-        let failed = |error: io::Error| WorktreeError::io("write", &to, &error);
-        match &replace.wanted {
-            Wanted::Nothing => Ok(()),
-            Wanted::Link(target) => {
-                symlink(PathBuf::from(std::ffi::OsString::from_vec(target.clone())), &to).map_err(failed)
-            }
-            Wanted::File { bytes, executable } => {
-                let write = || {
-                    let mode = if *executable { 0o777 } else { 0o666 };
-                    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&to)?;
-                    // Who may read the one that is there may read the new one, and nobody else.
-                    if let Some(bits) = self.bits(replace) {
-                        file.set_permissions(fs::Permissions::from_mode(executable_as(bits, *executable)))?;
-                    }
-                    file.write_all(bytes)
-                };
-                write().map_err(failed)
-            }
-            Wanted::Copy { from, seen } => {
-                let copy = || {
-                    let mut source = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(from)?;
-                    let mut target = OpenOptions::new().write(true).create_new(true).open(&to)?;
-                    io::copy(&mut source, &mut target)?;
-                    let mode = source.metadata()?.permissions().mode() & 0o777;
-                    target.set_permissions(fs::Permissions::from_mode(mode))
-                };
-                copy().map_err(failed)?;
-                if stamp(from) == *seen { Ok(()) } else { Err(changed(from)) }
-            }
-        }
-    }
-
-    /// The permission bits of the file that is replaced, if it is one.
-    fn bits(&self, replace: &Replace) -> Option<u32> {
-        replace.seen?;
-        let found = fs::symlink_metadata(self.path_of(replace).ok()?).ok()?;
-        found.is_file().then(|| found.permissions().mode() & 0o777)
     }
 
     fn all(&mut self, replacements: &[Replace]) -> Result<(), WorktreeError> {
@@ -375,11 +322,6 @@ fn is_same_but_moved(now: Stamp, seen: Stamp) -> bool {
     let but_moved =
         |stamp: Stamp| stamp.map(|(device, inode, size, [s, ns, ..])| (device, inode, size, s, ns));
     but_moved(now) == but_moved(seen)
-}
-
-/// Permission bits with which who may read may execute, or nobody may.
-fn executable_as(bits: u32, executable: bool) -> u32 {
-    if executable { bits | (bits & 0o444) >> 2 } else { bits & !0o111 }
 }
 
 fn changed(path: &Path) -> WorktreeError {

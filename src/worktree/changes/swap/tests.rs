@@ -60,6 +60,6 @@ fn the_bits_of_a_file_are_kept_but_for_those_that_run_it() {
     for (bits, executable, expected) in
         [(0o600, false, 0o600), (0o600, true, 0o700), (0o644, true, 0o755), (0o775, false, 0o664)]
     {
-        assert_eq!(executable_as(bits, executable), expected, "{bits:o} {executable}");
+        assert_eq!(prepare::executable_as(bits, executable), expected, "{bits:o} {executable}");
     }
 }
