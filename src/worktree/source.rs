@@ -80,7 +80,10 @@ impl<'a> Source<'a> {
         obstacles::before_opening(top)?;
         let handles = inner.handles();
         let (repo, refusal) = match handles.open(top) {
-            Ok(repo) => (Some(repo), None),
+            Ok(repo) => match unknown_index(&repo, top != common_dir) {
+                Some(why) => (None, Some(why)),
+                None => (Some(repo), None),
+            },
             Err(error) if error.code() == ErrorCode::NotFound => {
                 return Err(WorktreeError::new(
                     WorktreeErrorKind::NotARepo,
@@ -296,6 +299,13 @@ impl<'a> Source<'a> {
         )
         .hint(format!("git -C {} commit --allow-empty -m 'first commit'", shell(&self.top)))
     }
+}
+
+/// Why libgit2 cannot read the index of a checkout that git reads: it is in two files, or has whole
+/// directories in it. Anything else that is wrong with it is told by whoever reads it.
+fn unknown_index(repo: &Repository, is_checkout: bool) -> Option<String> {
+    let error = is_checkout.then(|| repo.index().err()).flatten()?;
+    error.message().contains("unsupported mandatory extension").then(|| error.message().to_owned())
 }
 
 /// The commit that `spec` names.

@@ -128,7 +128,7 @@ fn history(site: &Site, rng: &mut Rng) -> String {
     let name = name(rng);
     let number = rng.u32(..1000).to_string();
     let branch = format!("b{}", rng.u8(..3));
-    let commands: [&[&str]; 26] = [
+    let commands: [&[&str]; 29] = [
         &["add", "."],
         &["add", "--force", name],
         &["add", "-N", "."],
@@ -155,6 +155,9 @@ fn history(site: &Site, rng: &mut Rng) -> String {
         &["stash", "pop", "--quiet"],
         &["worktree", "add", "--quiet", "--detach", "inner"],
         &["fetch", "--quiet", ".", "HEAD"],
+        &["stash", "drop", "--quiet"],
+        &["update-index", "--split-index"],
+        &["update-index", "--no-split-index"],
     ];
     let command = commands[rng.usize(..commands.len())];
     let ended = try_git(&site.tree, command);

@@ -3,6 +3,7 @@
 mod commits;
 mod files;
 mod hidden;
+mod moved;
 mod operations;
 mod places;
 mod safe;
@@ -36,6 +37,8 @@ pub struct Case {
     /// Kinds of reasons that must be found; nothing at all if it is empty.
     pub kinds: &'static [&'static str],
     pub needs: Needs,
+    /// It is made with what is uncommitted in the checkout.
+    pub carries: bool,
 }
 
 fn plain(site: &Site) {
@@ -48,11 +51,17 @@ fn with_remote(site: &Site) {
 }
 
 const fn case(name: &'static str, make: fn(&Site), kinds: &'static [&'static str]) -> Case {
-    Case { name, prepare: plain, make, kinds, needs: Needs::Nothing }
+    Case { name, prepare: plain, make, kinds, needs: Needs::Nothing, carries: false }
 }
 
 const fn of(prepare: fn(&Site), mut case: Case) -> Case {
     case.prepare = prepare;
+    case
+}
+
+const fn carried(mut case: Case) -> Case {
+    case.prepare = edited;
+    case.carries = true;
     case
 }
 
@@ -69,11 +78,20 @@ pub fn all() -> Vec<Case> {
     all.extend(commits::commits());
     all.extend(operations::operations());
     all.extend(places::places());
+    all.extend(moved::moved());
     all.extend(repositories());
     all
 }
 
 fn nothing(_: &Site) {}
+
+/// With uncommitted work of the person's: an edit, a removal, a new file.
+fn edited(site: &Site) {
+    site.ordinary(&[]);
+    site.write_repo("README.md", "mine\n");
+    site.write_repo("notes.txt", "mine\n");
+    fs::remove_file(site.repo.join("run.sh")).unwrap();
+}
 
 // ---------------------------------------------------------------------------------------------
 // Repositories of other kinds

@@ -64,7 +64,7 @@ fn make(daemon: &TestDaemon, number: usize, case: Case) -> Option<Result<Made, S
     }
     let mut site = Site::new(daemon.root().join(format!("case-{number}")));
     (case.prepare)(&site);
-    let session = daemon.rpc("session/create", json!({"repo": site.repo}));
+    let session = daemon.rpc("session/create", json!({"repo": site.repo, "carry_changes": case.carries}));
     site.tree = session["worktree"]["path"].as_str().unwrap().into();
     site.id = session["worktree"]["id"].as_str().unwrap().to_owned();
     (case.make)(&site);

@@ -134,6 +134,32 @@ impl Site {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        self.held_until(child, &ready);
+    }
+
+    /// Starts a process that has the worktree mounted at a place that nobody else sees, until the case is
+    /// over; nothing in it is open.
+    pub fn contain(&self, place: &Path) {
+        fs::create_dir_all(place).unwrap();
+        let ready = self.dir.join("contained");
+        let script = format!(
+            "mount --bind {} {} && cd / && touch {} && exec sleep 600",
+            self.tree.display(),
+            place.display(),
+            ready.display()
+        );
+        let child = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.held_until(child, &ready);
+    }
+
+    fn held_until(&self, child: Child, ready: &Path) {
         self.held.borrow_mut().push(child);
         let start = std::time::Instant::now();
         while !ready.exists() {

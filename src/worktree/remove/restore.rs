@@ -318,6 +318,7 @@ fn write_index(inner: &Inner, source: &Source<'_>, manifest: &Manifest) -> Resul
     let Some(repo) = &source.repo else {
         let tree = objects.tree(&entries)?;
         index::read_tree(inner, source, &tree)?;
+        flags_by_program(source, manifest)?;
         return conflicts_by_program(source, manifest);
     };
     let write = || {
@@ -350,6 +351,26 @@ fn flagged(path: &Path, entry: &Entry, manifest: &Manifest) -> Result<IndexEntry
         }
     }
     Ok(written)
+}
+
+/// What was announced, and what git was told not to compare.
+fn flags_by_program(source: &Source<'_>, manifest: &Manifest) -> Result<(), WorktreeError> {
+    let git = source.program()?;
+    let commands: [(&[&str], &[String]); 4] = [
+        (&["update-index", "--force-remove", "-z", "--stdin"], &manifest.intended),
+        (
+            &["add", "--intent-to-add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"],
+            &manifest.intended,
+        ),
+        (&["update-index", "--assume-unchanged", "-z", "--stdin"], &manifest.assumed),
+        (&["update-index", "--skip-worktree", "-z", "--stdin"], &manifest.skipped),
+    ];
+    for (args, names) in commands.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let mut call = source.call(args);
+        call.stdin = names.iter().flat_map(|name| [path_of(name), vec![0]].concat()).collect();
+        git.run(&call)?;
+    }
+    Ok(())
 }
 
 fn conflicts_by_program(source: &Source<'_>, manifest: &Manifest) -> Result<(), WorktreeError> {

@@ -251,12 +251,24 @@ fn staged(
         staged.entries.insert(path_from(place), entry);
     };
     let Some(repo) = &source.repo else {
-        let out = source.program()?.run(&source.call(&["ls-files", "-s", "-z"]))?;
+        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
+        let out = source.program()?.run(&source.call(&["ls-files", "-v", "-s", "-z"]))?;
         for line in records(&out) {
-            if let Some((path, stage, entry)) = line_of(line) {
+            let Some((tag, rest)) =
+                line.split_first().zip(line.get(2..)).map(|((tag, _), rest)| (*tag, rest))
+            else {
+                continue;
+            };
+            if let Some((path, stage, entry)) = line_of(rest) {
+                assumed.extend(tag.is_ascii_lowercase().then(|| text(&path)));
+                skipped.extend(tag.eq_ignore_ascii_case(&b'S').then(|| text(&path)));
                 put(path, stage, entry);
             }
         }
+        // What was only announced is new to git beside the index.
+        let call = source.call(&["diff-files", "--name-only", "--diff-filter=A", "-z"]);
+        manifest.intended = records(&source.program()?.run(&call)?).map(text).collect();
+        (manifest.assumed, manifest.skipped) = (assumed, skipped);
         return Ok(staged);
     };
     let failed = |error: git2::Error| WorktreeError::git("read the index", &source.top, &error);

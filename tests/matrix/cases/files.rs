@@ -205,7 +205,7 @@ pub(super) fn files() -> Vec<Case> {
                 s.write("README.md", "changed\n");
                 s.git(&["update-index", "--split-index"]);
             },
-            &["unreadable"],
+            &["dirty"],
         ),
         case(
             "an index with whole directories",
@@ -213,7 +213,7 @@ pub(super) fn files() -> Vec<Case> {
                 s.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "src"]);
                 s.write("src/lib.rs", "changed\n");
             },
-            &["unreadable"],
+            &["dirty"],
         ),
         case("a socket", |s| drop(UnixListener::bind(s.tree.join("socket")).unwrap()), &["untracked"]),
         case(
@@ -226,11 +226,11 @@ pub(super) fn files() -> Vec<Case> {
         of(
             crlf,
             case(
-                "other ends of lines than configured",
+                "other ends of lines than configured, which git makes alike",
                 |s| {
                     s.write("text.txt", "a\nb\r\n");
                 },
-                &["dirty"],
+                &[],
             ),
         ),
         of(

@@ -89,7 +89,7 @@ pub(super) fn hidden() -> Vec<Case> {
                 let id = s.git(&["rev-parse", "HEAD:work"]);
                 fs::remove_file(s.repo.join(".git/objects").join(&id[..2]).join(&id[2..])).unwrap();
             },
-            &["unreadable"],
+            &["missing"],
         ),
         needs(
             Needs::NoRoot,
