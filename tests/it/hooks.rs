@@ -77,12 +77,12 @@ fn what_a_hook_leaves_running_holds_nothing_up_and_ends_with_it() {
 #[test]
 fn a_hook_whose_time_is_over_is_ended_with_everything() {
     let script = format!("trap '' TERM; {ESCAPEE}; sleep 600");
-    let desk = Desk::set(&[("worktree_created", &script)], "timeout = \"1s\"");
+    let desk = Desk::set(&[("worktree_created", &script)], "timeout = \"3s\"");
     let pid = number_in(&desk.told()).unwrap();
     until("the end of what a hook left", || (!is_alive(pid)).then_some(()));
     let notices = desk.daemon.events(json!({"types": ["notice"]}));
     assert!(
-        notices.iter().any(|n| n["text"].as_str().unwrap().contains("was ended after 1 s")),
+        notices.iter().any(|n| n["text"].as_str().unwrap().contains("was ended after 3 s")),
         "{notices:?}"
     );
 }

@@ -94,3 +94,26 @@ async fn a_repository_in_a_repository_is_the_one_that_is_meant() {
     git(&inner, &["commit", "--quiet", "-m", "inner"]);
     is_own(&stage, &inner).await;
 }
+
+#[tokio::test]
+async fn a_directory_that_git_takes_for_another_is_refused_by_name() {
+    let stage = Stage::new();
+    let created = stage.create(|_| ()).await.unwrap();
+    let inner = &stage.worktrees.inner;
+    let source = Source::open(&stage.repo, &created.common_dir, inner).unwrap();
+    let admin = created.common_dir.join("worktrees/w-test");
+    let names = |path: PathBuf| crate::worktree::undo::Names {
+        path,
+        admin: admin.clone(),
+        reference: format!("refs/heads/{}", created.branch),
+        base: created.base_commit.clone(),
+    };
+    own_place::settle(&source, &names(created.path.clone())).unwrap();
+    // A directory of the checkout, and one of nothing.
+    let refused = own_place::settle(&source, &names(stage.repo.join("dir"))).unwrap_err();
+    assert!(matches!(refused.kind, WorktreeErrorKind::Unsupported(_)), "{refused:?}");
+    assert!(refused.message.contains(&format!("takes `{}` for the top", stage.repo.display())), "{refused}");
+    assert!(refused.hint.unwrap().contains("config --list"));
+    let lost = own_place::settle(&source, &names(stage.base())).unwrap_err();
+    assert!(lost.message.contains("finds no working tree"), "{lost}");
+}
