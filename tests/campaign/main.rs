@@ -43,6 +43,7 @@ mod removal;
 mod round;
 mod stage;
 mod tally;
+mod windows;
 
 use kill::Keepers;
 use round::Plan;

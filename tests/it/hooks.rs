@@ -80,11 +80,11 @@ fn a_hook_whose_time_is_over_is_ended_with_everything() {
     let desk = Desk::set(&[("worktree_created", &script)], "timeout = \"3s\"");
     let pid = number_in(&desk.told()).unwrap();
     until("the end of what a hook left", || (!is_alive(pid)).then_some(()));
-    let notices = desk.daemon.events(json!({"types": ["notice"]}));
-    assert!(
-        notices.iter().any(|n| n["text"].as_str().unwrap().contains("was ended after 3 s")),
-        "{notices:?}"
-    );
+    until("what is told of it", || {
+        let notices = desk.daemon.events(json!({"types": ["notice"]}));
+        let is_told = |n: &Value| n["text"].as_str().unwrap().contains("was ended after 3 s");
+        notices.iter().any(is_told).then_some(())
+    });
 }
 
 #[test]
