@@ -25,7 +25,7 @@ use super::identity::{Identity, fresh_mark, write_mark};
 use super::include::copy_included;
 use super::lock::{RepoLock, retry_busy};
 use super::method::{Choice, Method, choose, needs_program};
-use super::objects::Objects;
+use super::objects::{Objects, TRIES_MAX, again};
 use super::recorded::{Recorded, recorded};
 use super::source::Source;
 use super::undo::{Names, is_linked, seal, wipe};
@@ -264,7 +264,8 @@ fn fill(
     let lacking = lacking::files(source, &names.path)?;
     notices.extend(lacking::notice(&lacking));
     if let Some(changes) = changes {
-        carry(source, names, changes)?;
+        // What a merge wrote is on no ref, and another git may prune it meanwhile.
+        again(TRIES_MAX, || carry(source, names, changes))?;
         notices.extend(changes.notice());
     }
     let submodules = source.submodules(&names.path)?;

@@ -11,18 +11,16 @@ impl RpcFailure {
     /// A worktree is kept, for these reasons; the hint names the consents that would take them away.
     pub fn kept(reasons: &[Reason]) -> Self {
         let words: Vec<_> = reasons.iter().map(Reason::to_string).collect();
-        let is_taken_by = |consents: Consents| reasons.iter().any(|reason| consents.covers(reason.kind));
         let both = Consents { changes: true, unpushed: true };
+        // A reason is left by the one consent where it needs the other, or both.
+        let is_left_by = |consents: Consents| {
+            let mut kinds = reasons.iter().map(|reason| reason.kind);
+            kinds.any(|kind| both.covers(kind) && !consents.covers(kind))
+        };
+        let (changes, unpushed) = (Consents { unpushed: false, ..both }, Consents { changes: false, ..both });
         let mut flags = Vec::new();
-        if is_taken_by(Consents { changes: true, unpushed: false }) {
-            flags.push("--discard-changes");
-        }
-        if is_taken_by(Consents { changes: false, unpushed: true }) {
-            flags.push("--discard-unpushed");
-        }
-        if flags.is_empty() && is_taken_by(both) {
-            flags = vec!["--discard-changes", "--discard-unpushed"];
-        }
+        flags.extend(is_left_by(unpushed).then_some("--discard-changes"));
+        flags.extend(is_left_by(changes).then_some("--discard-unpushed"));
         let mut failure = Self::refused(format!("something would be lost: {}", words.join("; ")));
         failure.data.reasons = reasons.iter().map(|reason| reason.kind.word().to_owned()).collect();
         if reasons.iter().all(|reason| both.covers(reason.kind)) {
@@ -84,5 +82,30 @@ impl From<RetireError> for RpcFailure {
             RetireError::Worktree(error) => error.into(),
             RetireError::Tree(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hob_actors::worktree::ReasonKind as K;
+
+    use super::*;
+
+    #[test]
+    fn the_hint_names_every_consent_that_is_needed() {
+        let hint = |kinds: &[K]| {
+            let reasons: Vec<_> = kinds.iter().map(|kind| Reason::one(*kind, "why")).collect();
+            RpcFailure::kept(&reasons).data.hint.unwrap_or_default()
+        };
+        for (kinds, flags) in [
+            (&[K::Dirty][..], "--discard-changes"),
+            (&[K::Unpushed, K::StashHere], "--discard-unpushed"),
+            (&[K::Dirty, K::Unpushed], "--discard-changes --discard-unpushed"),
+            (&[K::Dirty, K::NestedRepo], "--discard-changes --discard-unpushed"),
+            (&[K::Missing], "--discard-changes --discard-unpushed"),
+        ] {
+            assert!(hint(kinds).ends_with(&format!("with {flags}")), "{kinds:?}: {}", hint(kinds));
+        }
+        assert_eq!(hint(&[K::Dirty, K::Mount]), "hob worktree risk");
     }
 }
