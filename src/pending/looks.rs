@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::{Pending, PendingError};
 use crate::store::{Look, Occasion, SessionWorktree};
 use crate::sync::lock;
-use crate::worktree::{Known, Segment};
+use crate::worktree::{Known, Segment, merged_history};
 
 /// For one look. 100,000 files take about a second.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -174,7 +174,11 @@ impl Pending {
     }
 
     async fn trim(&self, known: &Known) -> Result<(), PendingError> {
-        let history = self.0.store.segments(&known.id).await?;
+        let mut history = self.0.store.segments(&known.id).await?;
+        if let Some((n, one)) = merged_history(&history) {
+            self.0.store.merge_segments(&known.id, n, one).await?;
+            history = self.0.store.segments(&known.id).await?;
+        }
         let Some(trimmed) = self.0.worktrees.trim(known, history).await? else { return Ok(()) };
         // Written down first: what is named by nothing may go, and never the other way round.
         let named = self.0.store.record_trimmed(&known.id, trimmed).await?;

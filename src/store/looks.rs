@@ -158,10 +158,22 @@ fn close(tx: &mut Tx<'_>, turn: &str, tree: &str) -> Result<()> {
     sql::run(tx.conn, sql, [turn, tree]).map(drop)
 }
 
-pub(super) fn insert(tx: &mut Tx<'_>, worktree: &str, segment: &Segment) -> Result<()> {
+fn writers_of(segment: &Segment) -> Result<String> {
     let rows = segment.writers.iter().map(|w| WriterRow { turn: w.turn.clone(), agent: w.agent.clone() });
-    let writers = serde_json::to_string(&rows.collect::<Vec<_>>())
-        .map_err(|error| StoreError::other("write down who wrote", error))?;
+    serde_json::to_string(&rows.collect::<Vec<_>>())
+        .map_err(|error| StoreError::other("write down who wrote", error))
+}
+
+/// Makes one row another segment.
+pub(super) fn rewrite(tx: &mut Tx<'_>, num: i64, segment: &Segment) -> Result<()> {
+    let sql = "UPDATE segments SET from_tree = ?2, to_tree = ?3, writers = ?4, doubt = ?5, by_hook = ?6 WHERE num = ?1";
+    let writers = writers_of(segment)?;
+    sql::run(tx.conn, sql, params![num, segment.from, segment.to, writers, segment.doubt, segment.by_hook])
+        .map(drop)
+}
+
+pub(super) fn insert(tx: &mut Tx<'_>, worktree: &str, segment: &Segment) -> Result<()> {
+    let writers = writers_of(segment)?;
     sql::run(
         tx.conn,
         "INSERT INTO segments (worktree_id, from_tree, to_tree, writers, doubt, by_hook, at)

@@ -7,8 +7,8 @@ use rusqlite::{Connection, params};
 use super::command::Tx;
 use super::reader::Reply;
 use super::sql::{self, Result};
-use super::{Store, StoreError};
-use crate::worktree::Trimmed;
+use super::{Store, StoreError, looks};
+use crate::worktree::{Segment, Trimmed};
 
 fn record(tx: &mut Tx<'_>, worktree: &str, trimmed: &Trimmed) -> Result<()> {
     let sql = "SELECT num FROM segments WHERE worktree_id = ?1 ORDER BY num LIMIT ?2";
@@ -31,6 +31,18 @@ fn record(tx: &mut Tx<'_>, worktree: &str, trimmed: &Trimmed) -> Result<()> {
     sql::run(tx.conn, sql, params![worktree, whole]).map(drop)
 }
 
+/// Puts one segment in the place of the oldest.
+fn merge(tx: &mut Tx<'_>, worktree: &str, (n, one): (usize, &Segment)) -> Result<()> {
+    let sql = "SELECT num FROM segments WHERE worktree_id = ?1 ORDER BY num LIMIT ?2";
+    let nums: Vec<i64> = sql::all(tx.conn, sql, params![worktree, sql::integer(n as u64)], |row| row.get(0))?;
+    // The last of them, so that what comes after stays after it.
+    let Some((last, others)) = nums.split_last() else { return Ok(()) };
+    for num in others {
+        sql::run(tx.conn, "DELETE FROM segments WHERE num = ?1", [num])?;
+    }
+    looks::rewrite(tx, *last, one)
+}
+
 /// Every tree that is asked for by its name.
 fn named(conn: &Connection, worktree: &str) -> Result<BTreeSet<String>> {
     let sql = "SELECT from_tree FROM segments WHERE worktree_id = ?1
@@ -47,6 +59,12 @@ fn named(conn: &Connection, worktree: &str) -> Result<BTreeSet<String>> {
 }
 
 impl Store {
+    /// Puts one segment in the place of the so many oldest of a worktree.
+    pub fn merge_segments(&self, worktree: &str, n: usize, one: Segment) -> Reply<()> {
+        let worktree = worktree.to_owned();
+        self.write("make the oldest part of a history one", move |tx| merge(tx, &worktree, (n, &one)))
+    }
+
     /// Writes down that the oldest segments of a worktree lead to smaller trees now, and that the turns
     /// of then cannot be undone. Gives the trees that are still named: all others may go.
     pub fn record_trimmed(&self, worktree: &str, trimmed: Trimmed) -> Reply<BTreeSet<String>> {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::carry::Entry;
 use super::error::WorktreeError;
-use super::known::{Known, Segment};
+use super::known::{Known, Segment, Writer};
 use super::large::{self, NAMED_BYTES_MIN};
 use super::objects::{EXECUTABLE, FILE, Objects};
 use super::{Inner, Worktrees};
@@ -19,6 +19,10 @@ pub const TURNS_KEPT: usize = 50;
 /// Bytes of what these turns wrote that are kept at most, before git packs them.
 pub const BYTES_KEPT: u64 = 256 << 20;
 
+/// Segments that are kept apart; older ones become one, of which it cannot be told whose it is.
+const APART_MAX: usize = 500;
+/// So many more, before any are made one: not at each turn.
+const APART_SLACK: usize = 50;
 /// Trees that are made small at once: the lock of the repository is held meanwhile.
 const MADE_MAX: usize = 64;
 
@@ -38,6 +42,24 @@ pub struct Span {
     pub from: String,
     /// After.
     pub to: String,
+}
+
+/// The oldest part of a history as one segment, and how many it takes the place of; `None` while it is short.
+/// Everybody who had a hand in it is named by the last turn that had. Pure.
+pub fn merged(history: &[Segment]) -> Option<(usize, Segment)> {
+    if history.len() <= APART_MAX + APART_SLACK {
+        return None;
+    }
+    let n = history.len() - APART_MAX + 1;
+    let (oldest, newest) = (&history[0], &history[n - 1]);
+    let last_turns: BTreeMap<&str, &Writer> = history[..n]
+        .iter()
+        .flat_map(|segment| &segment.writers)
+        .map(|writer| (writer.agent.as_str(), writer))
+        .collect();
+    let (from, to) = (oldest.from.clone(), newest.to.clone());
+    let writers = last_turns.into_values().cloned().collect();
+    Some((n, Segment { from, to, writers, doubt: true, by_hook: false }))
 }
 
 /// What a segment weighs.
@@ -204,6 +226,25 @@ mod tests {
                 weights.map(|(bytes, turn)| Ok(Weight { turns: vec![turn.as_str()], bytes: *bytes }));
             assert_eq!(n_old(weights, oldest_first.len()).unwrap(), wanted, "{oldest_first:?}");
         }
+    }
+
+    #[test]
+    fn the_oldest_segments_become_one_that_leads_from_where_they_began_to_where_they_ended() {
+        let segment = |n: usize| Segment {
+            from: n.to_string(),
+            to: (n + 1).to_string(),
+            writers: vec![Writer { turn: format!("u-{n}"), agent: format!("agent-{}", n % 2) }],
+            doubt: false,
+            by_hook: false,
+        };
+        let history: Vec<Segment> = (0..APART_MAX + APART_SLACK).map(segment).collect();
+        assert_eq!(merged(&history), None);
+        let history: Vec<Segment> = (0..=APART_MAX + APART_SLACK).map(segment).collect();
+        let (n, one) = merged(&history).unwrap();
+        assert_eq!((n, one.from.as_str(), one.to.as_str(), one.doubt), (52, "0", "52", true));
+        let turns: Vec<_> = one.writers.iter().map(|writer| writer.turn.as_str()).collect();
+        assert_eq!(turns, ["u-50", "u-51"]);
+        assert_eq!(history.len() - n + 1, APART_MAX);
     }
 
     #[test]

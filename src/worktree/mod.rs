@@ -71,7 +71,7 @@ pub use changes::{
     Selection, Stashed, Ticket, Undone, Unstashed,
 };
 pub use error::{WorktreeError, WorktreeErrorKind};
-pub use history::{BYTES_KEPT, Span, TURNS_KEPT, Trimmed};
+pub use history::{BYTES_KEPT, Span, TURNS_KEPT, Trimmed, merged as merged_history};
 pub use identity::Identity;
 pub use known::{Known, Segment, Writer};
 pub use locate::Located;

@@ -233,3 +233,27 @@ async fn turns_of_a_history_that_was_made_small_are_told_from_those_that_nobody_
     let dropped = (String::new(), true);
     assert_eq!(seen, [dropped.clone(), dropped, kept("b"), kept("b"), kept("c")]);
 }
+
+#[tokio::test]
+async fn the_oldest_segments_become_one_before_all_others() {
+    let stage = Stage::set().await;
+    stage.seen().await;
+    for (chat, from, to) in [("one", "base", "a"), ("two", "a", "b"), ("three", "b", "c"), ("four", "c", "d")]
+    {
+        let (_, turn) = stage.running(chat).await;
+        stage.before(&turn, from).await;
+        stage.after(&turn, to).await;
+    }
+    let one = Segment {
+        from: "base".to_owned(),
+        to: "b".to_owned(),
+        writers: vec![Writer { turn: "u-2".to_owned(), agent: "demo".to_owned() }],
+        doubt: true,
+        by_hook: false,
+    };
+    stage.store.merge_segments("w-s", 2, one.clone()).await.unwrap();
+    let segments = stage.store.segments("w-s").await.unwrap();
+    let spans: Vec<_> = segments.iter().map(|segment| format!("{}>{}", segment.from, segment.to)).collect();
+    assert_eq!(spans, ["base>b", "b>c", "c>d"]);
+    assert_eq!(segments[0], one);
+}
