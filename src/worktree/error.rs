@@ -20,6 +20,8 @@ pub enum WorktreeErrorKind {
     PathTaken,
     /// Neither libgit2 nor the `git` program that is here can do it: says what.
     Unsupported(String),
+    /// A file is written to while it is read.
+    Changing,
     /// Somebody else holds the lock that is named, and kept it.
     Busy(String),
     /// The uncommitted changes cannot be carried over.
@@ -99,6 +101,7 @@ impl WorktreeError {
             git2::ErrorCode::NotFound if error.class() == git2::ErrorClass::Odb => {
                 this(WorktreeErrorKind::Missing)
             }
+            _ if is_changing(&said) => this(WorktreeErrorKind::Changing).hint("try again in a moment"),
             _ if is_missing(&said) => this(WorktreeErrorKind::Missing),
             _ if is_full(&said) => this(WorktreeErrorKind::Full).full(path),
             _ => this(WorktreeErrorKind::Io),
@@ -152,6 +155,19 @@ fn cause(said: &str, errno: &io::Error, has_no_room: impl FnOnce() -> bool) -> S
 /// ones away.
 fn is_missing(said: &str) -> bool {
     said.contains(NO_OBJECT) || (said.contains("/objects/") && said.contains("No such file or directory"))
+}
+
+/// What libgit2 and git say of a file that became shorter or longer while they read it.
+const CHANGED: [&str; 4] = [
+    "failed to read file into stream",
+    "error reading file for hashing",
+    "file changed before we could read it",
+    "short read while indexing",
+];
+
+/// Whether a file was written to while it was read.
+pub(super) fn is_changing(said: &str) -> bool {
+    CHANGED.iter().any(|words| said.contains(words))
 }
 
 fn is_full(said: &str) -> bool {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::error::{WorktreeError, WorktreeErrorKind, plain};
+use super::error::{WorktreeError, WorktreeErrorKind, is_changing, plain};
 use super::file_system::Setting;
 use super::method::{GIT_VERSION_MIN, GitFact};
 
@@ -274,6 +274,8 @@ fn failed(call: &Call<'_>, status: &str, complaint: &str) -> WorktreeError {
     let message = format!("`git {name}` failed in `{}`: {why}", call.dir.display());
     let kind = match lock_in(complaint) {
         Some(lock) => WorktreeErrorKind::Busy(lock),
+        // It maps what it reads, and a file that became shorter is a signal then.
+        None if is_changing(complaint) || status.contains("SIGBUS") => WorktreeErrorKind::Changing,
         None if NO_OBJECT.iter().any(|words| complaint.contains(words)) => WorktreeErrorKind::Missing,
         None if complaint.contains("No space left") || complaint.contains("quota exceeded") => {
             WorktreeErrorKind::Full

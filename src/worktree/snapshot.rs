@@ -14,18 +14,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use memory::Memory;
 
 use super::at::Way;
 use super::carry::shown;
 use super::changes::SWAP_PREFIX;
-use super::error::WorktreeError;
+use super::error::{WorktreeError, WorktreeErrorKind};
 use super::known::Known;
 use super::large;
-use super::objects::{EXECUTABLE, FILE, Hold, Objects, TRIES_MAX, again};
+use super::objects::{EXECUTABLE, FILE, Hold, Objects, TRIES_MAX, again, wait};
 use super::source::{Source, path_from};
 use super::{Inner, Worktrees, base};
+
+/// How often a look is made while somebody writes to what it reads, and how much longer it waits each time.
+const CHANGING_TRIES: u32 = 8;
+const CHANGING_PAUSE: Duration = Duration::from_millis(5);
 
 /// The files of a worktree at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +120,18 @@ impl Worktrees {
     }
 }
 
-/// Takes the snapshot. Blocks.
+/// Takes the snapshot, once more where a file was written to while it was read. Blocks.
 pub(super) fn take(inner: &Inner, known: &Known) -> Result<Snapshot, WorktreeError> {
+    for n in 1..CHANGING_TRIES {
+        match once(inner, known) {
+            Err(error) if error.kind == WorktreeErrorKind::Changing => wait(CHANGING_PAUSE * n),
+            taken => return taken,
+        }
+    }
+    once(inner, known)
+}
+
+fn once(inner: &Inner, known: &Known) -> Result<Snapshot, WorktreeError> {
     let source = inner.at(known)?;
     let way = inner.way(&source)?;
     let mut memory = Memory::read(memory_file(inner, known));

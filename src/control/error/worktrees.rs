@@ -41,7 +41,7 @@ impl From<WorktreeError> for RpcFailure {
             K::Carry | K::InTheWay | K::Missing => Self::conflict(error.message),
             K::NoSuchChange => Self::new(super::Kind::NotFound, error.message),
             K::Foreign => Self::refused(error.message).reason("foreign"),
-            K::Busy(_) | K::Full => Self::overloaded(error.message),
+            K::Busy(_) | K::Changing | K::Full => Self::overloaded(error.message),
             K::Io => Self::internal(error.message),
         };
         failure.maybe_hint(error.hint)

@@ -113,10 +113,10 @@ pub(in crate::worktree) fn again<T>(
     })
 }
 
-fn wait(time: Duration) {
+pub(in crate::worktree) fn wait(time: Duration) {
     #[expect(
         clippy::disallowed_methods,
-        reason = "on a thread that may block; nobody tells when a prune is over"
+        reason = "on a thread that may block; nobody tells when a prune, or a write, is over"
     )]
     thread::sleep(time);
 }

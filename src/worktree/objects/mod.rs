@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalkResult};
 
 pub(super) use closure::{are_whole, hide_reached, is_whole};
-pub(super) use keep::{Hold, TRIES_MAX, again, clear_up};
+pub(super) use keep::{Hold, TRIES_MAX, again, clear_up, wait};
 pub(super) use program::index_info;
 
 pub(super) use deltas::{Delta, Move, Moves, Status, Version, diff as diff_of, of as plain};

@@ -118,3 +118,33 @@ async fn a_caller_that_goes_away_leaves_nothing_behind() {
     assert_eq!(stage.state(), before);
     assert!(stage.made().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_to_while_it_is_read_is_no_fault() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for format in super::changes::FORMATS {
+        let stage = Stage::with(&[&["init", "--quiet", "--initial-branch=main"][..], format].concat(), &[]);
+        stage.first_commit();
+        let created = stage.create(|_| ()).await.unwrap();
+        let known = known(&stage, &created);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (path, stop) = (created.path.join("growing"), is_over.clone());
+        let writer = std::thread::spawn(move || {
+            for n in 0_usize.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                fs::write(&path, vec![b'x'; (n % 7) * 60_000]).unwrap();
+            }
+        });
+        let mut wrong = Vec::new();
+        for _ in 0..40 {
+            let looked = stage.worktrees.snapshot(&known).await;
+            wrong.extend(looked.err().filter(|error| error.kind != WorktreeErrorKind::Changing));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+        assert!(wrong.is_empty(), "{format:?}: {wrong:?}");
+        stage.worktrees.snapshot(&known).await.unwrap();
+    }
+}
