@@ -28,6 +28,8 @@ use crate::worktree::source::{Draft, Source};
 pub(in crate::worktree) const TRIES_MAX: u32 = 20;
 /// After the first failure; each time so much longer.
 const PAUSE: Duration = Duration::from_millis(10);
+/// An older file of a `git gc` was left by one that was killed (builtin/gc.c).
+const COLLECTED_WITHIN: Duration = Duration::from_secs(12 * 60 * 60);
 /// What is younger is not taken for left behind.
 const LEFT_AGE_MIN: Duration = Duration::from_secs(600);
 /// A larger object stays as it is: libgit2 reads one into memory to pack it.
@@ -43,6 +45,7 @@ pub(in crate::worktree) enum Hold<'a> {
     /// In a pack: the only copy, once what it was made of is given away.
     Pack,
     /// As they are: the files themselves are still there. Many are those of a tree that is kept otherwise.
+    /// In a pack, too, while another git collects garbage.
     Loose(Option<&'a str>),
 }
 
@@ -74,6 +77,8 @@ impl Objects<'_> {
         }
         let _pack = match hold {
             Hold::Pack => Some(pack(self.source, &found)?),
+            // It may prune what is loose, and did not see our ref when it began.
+            Hold::Loose(_) if is_collecting(self.source) => Some(pack(self.source, &found)?),
             Hold::Loose(_) => None,
         };
         self.set_ref(name, commit)?;
@@ -91,6 +96,12 @@ impl Objects<'_> {
         }
         proven.map(|()| commit.to_owned())
     }
+}
+
+/// Whether a `git gc` is under way: it says so in a file.
+fn is_collecting(source: &Source<'_>) -> bool {
+    let written = fs::symlink_metadata(source.common_dir.join("gc.pid")).and_then(|found| found.modified());
+    written.is_ok_and(|at| at.elapsed().unwrap_or_default() < COLLECTED_WITHIN)
 }
 
 /// Does something again where an object is not there: another git may have removed what was written a

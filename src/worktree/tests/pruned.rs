@@ -125,6 +125,27 @@ async fn a_look_beside_a_prune_is_whole_or_healed() {
     collects_garbage(&stage);
 }
 
+#[tokio::test]
+async fn a_look_while_garbage_is_collected_is_in_a_pack() {
+    for init in [&["init", "--quiet"][..], &["init", "--quiet", "--object-format=sha256"]] {
+        let (stage, known) = scene(init).await;
+        let loose = |id: &str| stage.repo.join(".git/objects").join(&id[..2]).join(&id[2..]).exists();
+        let mut kept = Vec::new();
+        for round in 0..2 {
+            write(&known, round);
+            let tree = stage.worktrees.snapshot(&known).await.unwrap().tree;
+            let reference = known.tree_ref("look", &tree);
+            stage.worktrees.keep_tree(&known, &reference, &tree, "a look").await.unwrap();
+            kept.push(stage.git(&["rev-parse", &reference]));
+            fs::write(stage.repo.join(".git/gc.pid"), "1 host").unwrap();
+        }
+        git(&stage.repo, &["prune-packed"]);
+        assert!(loose(&kept[0]) && !loose(&kept[1]), "{init:?}");
+        fs::remove_file(stage.repo.join(".git/gc.pid")).unwrap();
+        collects_garbage(&stage);
+    }
+}
+
 /// Takes an object out of a repository.
 fn lose(stage: &Stage, id: &str) {
     let objects = stage.repo.join(".git/objects");
