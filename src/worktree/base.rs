@@ -13,7 +13,7 @@ use super::error::WorktreeError;
 use super::known::{Known, Segment, Writer};
 use super::objects::{Entries, Hold, Objects};
 use super::source::Source;
-use super::{Inner, Worktrees};
+use super::{Inner, Worktrees, obstacles};
 
 /// Where the refs are.
 const PREFIX: &str = "refs/hob/base/";
@@ -75,8 +75,20 @@ impl Worktrees {
     pub async fn has_lost_ground(&self, known: &Known, last: Option<&str>) -> Result<bool, WorktreeError> {
         let (known, last) = (known.clone(), last.map(str::to_owned));
         self.job(&self.inner.looks, move |inner| {
+            let names: BTreeSet<String> = [Some(&known.base_commit), known.baseline.as_ref(), last.as_ref()]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+            obstacles::before_opening(&known.common_dir)?;
+            // Around every turn, so with no more than it needs.
+            if let Ok(repo) = git2::Repository::open(&known.common_dir)
+                && let Ok(odb) = repo.odb()
+            {
+                let is_there = |id: &String| git2::Oid::from_str(id).is_ok_and(|id| odb.exists(id));
+                return Ok(!names.iter().all(is_there));
+            }
             let source = inner.repository(&known)?;
-            let names = [Some(known.base_commit), known.baseline, last].into_iter().flatten().collect();
             Ok(!Objects::of(&source).absent(&names)?.is_empty())
         })
         .await
