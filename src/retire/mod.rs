@@ -219,11 +219,10 @@ impl Retire {
         crash_point!("retire.salvaged");
         self.end_agents(&known.id).await?;
         crash_point!("retire.alone");
-        // Agents may have written, and somebody may have come in.
-        self.check(found, consents).await?;
         let (mut notices, mut consents) = (Vec::new(), consents);
         if self.0.hooks.has(HookEvent::BeforeArchive) {
-            // What it writes is the hook's, and goes into the salvage.
+            // Agents may have written. What the hook writes is its own, and goes into the salvage.
+            self.check(found, consents).await?;
             consents = Consents { changes: true, unpushed: true };
         }
         let hooked = self.run_hook(HookEvent::BeforeArchive, known, self.session(found).await?).await;
@@ -238,6 +237,7 @@ impl Retire {
             }
         }
         crash_point!("retire.hooked");
+        // Somebody may have come in.
         self.check(found, consents).await?;
         Ok((worktrees.salvage(known, &disposable).await?, notices))
     }
