@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod jsonrpc;
 pub mod paths;
 pub mod pending;
+mod regular;
 pub mod retire;
 pub mod store;
 mod sync;

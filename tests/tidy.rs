@@ -215,7 +215,6 @@ fn only_the_worktrees_know_git() {
 fn what_others_can_put_in_a_place_is_opened_in_one_file() {
     // A path of the system, directories that are opened to make them durable, and two with tests of their own.
     let exceptions = [
-        "regular.rs",
         "preflight/mounts.rs",
         "remove/salvage.rs",
         "changes/swap/record.rs",
@@ -227,7 +226,7 @@ fn what_others_can_put_in_a_place_is_opened_in_one_file() {
         is_test(path) || exceptions.iter().any(|exception| inside == Path::new(exception))
     };
     let found = forbidden(&["fs :: read (", "fs :: read_to_string", "File :: open", "fs :: copy"], may);
-    none(found, "only src/worktree/regular.rs opens what may be a pipe");
+    none(found, "only src/regular.rs opens what may be a pipe");
 }
 
 #[test]

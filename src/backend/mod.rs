@@ -2,7 +2,8 @@
 //!
 //! [`Agents`] decides per agent which backend drives it. `acp` speaks with a child over its stdio,
 //! `opencode` with a server over HTTP, `oneshot` runs a program for each prompt. `process` owns the
-//! children, `known` lists the agents that need no configuration, `demo_agent` is the agent that is
+//! children, `known` lists the agents that need no configuration, `own_rules`
+//! what their own files say about permissions, `demo_agent` is the agent that is
 //! built in.
 //!
 //! **Invariant:** only `process` starts and signals processes; nothing in here names SQL, git or
@@ -19,7 +20,7 @@ use hob_actors::id::AgentName;
 use hob_actors::ports::{Backend, Choice, Launch, Launched, NewsSink, StartFailed};
 
 use crate::config::{AgentConfig, BackendKind, SharedConfig, find_program, find_program_of};
-use crate::control::wire::AgentRow;
+use crate::control::wire::{AgentCheckReply, AgentRow};
 use mcp_server::OwnServer;
 use process::{Spawner, agent_environment};
 use start::Unfit;
@@ -31,6 +32,7 @@ pub mod known;
 pub mod mcp_server;
 pub mod oneshot;
 pub mod opencode;
+mod own_rules;
 pub mod process;
 mod start;
 
@@ -92,6 +94,19 @@ impl Agents {
     /// Every agent, by name, with whether it can be started.
     pub fn list(&self) -> Vec<AgentRow> {
         self.config.current().agents.values().map(|agent| self.row(agent)).collect()
+    }
+
+    /// Whether the agent of that name can be started, and the rules that its own files hold for
+    /// work in `cwd`; `None` if there is no such agent. Looks at the file system.
+    pub fn check(&self, name: &str, cwd: Option<&Path>) -> Option<AgentCheckReply> {
+        let config = self.config.current();
+        let agent = config.agent(name)?;
+        let hint = match self.availability(name) {
+            Availability::Missing(why) => Some(why.hint(name)),
+            Availability::Ready | Availability::Unknown => None,
+        };
+        let own_rules = own_rules::of(agent, &self.environment(agent), cwd);
+        Some(AgentCheckReply { agent: self.row(agent), hint, own_rules })
     }
 
     /// Whether the agent of that name can be started.

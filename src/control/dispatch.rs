@@ -54,6 +54,7 @@ methods! {
     "daemon/shutdown" => daemon::shutdown,
     "id/find" => daemon::find_id,
     "agent/list" => agents::list,
+    "agent/check" => agents::check,
     "session/create" => sessions::create,
     "session/list" => sessions::list,
     "session/show" => sessions::show,

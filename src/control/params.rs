@@ -125,11 +125,13 @@ pub struct FindId {
     pub prefix: String,
 }
 
+mod agents;
 mod arena;
 mod changes;
 mod offers;
 mod permissions;
 
+pub use agents::*;
 pub use arena::*;
 pub use changes::*;
 pub use offers::*;

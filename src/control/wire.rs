@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+mod agents;
 mod arena;
 mod changes;
 mod health;
@@ -14,6 +15,7 @@ mod offers;
 mod reply;
 mod task;
 
+pub use agents::{AgentCheckReply, AgentRow, Effect, OwnRuleRow, OwnRules, UnreadRow};
 pub use arena::{ArenaEntryRow, ArenaRow, CheckRow};
 pub use changes::{
     ApplyReply, ChangeRow, ChangedFileRow, ConflictRow, DeleteReply, DeletionRow, DiffReply, HunkRow,
@@ -367,23 +369,4 @@ impl PartialEq for RawJson {
     fn eq(&self, other: &Self) -> bool {
         self.0.get() == other.0.get()
     }
-}
-
-/// An agent that can be asked for by name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AgentRow {
-    /// Its name.
-    pub name: String,
-    /// `acp`, `opencode` or `oneshot`.
-    pub backend: String,
-    /// Its command line.
-    pub command: Vec<String>,
-    /// Whether it can be started.
-    pub available: bool,
-    /// Its version, where known without starting it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Why it is not available, or where it was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
 }

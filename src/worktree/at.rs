@@ -12,10 +12,10 @@ use super::identity::{Identity, Verdict};
 use super::known::Known;
 use super::obstacles;
 use super::recorded::recorded;
-use super::regular;
 use super::source::{Source, bytes_of};
 use super::standing::{gone, lost, replaced, unlinked};
 use super::undo::{Names, is_linked};
+use crate::regular;
 
 /// Bytes of one attributes file that are looked at.
 const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;

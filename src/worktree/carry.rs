@@ -16,10 +16,10 @@ use git2::{Delta, DiffOptions, IndexEntry, IndexTime, Oid, Repository};
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::file_system::Written;
 use super::objects::{EXECUTABLE, FILE, LINK};
-use super::regular;
 use super::safe_path::{PathProblem, beneath, copy_entry, is_absent, remove_entry};
 use super::snapshot::left_over;
 use super::source::{Source, bytes_of, path_from, records};
+use crate::regular;
 
 /// Files that are carried at most.
 const FILES_MAX: usize = 50_000;

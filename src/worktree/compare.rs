@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::regular;
+use crate::regular;
 
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 64 << 10;

@@ -8,8 +8,8 @@ use git2::{Config, ConfigLevel, ObjectType, Oid, Repository, TreeWalkMode, TreeW
 
 use super::error::WorktreeError;
 use super::method::{Facts, GitFact};
-use super::regular;
 use super::source::Source;
+use crate::regular;
 
 /// Bytes of one attributes file that are looked at.
 const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;

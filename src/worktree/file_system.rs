@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use git2::{ConfigLevel, Repository, RepositoryOpenFlags};
 
 use super::error::WorktreeError;
-use super::regular;
 use super::source::Source;
+use crate::regular;
 
 /// A setting of git's, and what it is to be.
 pub(super) type Setting = (&'static str, bool);

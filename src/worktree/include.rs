@@ -14,8 +14,8 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::carry::shown;
 use super::error::WorktreeError;
-use super::regular;
 use super::safe_path::{beneath, copy_entry};
+use crate::regular;
 
 /// The file of patterns in a repository.
 pub(super) const FILE: &str = ".worktreeinclude";

@@ -44,7 +44,6 @@ mod operation;
 mod own_place;
 mod preflight;
 mod recorded;
-mod regular;
 mod remove;
 pub mod safe_path;
 mod snapshot;

@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
-use super::regular;
 use super::source::path_from;
+use crate::regular;
 
 /// Files in any folder of a checkout that git opens.
 const IN_CHECKOUT: [&str; 3] = [".gitignore", ".gitattributes", ".gitmodules"];

@@ -14,7 +14,7 @@ use git2::{Config, ConfigLevel};
 use super::error::WorktreeError;
 use super::identity::birth;
 use super::lock::name_of;
-use super::regular;
+use crate::regular;
 
 /// The first line of a record; a record that begins otherwise is made anew.
 const HEADER: &str = "hob repository record 2";

@@ -15,7 +15,8 @@ use super::identity::{self, Identity, Verdict, mark_in};
 use super::known::Known;
 use super::remove::{place, trashed_entry, trashed_entry_in};
 use super::source::{bytes_of, path_from};
-use super::{Inner, Worktrees, regular};
+use super::{Inner, Worktrees};
+use crate::regular;
 
 /// Directories beside a repository's former place that are looked into for it, at most.
 const SIBLINGS_MAX: usize = 4_096;

@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use super::base;
 use super::error::WorktreeError;
 use super::identity::{Identity, Verdict};
-use super::regular;
 use super::safe_path::is_absent;
 use super::source::{Source, bytes_of};
 use super::{Created, LOCK_REASON};
+use crate::regular;
 
 /// What was taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use git2::{Oid, Repository};
 
 use super::Objects;
 use super::closure::{Closure, closure, is_whole};
+use crate::regular;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
-use crate::worktree::regular;
 use crate::worktree::source::{Draft, Source};
 
 /// How often it is tried while something vanishes.

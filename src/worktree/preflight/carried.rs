@@ -12,11 +12,11 @@ use git2::Oid;
 use super::reach::is_elsewhere;
 use super::same::Disk;
 use super::{Job, Trouble};
+use crate::regular;
 use crate::worktree::carry::Entry;
 use crate::worktree::changes::{is_binary, merged};
 use crate::worktree::compare::same_content_while;
 use crate::worktree::objects::Objects;
-use crate::worktree::regular;
 use crate::worktree::safe_path::beneath;
 use crate::worktree::source::{path_from, records};
 

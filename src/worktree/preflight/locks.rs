@@ -9,7 +9,8 @@ use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
 use super::{Job, Trouble, unreadable};
-use crate::worktree::{LOCK_REASON, regular};
+use crate::regular;
+use crate::worktree::LOCK_REASON;
 
 /// Directories of a repository in which no lock is about us: objects are only ever added, and other
 /// worktrees and what was removed of them are not ours.

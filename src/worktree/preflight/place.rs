@@ -10,8 +10,8 @@ use hob_actors::worktree::ReasonKind;
 use super::findings::Findings;
 use super::{Job, Trouble, mounts, unreadable};
 use crate::backend::process::mounted_elsewhere;
+use crate::regular;
 use crate::worktree::identity::{Identity, Verdict};
-use crate::worktree::regular;
 use crate::worktree::standing::gone;
 use crate::worktree::undo::{Names, is_linked};
 

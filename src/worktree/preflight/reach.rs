@@ -12,9 +12,10 @@ use hob_actors::worktree::ReasonKind;
 
 use super::findings::Findings;
 use super::{Job, Trouble, dropped, reach_program, unreadable};
+use crate::regular;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::source::Source;
-use crate::worktree::{Inner, facts, known as worktree, regular};
+use crate::worktree::{Inner, facts, known as worktree};
 
 /// For reading what the files of a git directory name.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(30);

@@ -15,11 +15,11 @@ use super::files::{Files, Of};
 use super::manifest::{Manifest, text};
 use super::salvage::sync;
 use super::{salvage_ref, trashed_entry};
+use crate::regular;
 use crate::worktree::Inner;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
 use crate::worktree::objects::{Hold, Objects};
-use crate::worktree::regular;
 use crate::worktree::source::{Source, bytes_of};
 
 /// The list, in the entry of a worktree.

@@ -7,11 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::trashed_entry;
+use crate::regular;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::identity::{Identity, Verdict, birth, mark_in};
 use crate::worktree::known::Known;
 use crate::worktree::source::path_from;
-use crate::worktree::{Inner, Worktrees, regular};
+use crate::worktree::{Inner, Worktrees};
 
 /// Where a worktree is.
 #[derive(Debug, Clone, PartialEq, Eq)]

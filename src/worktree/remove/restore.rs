@@ -16,6 +16,7 @@ use super::purge::put_aside;
 use super::salvage::{is_of_conflict, sync};
 use super::trash::{back, make};
 use super::{MODULES_DIR, TRASH_DIR, salvage_ref, trashed_entry};
+use crate::regular;
 use crate::worktree::carry::{Entry, index_entry};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind, shell};
 use crate::worktree::identity::{Identity, fresh_mark, write_mark};
@@ -23,7 +24,7 @@ use crate::worktree::known::Known;
 use crate::worktree::objects::{EXECUTABLE, Entries, LINK, Objects, index_info};
 use crate::worktree::source::{Source, bytes_of, path_from};
 use crate::worktree::undo::Names;
-use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, own_place, regular};
+use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, own_place};
 
 /// In the flags of an index entry: assume-unchanged, and where its stage lies; in the extended ones:
 /// intent-to-add, skip-worktree; in the flags: that there are extended ones.

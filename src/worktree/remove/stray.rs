@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::regular;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::identity::Identity;
 use crate::worktree::known::Known;
 use crate::worktree::source::path_from;
-use crate::worktree::{Inner, Worktrees, obstacles, regular};
+use crate::worktree::{Inner, Worktrees, obstacles};
 
 /// A directory that nobody has written down.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::weight::{Kept, Weight};
+use crate::regular;
 use crate::worktree::carry::Entry;
 use crate::worktree::large::NAMED_BYTES_MIN;
-use crate::worktree::regular;
 use crate::worktree::source::{bytes_of, path_from};
 
 /// The first record of the file; one that begins otherwise is begun anew.

@@ -7,6 +7,7 @@ use std::{fs, io};
 use super::memory::{Found, Memory};
 use super::weight::{Fate, Kept, Weight, plan};
 use super::{LeftOut, Look, Snapshot, is_file, left_over, mode_of};
+use crate::regular;
 use crate::worktree::carry::Entry;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::git_program::{Call, Git};
@@ -14,7 +15,7 @@ use crate::worktree::known::Known;
 use crate::worktree::large::{self, NAMED_BYTES_MIN};
 use crate::worktree::objects::{FILE, GITLINK, Objects};
 use crate::worktree::source::{Source, bytes_of, path_from, records};
-use crate::worktree::{regular, submodules};
+use crate::worktree::submodules;
 
 /// Paths that one `git add` leaves out at most: it compares each file with all of them.
 const EXCLUDED_MAX: usize = 1_024;

@@ -1,5 +1,7 @@
 //! goose.
 
+use serde_json::json;
+
 use crate::support::agents::{Consent, RealAgent};
 use crate::support::home::Setup;
 
@@ -66,4 +68,45 @@ fn two_agents_in_one_chat_share_the_worktree_and_not_the_context() {
 #[test]
 fn evicted_for_another_chat_it_comes_back_and_remembers() {
     super::evicted_for_another(AGENT);
+}
+
+#[test]
+fn what_its_own_file_allows_is_asked_of_nobody_and_told_by_the_check() {
+    let daemon = Setup::new().real(AGENT, Consent::Asks).start();
+    let rules = daemon.root().join("agents/goose/goose/config/permission.yaml");
+    std::fs::create_dir_all(rules.parent().unwrap()).unwrap();
+    std::fs::write(&rules, "user:\n  always_allow:\n  - write\n  ask_before: []\n  never_allow: []\n")
+        .unwrap();
+
+    let checked = daemon.hob_json(&["agent", "check", "goose"]);
+    let own: Vec<_> = checked["own_rules"]["rules"].as_array().unwrap().iter().collect();
+    let told =
+        |what: &str, effect: &str| own.iter().any(|rule| rule["what"] == what && rule["effect"] == effect);
+    assert!(told("everything", "ask") && told("write", "allow"), "{checked:#}");
+
+    // The rule is real: hob is not asked, and its own no comes to nothing.
+    let session = daemon.session(&daemon.repo("repo"));
+    let chat = daemon.chat(&session);
+    let submitted = json!({"chat": chat, "agent": "goose", "permissions": "reject", "prompt": "write: own.txt: by its rule"});
+    let task = daemon.rpc("task/submit", submitted);
+    daemon.wait_task(task["id"].as_str().unwrap());
+    assert!(session.worktree.join("own.txt").exists());
+}
+
+#[test]
+fn without_a_mode_it_asks_nobody_and_the_check_says_so() {
+    let daemon =
+        Setup::new().real(AGENT, Consent::Asks).config("[agents.goose.env]\nGOOSE_MODE = \"\"").start();
+    let checked = daemon.hob_json(&["agent", "check", "goose"]);
+    assert_eq!(
+        checked["own_rules"]["rules"][0],
+        json!({"source": "its default", "what": "everything", "effect": "allow"})
+    );
+    let session = daemon.session(&daemon.repo("repo"));
+    let chat = daemon.chat(&session);
+    let submitted =
+        json!({"chat": chat, "agent": "goose", "permissions": "reject", "prompt": "write: own.txt: unasked"});
+    let task = daemon.rpc("task/submit", submitted);
+    daemon.wait_task(task["id"].as_str().unwrap());
+    assert!(session.worktree.join("own.txt").exists());
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Intent, PREFIX, Replace, Wanted, Way};
+use crate::regular;
 use crate::worktree::changes::disk::Stamp;
-use crate::worktree::regular;
 
 /// How the file of a record begins and ends.
 const NAME: (&str, &str) = ("swap-", ".json");

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Opens a regular file, or what a link leads to if that is one.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     // Before it is opened: to open a device may do something.
     if !fs::metadata(path)?.is_file() {
         return Err(irregular());
@@ -16,7 +16,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a regular file that is no link.
-pub(super) fn open_no_link(path: &Path) -> io::Result<File> {
+pub(crate) fn open_no_link(path: &Path) -> io::Result<File> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(irregular());
     }
@@ -24,16 +24,28 @@ pub(super) fn open_no_link(path: &Path) -> io::Result<File> {
 }
 
 /// The content of a regular file.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// The content of a regular file that is text.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The content of a regular file that is text of at most so many bytes.
+pub(crate) fn read_text_up_to(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    if open(path)?.take(bytes_max + 1).read_to_string(&mut text)? as u64 > bytes_max {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {bytes_max} bytes"),
+        ));
+    }
     Ok(text)
 }
 
@@ -62,6 +74,8 @@ mod tests {
             std::os::unix::fs::symlink(to, at(name)).unwrap();
         }
         assert_eq!(read_text(&at("file")).unwrap(), "text");
+        assert_eq!(read_text_up_to(&at("file"), 4).unwrap(), "text");
+        assert_eq!(read_text_up_to(&at("file"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(read(&at("to-file")).unwrap(), b"text");
         assert!(open_no_link(&at("file")).is_ok() && open_no_link(&at("to-file")).is_err());
         for name in ["pipe", "socket", "to-pipe", "to-device", "."] {
