@@ -37,16 +37,14 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The content of a regular file that is text of at most so many bytes.
-pub(crate) fn read_text_up_to(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut text = String::new();
-    if open(path)?.take(bytes_max + 1).read_to_string(&mut text)? as u64 > bytes_max {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is longer than {bytes_max} bytes"),
-        ));
+/// The content of a regular file of at most so many bytes.
+pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)? as u64 > bytes_max {
+        let message = format!("it is longer than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 fn opened(path: &Path, flags: libc::c_int) -> io::Result<File> {
@@ -74,8 +72,8 @@ mod tests {
             std::os::unix::fs::symlink(to, at(name)).unwrap();
         }
         assert_eq!(read_text(&at("file")).unwrap(), "text");
-        assert_eq!(read_text_up_to(&at("file"), 4).unwrap(), "text");
-        assert_eq!(read_text_up_to(&at("file"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_up_to(&at("file"), 4).unwrap(), b"text");
+        assert_eq!(read_up_to(&at("file"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(read(&at("to-file")).unwrap(), b"text");
         assert!(open_no_link(&at("file")).is_ok() && open_no_link(&at("to-file")).is_err());
         for name in ["pipe", "socket", "to-pipe", "to-device", "."] {

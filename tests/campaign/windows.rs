@@ -30,6 +30,9 @@ const STEPS: [&str; 16] = [
     "agent.exited",
     "agent.gone",
 ];
+/// What every turn is asked, and who else is asked it in an arena.
+const PROMPT: &str = "write: made.txt: hello ;; slow: 3 10";
+const RIVAL: &str = "rival";
 /// How long each of them is held up.
 const HELD_MS: u64 = 60;
 /// From one act to the next, and how many there are: the last one comes when all is over.
@@ -45,10 +48,12 @@ enum Act {
     Cancel,
     Apply,
     Undo,
+    Create,
+    Adopt,
     Delete,
 }
 
-const ACTS: [Act; 8] = [
+const ACTS: [Act; 10] = [
     Act::Evict,
     Act::Restart,
     Act::Pin,
@@ -56,6 +61,8 @@ const ACTS: [Act; 8] = [
     Act::Cancel,
     Act::Apply,
     Act::Undo,
+    Act::Create,
+    Act::Adopt,
     Act::Delete,
 ];
 
@@ -64,8 +71,10 @@ struct Scene {
     step: &'static str,
 }
 
-/// A chat with a task that was just submitted.
+/// A chat with a task that was just submitted, by hand or for an arena.
 struct Running {
+    repo: String,
+    arena: Option<String>,
     session: String,
     chat: String,
     task: String,
@@ -74,7 +83,9 @@ struct Running {
 impl Scene {
     fn set(step: &'static str) -> Self {
         let at = format!("{step}:1:{HELD_MS}");
-        let home = Setup::new().config("[pool]\nmax_live = 4").home();
+        let rival =
+            format!("[agents.{RIVAL}]\ncommand = [\"{}\", \"demo-agent\"]", env!("CARGO_BIN_EXE_hob"));
+        let home = Setup::new().config("[pool]\nmax_live = 4").config(&rival).home();
         let daemon = TestDaemon::start_with(home, move |command| {
             command.env("HOB_PAUSE_AT", &at);
         });
@@ -115,6 +126,10 @@ impl Scene {
                     self.may("change/undo", json!({"session": of.session, "turn": turn}));
                 }
             }
+            Act::Create => {
+                self.may("session/create", json!({"repo": of.repo, "carry_changes": true}));
+            }
+            Act::Adopt => drop(self.may("arena/adopt", json!({"arena": of.arena, "agent": DEMO}))),
             Act::Delete => {
                 let params =
                     json!({"session": of.session, "discard_changes": true, "discard_unpushed": true});
@@ -123,16 +138,33 @@ impl Scene {
         }
     }
 
-    fn begin(&self) -> Running {
+    fn begin(&self, act: Act) -> Running {
         let number = std::fs::read_dir(self.daemon.root()).unwrap().count();
-        let session = self.daemon.session(&self.daemon.repo(&format!("repo-{number}")));
+        let repo = self.daemon.repo(&format!("repo-{number}"));
+        if act == Act::Adopt {
+            return self.begin_arena(repo.str());
+        }
+        let session = self.daemon.session(&repo);
         let chat = self.daemon.chat(&session);
-        let task = self.daemon.submit(&chat, DEMO, "write: made.txt: hello ;; slow: 3 10");
-        Running { session: session.id, chat, task }
+        let task = self.daemon.submit(&chat, DEMO, PROMPT);
+        Running { repo: repo.str().to_owned(), arena: None, session: session.id, chat, task }
+    }
+
+    fn begin_arena(&self, repo: &str) -> Running {
+        let asked = json!({"agents": [DEMO, RIVAL], "prompt": PROMPT, "repo": repo});
+        let arena = self.daemon.rpc("arena/start", asked);
+        let of = |name: &str| arena["entries"][0][name].as_str().unwrap().to_owned();
+        Running {
+            repo: repo.to_owned(),
+            arena: arena["id"].as_str().map(str::to_owned),
+            session: of("session"),
+            chat: of("chat"),
+            task: of("task"),
+        }
     }
 
     fn meet(&self, act: Act) {
-        let running = self.begin();
+        let running = self.begin(act);
         for _ in 0..ACTS_MAX {
             self.act(act, &running);
             std::thread::sleep(BETWEEN);

@@ -128,7 +128,7 @@ fn history(site: &Site, rng: &mut Rng) -> String {
     let name = name(rng);
     let number = rng.u32(..1000).to_string();
     let branch = format!("b{}", rng.u8(..3));
-    let commands: [&[&str]; 29] = [
+    let commands: [&[&str]; 32] = [
         &["add", "."],
         &["add", "--force", name],
         &["add", "-N", "."],
@@ -158,6 +158,9 @@ fn history(site: &Site, rng: &mut Rng) -> String {
         &["stash", "drop", "--quiet"],
         &["update-index", "--split-index"],
         &["update-index", "--no-split-index"],
+        &["sparse-checkout", "set", "--cone", "--sparse-index", "src"],
+        &["sparse-checkout", "set", "--cone", "--no-sparse-index", "nested"],
+        &["sparse-checkout", "disable"],
     ];
     let command = commands[rng.usize(..commands.len())];
     let ended = try_git(&site.tree, command);

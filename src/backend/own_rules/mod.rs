@@ -48,8 +48,8 @@ pub(super) fn of(agent: &AgentConfig, env: &BTreeMap<String, String>, cwd: Optio
 
 /// The text of a file; `None` if there is none.
 fn text_of(path: &Path) -> Option<Result<String, String>> {
-    match crate::regular::read_text_up_to(path, FILE_BYTES_MAX) {
-        Ok(text) => Some(Ok(text)),
+    match crate::regular::read_up_to(path, FILE_BYTES_MAX) {
+        Ok(bytes) => Some(String::from_utf8(bytes).map_err(|error| error.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => Some(Err(error.to_string())),
     }

@@ -28,6 +28,8 @@ pub(super) struct Manifest {
     pub(super) folders: BTreeMap<String, u32>,
     /// The repositories of submodules, which git keeps beside the worktree.
     pub(super) modules: Option<Modules>,
+    /// Settings of this worktree alone, which git keeps beside it: the bytes, by the name of the file.
+    pub(super) settings: BTreeMap<String, String>,
     /// Directories with nothing in them.
     pub(super) empty: Vec<String>,
     /// Names that no tree may have, and what they are called in it.

@@ -24,6 +24,7 @@ pub(super) mod place;
 mod purge;
 mod restore;
 mod salvage;
+mod settings;
 mod stray;
 mod trash;
 

@@ -15,7 +15,7 @@ use super::place::{Place, is_new, mark, place};
 use super::purge::put_aside;
 use super::salvage::{is_of_conflict, sync};
 use super::trash::{back, make};
-use super::{MODULES_DIR, TRASH_DIR, salvage_ref, trashed_entry};
+use super::{MODULES_DIR, TRASH_DIR, salvage_ref, settings, trashed_entry};
 use crate::regular;
 use crate::worktree::carry::{Entry, index_entry};
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind, shell};
@@ -162,6 +162,7 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     write_files(&objects, &place, &commit, &manifest)?;
     crash_point!("restore.written");
     make_entry(&common, known, &manifest)?;
+    settings::write(&known.admin(), &manifest.settings)?;
     if let Some(modules) = &manifest.modules {
         let place = known.admin().join(MODULES_DIR);
         make(&place)?;

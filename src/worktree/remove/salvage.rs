@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::files::{Files, Of, seal, tracked};
 use super::manifest::{Manifest, Modules, text};
-use super::{MODULES_DIR, parents, salvage_ref};
+use super::{MODULES_DIR, parents, salvage_ref, settings};
 use crate::worktree::carry::Entry;
 use crate::worktree::error::{WorktreeError, WorktreeErrorKind};
 use crate::worktree::known::Known;
@@ -119,6 +119,7 @@ impl Draft {
         leave_out_absent(objects, &mut staged, &mut manifest)?;
         let of = Of::Checkout(disposable, &names);
         let entries = Files::new(objects, &known.path, of).collect(&mut manifest)?;
+        manifest.settings = settings::read(&known.admin(), &mut manifest.left_out);
         manifest.modules = modules(objects, known, &mut manifest.left_out)?;
         let tree = objects.tree(&entries)?;
         let mut parents = Vec::new();

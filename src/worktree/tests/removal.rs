@@ -202,3 +202,29 @@ async fn made_of_its_salvage_it_is_on_its_branch_again() {
         assert_eq!(status(&scene.known.path), ["?? new"], "{format:?}");
     }
 }
+
+#[tokio::test]
+async fn settings_of_the_worktree_alone_come_back_with_its_salvage() {
+    let sparse = ["sparse-checkout", "set", "--cone", "--no-sparse-index", "kept"];
+    let own = ["config", "--worktree", "own.name", "kept"];
+    for settings in [&[&sparse[..]][..], &[&["config", "extensions.worktreeConfig", "true"], &own], &[]] {
+        let scene = Scene::set(Stage::new()).await;
+        scene.write("left/out", "as it was\n");
+        git(&scene.known.path, &["add", "."]);
+        git(&scene.known.path, &["commit", "--quiet", "-m", "more"]);
+        settings.iter().for_each(|words| drop(git(&scene.known.path, words)));
+        scene.write("left/out", "changed where git leaves it out\n");
+        let said = || {
+            let own = try_git(&scene.known.path, &["config", "--get", "own.name"])
+                .stdout
+                .escape_ascii()
+                .to_string();
+            [own, status(&scene.known.path).join(" "), git(&scene.known.path, &["ls-files", "-v"])]
+        };
+        let before = said();
+        scene.to_trash().await;
+        scene.stage.worktrees.purge(&scene.known).await.unwrap();
+        scene.stage.worktrees.restore(&scene.known).await.unwrap();
+        assert_eq!(said(), before, "{settings:?}");
+    }
+}
