@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod jsonrpc;
+mod legible;
 pub mod paths;
 pub mod pending;
 mod regular;

@@ -6,12 +6,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::error::CliError;
 use super::render::{self, duration, one_line};
 use crate::control::wire::{UsageRow, is_terminal};
 
 /// The longest piece of somebody else's text in a line, in characters.
 const WORDS_WIDTH_MAX: usize = 200;
+
+/// The type that stands for an event that cannot be read.
+const UNREADABLE: &str = "unreadable";
 
 /// An event as it crosses the socket.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,11 +47,35 @@ pub struct EventRow {
 }
 
 impl EventRow {
-    /// Reads an event and keeps it as it came.
-    pub fn read(raw: Box<RawValue>) -> Result<Self, CliError> {
-        let mut event: Self = serde_json::from_str(raw.get())?;
+    /// Reads an event and keeps it as it came. One that cannot be read is one that says so: it must
+    /// not end the reading of those behind it.
+    pub fn read(raw: Box<RawValue>) -> Self {
+        let mut event =
+            serde_json::from_str(raw.get()).unwrap_or_else(|error| Self::unreadable(&raw, &error));
         event.raw = Some(raw);
-        Ok(event)
+        event
+    }
+
+    fn unreadable(raw: &RawValue, error: &serde_json::Error) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Number {
+            seq: i64,
+        }
+        let number: Number = serde_json::from_str(raw.get()).unwrap_or_default();
+        let reason = Value::from(error.to_string());
+        Self {
+            seq: number.seq,
+            at: String::new(),
+            session: None,
+            chat: None,
+            agent: None,
+            generation: None,
+            task: None,
+            turn: None,
+            kind: UNREADABLE.to_owned(),
+            fields: Map::from_iter([("reason".to_owned(), reason)]),
+            raw: None,
+        }
     }
 
     /// The event as it came, on one line.
@@ -101,6 +127,10 @@ impl EventRow {
 /// The event in words, on one line.
 pub fn words(event: &EventRow) -> String {
     match event.kind.as_str() {
+        _ if event.fields.contains_key(UNREADABLE) => {
+            format!("an event that cannot be read: {}", event.cut(UNREADABLE))
+        }
+        UNREADABLE => format!("an event that cannot be read: {}", event.cut("reason")),
         "turn_started" => format!("turn started ({})", event.text("context")),
         "text" => format!("“{}”", event.cut("text")),
         "reasoning" => format!("thinks “{}”", event.cut("text")),
@@ -219,7 +249,7 @@ pub(super) mod tests {
         for (name, value) in fields.as_object().unwrap() {
             event[name] = value.clone();
         }
-        EventRow::read(serde_json::value::to_raw_value(&event).unwrap()).unwrap()
+        EventRow::read(serde_json::value::to_raw_value(&event).unwrap())
     }
 
     #[test]

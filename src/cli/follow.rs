@@ -103,7 +103,7 @@ impl Follower {
         loop {
             match self.link(ctx).await?.event().await {
                 Ok(raw) => {
-                    let event = EventRow::read(raw)?;
+                    let event = EventRow::read(raw);
                     self.after = self.after.max(Some(event.seq));
                     return Ok(event);
                 }

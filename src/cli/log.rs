@@ -68,7 +68,7 @@ pub async fn run(ctx: &mut Ctx, args: &LogArgs) -> Outcome {
         let page: Page = link.call("events/list", page_of(&filter, cursor)).await?;
         for raw in page.events {
             let text =
-                if ctx.globals.json { format!("{}\n", raw.get()) } else { lines.push(&EventRow::read(raw)?) };
+                if ctx.globals.json { format!("{}\n", raw.get()) } else { lines.push(&EventRow::read(raw)) };
             ctx.print(text)?;
         }
         after = page.next.filter(|next| *next > cursor);

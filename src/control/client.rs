@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::bind::SOCKET_PATH_BYTES_MAX;
 use super::error::{FailureData, Kind};
 use super::subscribe::EVENT_METHOD;
-use crate::jsonrpc::{self, CallError, Inbox, Limits, Message, Peer, RpcError};
+use crate::jsonrpc::{self, CallError, Inbox, Limits, Message, Oddities, Peer, RpcError};
 
 /// The longest line that is taken from the daemon: its own limit can be configured, so a client
 /// takes more than the default of 16 MiB.
@@ -200,6 +200,8 @@ impl Client {
             max_frame: LINE_BYTES_MAX,
             inbound_bytes: INBOUND_BYTES_MAX,
             outbound_bytes: OUTBOUND_BYTES_MAX,
+            // A daemon of before passes on what agents said as it came.
+            oddities: Oddities::Replace,
         };
         let (peer, inbox) = jsonrpc::start(read, write, limits);
         let (sender, events) = mpsc::unbounded_channel();

@@ -25,7 +25,7 @@ use super::peer_check::Standing;
 use super::server::Server;
 use super::subscribe::{Subscription, WINDOW_BYTES};
 use super::watched::{StreamEnd, Watched};
-use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Peer, Problem, RequestId};
+use crate::jsonrpc::{self, Delivery, Inbox, Limits, Message, Oddities, Peer, Problem, RequestId};
 use crate::sync::lock;
 
 /// Requests of one connection that are worked on at once; more are read when one is done.
@@ -166,7 +166,8 @@ pub(super) async fn run(stream: UnixStream, server: Arc<Server>, standing: Stand
     // Only what is wrong with us could get that far: answers end at `max_backlog`, notifications
     // wait for their window.
     let outbound_bytes = max_backlog.saturating_add(max_frame.saturating_mul(SUBSCRIPTIONS_MAX));
-    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes };
+    let oddities = Oddities::Keep;
+    let limits = Limits { max_frame, inbound_bytes: max_frame, outbound_bytes, oddities };
     let (peer, inbox) = jsonrpc::start(read, write, limits);
     place.belongs_to(peer.clone());
     let connection = Arc::new(Connection {

@@ -25,8 +25,8 @@ pub enum Frame {
     },
     /// A line that is not UTF-8.
     Invalid {
-        /// Its length, in bytes.
-        bytes: usize,
+        /// Its bytes, without its end and the blanks around it.
+        line: Bytes,
     },
 }
 
@@ -34,8 +34,8 @@ impl Frame {
     /// The bytes that it holds in memory.
     pub fn held_bytes(&self) -> usize {
         match self {
-            Self::Line(line) => line.len(),
-            Self::TooLong { .. } | Self::Invalid { .. } => 0,
+            Self::Line(line) | Self::Invalid { line } => line.len(),
+            Self::TooLong { .. } => 0,
         }
     }
 }
@@ -90,7 +90,7 @@ fn classify(line: BytesMut, line_bytes_max: usize) -> Option<Frame> {
     if trimmed.is_empty() {
         None
     } else if std::str::from_utf8(trimmed).is_err() {
-        Some(Frame::Invalid { bytes: trimmed.len() })
+        Some(Frame::Invalid { line: line.slice_ref(trimmed) })
     } else {
         Some(Frame::Line(line.slice_ref(trimmed)))
     }
@@ -186,7 +186,10 @@ mod tests {
     #[test]
     fn invalid_utf8_costs_only_its_own_line() {
         let (frames, _) = decode(&[b"{}\n\xff\xfe\n{}\n"], 100);
-        assert_eq!(frames, [line("{}"), Frame::Invalid { bytes: 2 }, line("{}")]);
+        assert_eq!(
+            frames,
+            [line("{}"), Frame::Invalid { line: Bytes::from_static(b"\xff\xfe") }, line("{}")]
+        );
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! Parsed in one pass over borrowed text; what belongs to a method stays raw. A missing `jsonrpc`
 //! member is forgiven, since agents forget it. Batches are not understood, on purpose.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::frame::Frame;
+use crate::legible::legible_bytes;
 
 /// How much of a bad line is kept to be shown, in characters.
 const EXCERPT_CHARS_MAX: usize = 200;
@@ -187,6 +189,15 @@ impl Message {
             }
             Frame::Invalid { .. } => Self::Bad { problem: Problem::NotUtf8, excerpt: String::new() },
         }
+    }
+
+    /// Reads one frame of somebody who may write what no reader takes; says whether it was replaced.
+    pub fn from_odd_frame(frame: &Frame) -> (Self, bool) {
+        let (Frame::Line(line) | Frame::Invalid { line }) = frame else {
+            return (Self::from_frame(frame), false);
+        };
+        let text = legible_bytes(line);
+        (Self::from_line(&text), matches!(text, Cow::Owned(_)))
     }
 
     /// Reads one line.

@@ -18,5 +18,5 @@ mod stdio;
 
 pub use frame::Frame;
 pub use message::{Message, Problem, RequestId, RpcError};
-pub use peer::{CallError, Closed, Delivery, Inbox, Limits, Peer, start};
+pub use peer::{CallError, Closed, Delivery, Inbox, Limits, Oddities, Peer, start};
 pub use stdio::stdio;

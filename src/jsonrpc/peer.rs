@@ -47,6 +47,17 @@ pub struct Limits {
     pub inbound_bytes: usize,
     /// Bytes that may wait to be written; the connection is closed when more is added past it.
     pub outbound_bytes: usize,
+    /// What to do with JSON that no reader takes.
+    pub oddities: Oddities,
+}
+
+/// What to do with JSON that readers refuse although it is none of their business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddities {
+    /// It stays as it is, and whoever reads it says what is wrong with it: a client must know.
+    Keep,
+    /// It is replaced: an agent's turn must not break at it.
+    Replace,
 }
 
 /// Nothing can be sent any more.
@@ -81,6 +92,8 @@ pub struct Delivery {
     pub message: Message,
     /// Room for the bytes of its frame; the other end is read on when enough of it was dropped.
     pub permit: OwnedSemaphorePermit,
+    /// Whether something in it was replaced, because no reader takes it.
+    pub is_altered: bool,
 }
 
 type Answer = Result<Box<RawValue>, RpcError>;
@@ -119,8 +132,16 @@ pub struct Inbox {
     room_bytes: usize,
     calls: Arc<Calls>,
     /// A message that was read and waits for room.
-    waiting: Option<(Message, u32)>,
+    waiting: Option<Waiting>,
+    oddities: Oddities,
     held_up: watch::Sender<bool>,
+}
+
+/// A message that was read, and how much room it needs.
+struct Waiting {
+    message: Message,
+    cost: u32,
+    is_altered: bool,
 }
 
 /// Begins to speak over `read` and `write`. Must be called inside a runtime.
@@ -148,6 +169,7 @@ pub fn start(
         room_bytes,
         calls: shared.calls.clone(),
         waiting: None,
+        oddities: limits.oddities,
         held_up: tell_held_up,
     };
     let (backlog, abort, ended) = (shared.backlog.clone(), shared.abort.clone(), shared.ended.clone());
@@ -335,17 +357,21 @@ impl Inbox {
     /// The next message; `None` at the end of the stream. Safe to drop and ask again.
     pub async fn next(&mut self) -> Option<Delivery> {
         loop {
-            if let Some((_, cost)) = self.waiting {
+            if let Some(cost) = self.waiting.as_ref().map(|waiting| waiting.cost) {
                 let permit = self.find_room(cost).await?;
-                let (message, _) = self.waiting.take()?;
-                return Some(Delivery { message, permit });
+                let Waiting { message, is_altered, .. } = self.waiting.take()?;
+                return Some(Delivery { message, permit, is_altered });
             }
             let Some(Ok(frame)) = self.frames.next().await else {
                 self.forget_calls();
                 return None;
             };
-            if let Some(message) = self.complete_call(Message::from_frame(&frame)) {
-                self.waiting = Some((message, self.cost(&frame)));
+            let (message, is_altered) = match self.oddities {
+                Oddities::Keep => (Message::from_frame(&frame), false),
+                Oddities::Replace => Message::from_odd_frame(&frame),
+            };
+            if let Some(message) = self.complete_call(message) {
+                self.waiting = Some(Waiting { message, cost: self.cost(&frame), is_altered });
             }
         }
     }

@@ -276,7 +276,7 @@ fn stored(row: &Row<'_>, buffer: &mut Vec<u8>) -> Result<StoredEvent> {
         turn: text(row, 7)?,
         kind: text(row, 8)?.unwrap_or_default(),
     };
-    payload::splice(&common, text(row, 9)?.unwrap_or("{}"), buffer)?;
+    payload::splice(&common, &payload::readable(text(row, 9)?.unwrap_or("{}")), buffer)?;
     let json = std::str::from_utf8(buffer).map_err(|error| StoreError::other("read an event", error))?;
     Ok(StoredEvent { seq: common.seq, json: json.into() })
 }

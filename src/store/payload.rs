@@ -1,11 +1,15 @@
 //! How an event is written down: its type, and the fields that only this type has, as one JSON
 //! object. The common fields are columns; [`splice`] puts both together without parsing either.
 
+use std::borrow::Cow;
+
 use hob_actors::event::{ChangedFile, Event, Exit, Json, PermissionOption, PlanEntry, Usage};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
 use super::words;
 use crate::control::wire::{ChangedFileRow, Moment, OptionRow, UsageRow};
+use crate::legible::legible;
 
 /// The `type` of an event.
 pub(super) fn kind(event: &Event) -> &'static str {
@@ -311,6 +315,16 @@ pub(super) struct Common<'a> {
     pub(super) turn: Option<&'a str>,
     #[serde(rename = "type")]
     pub(super) kind: &'a str,
+}
+
+/// A payload as every reader takes it: a row of before holds what an agent wrote as it came, and one
+/// that is no object at all is told as that and ends nothing.
+pub(super) fn readable(payload: &str) -> Cow<'_, str> {
+    let made = legible(payload);
+    if made.starts_with('{') && serde_json::from_str::<IgnoredAny>(&made).is_ok() {
+        return made;
+    }
+    Cow::Owned(serde_json::json!({ "unreadable": payload }).to_string())
 }
 
 /// The complete event as one JSON object.

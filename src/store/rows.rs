@@ -10,6 +10,7 @@ use crate::control::wire::{
     AgentSessionRow, ChatRow, ExitRow, IdOr, Moment, OutcomeRow, PermissionRow, RawJson, SessionRow, TaskRow,
     TurnRow, UsageRow, WorktreeRow,
 };
+use crate::legible::legible;
 
 pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Moment> {
     row.get(column).map(Moment)
@@ -29,7 +30,7 @@ pub(super) fn json<T: serde::de::DeserializeOwned + Default>(
     column: &str,
 ) -> rusqlite::Result<T> {
     match row.get::<_, Option<String>>(column)? {
-        Some(text) => serde_json::from_str(&text).map_err(|error| {
+        Some(text) => serde_json::from_str(&legible(&text)).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
         }),
         None => Ok(T::default()),

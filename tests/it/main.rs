@@ -34,6 +34,7 @@ mod health;
 mod hooks;
 mod ladder;
 mod meant;
+mod odd_json;
 mod oneshot;
 mod places;
 mod pool;

@@ -9,6 +9,10 @@ use crate::jsonrpc::Problem;
 /// Lines of one kind that are told one by one; the rest are counted.
 const TOLD_MAX: u64 = 3;
 
+/// What is told of an agent whose JSON not every reader takes.
+const ALTERED: &str = "the agent wrote text or numbers that JSON readers refuse (half a character, a zero \
+    byte, a number too large, too deep a nesting)";
+
 /// The lines of one kind.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
@@ -19,12 +23,15 @@ struct Count {
 
 /// Counts noise by its kind.
 #[derive(Debug, Default)]
-pub(super) struct Noise(BTreeMap<&'static str, Count>);
+pub(super) struct Noise {
+    lines: BTreeMap<&'static str, Count>,
+    altered: bool,
+}
 
 impl Noise {
     /// A line of noise; the notice of it, unless there were too many of its kind.
     pub(super) fn line(&mut self, problem: Problem, excerpt: &str) -> Option<Event> {
-        let count = self.0.entry(kind(problem)).or_default();
+        let count = self.lines.entry(kind(problem)).or_default();
         count.seen += 1;
         if count.seen > TOLD_MAX {
             return None;
@@ -38,10 +45,17 @@ impl Noise {
         Some(Event::Notice { level: Level::Warning, text })
     }
 
+    /// Something in a message was replaced; the notice of it, once for each process.
+    pub(super) fn altered(&mut self) -> Option<Event> {
+        let is_first = !std::mem::replace(&mut self.altered, true);
+        let text = format!("{ALTERED}; it is replaced by � and …");
+        is_first.then(|| Event::Notice { level: Level::Warning, text })
+    }
+
     /// The sums of what was not told of yet.
     pub(super) fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        for (kind, count) in &mut self.0 {
+        for (kind, count) in &mut self.lines {
             let untold = count.seen - count.told;
             if untold > 0 {
                 count.told = count.seen;

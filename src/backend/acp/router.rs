@@ -150,7 +150,10 @@ impl Router {
 
     /// Hears one message; gives back an answer to something that the router knows nothing of.
     pub(super) fn take(&mut self, delivery: Delivery) -> Option<Answered> {
-        let Delivery { message, permit } = delivery;
+        let Delivery { message, permit, is_altered } = delivery;
+        if is_altered && let Some(event) = self.noise.altered() {
+            self.tell(News::Said(event));
+        }
         match message {
             Message::Notification { method, params } => self.notified(&method, params, permit),
             Message::Request { id, method, params } => self.requested(&id, method, params, permit),

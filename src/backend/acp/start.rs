@@ -24,7 +24,7 @@ use super::router::Router;
 use super::stderr::{self, Tail};
 use crate::backend::process::{Process, ProcessHandle, SpawnError, SpawnRequest, Spawner};
 use crate::config::BackendKind;
-use crate::jsonrpc::{self, Limits};
+use crate::jsonrpc::{self, Limits, Oddities};
 
 /// Bytes of an agent's messages that are on their way to the disk; it is read no further then.
 const INBOUND_BYTES: usize = 1 << 20;
@@ -88,8 +88,12 @@ pub async fn start(
     let Process { pid, stdin, stdout, stderr, handle } = process;
     let tail = Tail::new(spec.stderr_tail, stderr::secrets(&spec.request.env));
     let drain = tokio::spawn(stderr::drain(stderr, tail.clone()));
-    let limits =
-        Limits { max_frame: spec.max_frame, inbound_bytes: INBOUND_BYTES, outbound_bytes: OUTBOUND_BYTES };
+    let limits = Limits {
+        max_frame: spec.max_frame,
+        inbound_bytes: INBOUND_BYTES,
+        outbound_bytes: OUTBOUND_BYTES,
+        oddities: Oddities::Replace,
+    };
     let (peer, inbox) = jsonrpc::start(stdout, stdin, limits);
     let in_flight = Arc::new(InFlight::default());
     let mut router = Router::new(peer.clone(), sink.clone(), in_flight.clone());

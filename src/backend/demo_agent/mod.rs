@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::jsonrpc::message::{INVALID_PARAMS, INVALID_REQUEST};
-use crate::jsonrpc::{self, Limits, Message, Peer, RequestId, RpcError};
+use crate::jsonrpc::{self, Limits, Message, Oddities, Peer, RequestId, RpcError};
 use crate::sync::lock;
 use memory::{Line, Memory};
 use turn::Turn;
@@ -28,7 +28,12 @@ mod tools;
 mod turn;
 
 /// Small, since hundreds of these may run: prompts are no longer than hob's own frames.
-const LIMITS: Limits = Limits { max_frame: 16 << 20, inbound_bytes: 1 << 20, outbound_bytes: 64 << 20 };
+const LIMITS: Limits = Limits {
+    max_frame: 16 << 20,
+    inbound_bytes: 1 << 20,
+    outbound_bytes: 64 << 20,
+    oddities: Oddities::Keep,
+};
 /// There is no such conversation.
 const NOT_FOUND: i64 = -32002;
 /// The exit code where not even a runtime can be started.

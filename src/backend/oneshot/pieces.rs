@@ -194,7 +194,7 @@ mod tests {
             [
                 Piece::Line(Frame::Line("{\"b\":2}".into())),
                 Piece::Line(Frame::TooLong { bytes: 16 }),
-                Piece::Line(Frame::Invalid { bytes: 1 }),
+                Piece::Line(Frame::Invalid { line: b"\xff".as_slice().into() }),
                 Piece::Line(Frame::Line("{\"half".into())),
             ]
         );

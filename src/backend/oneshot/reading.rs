@@ -11,6 +11,7 @@ use hob_actors::ports::{News, NewsSink, Permit};
 use super::format::{self, Format, Told};
 use super::pieces::{Piece, Pieces};
 use crate::jsonrpc::Frame;
+use crate::legible::{legible, legible_bytes};
 
 /// What is read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -69,30 +70,29 @@ impl Reading {
     fn understand(&mut self, piece: Piece) -> Vec<News> {
         match piece {
             Piece::Text(text) => vec![News::Said(Event::Text { text, message: None })],
-            Piece::Object(line) => match format::detect(line.trim()) {
-                Some(mut format) => {
-                    self.pieces.only_lines();
-                    let news = format.read(line.trim());
-                    self.format = Some(format);
-                    news
-                }
-                None => vec![format::unknown(&line)],
-            },
+            Piece::Object(line) => self.object(&legible(&line)),
             Piece::Line(frame) => self.line(frame),
         }
     }
 
+    fn object(&mut self, line: &str) -> Vec<News> {
+        let Some(mut format) = format::detect(line.trim()) else { return vec![format::unknown(line)] };
+        self.pieces.only_lines();
+        let news = format.read(line.trim());
+        self.format = Some(format);
+        news
+    }
+
     fn line(&mut self, frame: Frame) -> Vec<News> {
         let problem = match frame {
-            Frame::Line(bytes) => {
-                let line = String::from_utf8_lossy(&bytes);
+            Frame::Line(bytes) | Frame::Invalid { line: bytes } => {
+                let line = legible_bytes(&bytes);
                 return match &mut self.format {
                     Some(format) => format.read(&line),
                     None => vec![format::other(&line)],
                 };
             }
             Frame::TooLong { bytes } => format!("a line of {bytes} bytes was too long and was skipped"),
-            Frame::Invalid { bytes } => format!("a line of {bytes} bytes was no text and was skipped"),
         };
         vec![News::Said(Event::Notice { level: Level::Warning, text: problem })]
     }

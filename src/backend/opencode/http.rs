@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::legible::legible_bytes;
 use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -156,7 +157,7 @@ impl Client {
     ) -> Result<T, HttpError> {
         let response = self.send(request, limit).await?;
         let body = body(response).await.map_err(|error| failed(&error, limit))?;
-        serde_json::from_slice(&body).map_err(|error| HttpError::NotUnderstood {
+        serde_json::from_str(&legible_bytes(&body)).map_err(|error| HttpError::NotUnderstood {
             why: error.to_string(),
             text: excerpt(&String::from_utf8_lossy(&body)),
         })

@@ -18,6 +18,7 @@ use super::ears::{self, Read};
 use super::http::Client;
 use super::hub::Hub;
 use super::wire::Global;
+use crate::legible::legible;
 
 /// Where the events of every directory come from.
 const PATH: &str = "/global/event";
@@ -79,7 +80,8 @@ async fn read(response: Response, hub: &Hub, room: &Arc<Semaphore>, event_bytes_
 }
 
 fn take(data: &str, hub: &Hub, permit: Permit) {
-    let Ok(event) = serde_json::from_str::<Global<'_>>(data) else {
+    let data = legible(data);
+    let Ok(event) = serde_json::from_str::<Global<'_>>(&data) else {
         tracing::debug!(n_bytes = data.len(), "an event is not understood");
         return;
     };

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::context::Ctx;
 use crate::cli::error::CliError;
-use crate::jsonrpc::{self, Limits, Message, RequestId, RpcError};
+use crate::jsonrpc::{self, Limits, Message, Oddities, RequestId, RpcError};
 use crate::sync::lock;
 use chat::Command;
 use door::Door;
@@ -52,7 +52,12 @@ mod sessions;
 mod update;
 
 /// The bounds of the connection to the client. It sends prompts, and answers to questions.
-const LIMITS: Limits = Limits { max_frame: 64 << 20, inbound_bytes: 96 << 20, outbound_bytes: 256 << 20 };
+const LIMITS: Limits = Limits {
+    max_frame: 64 << 20,
+    inbound_bytes: 96 << 20,
+    outbound_bytes: 256 << 20,
+    oddities: Oddities::Keep,
+};
 /// How long what runs may take to be cancelled and answered when the client is gone.
 const END_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long the last answers may take to be written.

@@ -6,10 +6,25 @@ use agent_client_protocol_schema::v1::{
     ContentBlock, ContentChunk, Cost, MessageId, Notice, NoticeSeverity, SessionUpdate, TextContent,
     UsageUpdate,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::event::Event;
+
+/// The updates of the protocol, version 1.
+const TAGS: [&str; 11] = [
+    "user_message_chunk",
+    "agent_message_chunk",
+    "agent_thought_chunk",
+    "tool_call",
+    "tool_call_update",
+    "plan",
+    "available_commands_update",
+    "current_mode_update",
+    "config_option_update",
+    "session_info_update",
+    "usage_update",
+];
 
 /// A tool call, or news of one. Values of an agent go on as they came.
 #[derive(Serialize)]
@@ -52,11 +67,24 @@ pub(super) fn of(event: &Event<'_>, notices: bool) -> Option<Box<RawValue>> {
         "plan" => raw(&Passed::Plan { entries: event.raw("entries")? }),
         "commands" => raw(&Passed::AvailableCommandsUpdate { available_commands: event.raw("commands")? }),
         "usage" => raw(&SessionUpdate::UsageUpdate(usage(event)?)),
-        "raw" => event.raw("update").map(RawValue::to_owned),
+        "raw" => event.raw("update").filter(|update| is_update(update)).map(RawValue::to_owned),
         "notice" => raw(&notice(event, notices)?),
         "context_reset" => raw(&reset(event, notices)),
         _ => None,
     }
+}
+
+/// Whether what an agent sent is an update that a client can read: one of next year, or one of today
+/// that is whole. Of a notification that is none, the session is the agent's and says nothing here.
+fn is_update(update: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Tag {
+        session_update: String,
+    }
+    let Ok(tag) = serde_json::from_str::<Tag>(update.get()) else { return false };
+    let is_known = TAGS.contains(&tag.session_update.as_str());
+    !is_known || serde_json::from_str::<SessionUpdate>(update.get()).is_ok()
 }
 
 /// A prompt that somebody else sent, or that is told again.
@@ -191,6 +219,23 @@ mod tests {
         let text = RawValue::from_string(event.into()).unwrap();
         let passed = of(&Event::read(&text).unwrap(), false).unwrap();
         assert_eq!(passed.get(), r#"{"sessionUpdate":"x","n":1.50,"big":123456789012345678901234567890}"#);
+    }
+
+    #[test]
+    fn what_no_client_can_read_is_not_passed_on() {
+        for (update_of_agent, is_passed) in [
+            (json!({"method": "_auth/status_update", "params": {"sessionId": "x", "status": "ok"}}), false),
+            (json!({"sessionUpdate": 7}), false),
+            (json!([[1]]), false),
+            (json!("text"), false),
+            (json!({"sessionUpdate": "tool_call", "title": "without an id"}), false),
+            (json!({"sessionUpdate": "agent_message_chunk", "content": "no block"}), false),
+            (json!({"sessionUpdate": "session_info_update", "title": "whole"}), true),
+            (json!({"sessionUpdate": "of_next_year"}), true),
+        ] {
+            let event = json!({"type": "raw", "update": update_of_agent});
+            assert_eq!(update(&event, true).is_some(), is_passed, "{event}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ async fn replay(link: &Link) -> Result<Vec<EventRow>, CliError> {
     while let Some(cursor) = after {
         let page: Page = link.call("events/list", json!({"after": cursor, "limit": 200})).await?;
         for raw in page.events {
-            events.push(EventRow::read(raw)?);
+            events.push(EventRow::read(raw));
         }
         after = page.next;
     }

@@ -129,7 +129,7 @@ impl Demo<'_> {
                 EVENT_TIMEOUT.as_secs()
             ))
         })??;
-        let event = EventRow::read(raw)?;
+        let event = EventRow::read(raw);
         match event.kind.as_str() {
             "text" => self.show.piece(event.text("text"))?,
             "tool_call" | "permission_requested" | "permission_resolved" | "context_reset" => {

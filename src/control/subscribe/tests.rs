@@ -8,7 +8,7 @@ use hob_actors::ports::{Permit, Store as _};
 use tokio::io::{AsyncBufReadExt as _, BufReader, DuplexStream, Lines};
 
 use super::*;
-use crate::jsonrpc::{self, Limits};
+use crate::jsonrpc::{self, Limits, Oddities};
 
 /// Long enough for any machine; a test that waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +30,12 @@ impl Stage {
         let store = Store::open(&dir.path().join("hob.db")).expect("opened");
         let (ours, theirs) = tokio::io::duplex(1024);
         let (read, write) = tokio::io::split(ours);
-        let limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 30 };
+        let limits = Limits {
+            max_frame: 1 << 20,
+            inbound_bytes: 1 << 20,
+            outbound_bytes: 1 << 30,
+            oddities: Oddities::Keep,
+        };
         let (peer, inbox) = jsonrpc::start(read, write, limits);
         let closing = CancellationToken::new();
         let answered = CancellationToken::new();

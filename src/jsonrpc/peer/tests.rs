@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 use super::*;
 
-const LIMITS: Limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20 };
+const LIMITS: Limits =
+    Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20, oddities: Oddities::Keep };
 
 fn ends(limits: Limits, pipe_bytes: usize) -> (Peer, Inbox, DuplexStream) {
     let (ours, theirs) = duplex(pipe_bytes);

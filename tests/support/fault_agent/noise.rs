@@ -6,6 +6,8 @@ use super::{line, raw};
 const PIECE_BYTES: usize = 64 * 1024;
 /// A line that nobody should hold.
 const LONG_LINE_BYTES: usize = 100 * 1024 * 1024;
+/// Deeper than any reader goes.
+const DEPTH: usize = 300;
 /// What floods stderr, in all.
 const STDERR_BYTES: usize = 64 * 1024 * 1024;
 
@@ -33,4 +35,19 @@ pub(crate) fn make(mode: &str) {
             }
         }
     }
+}
+
+/// Updates that are JSON, and that most readers refuse.
+pub(crate) fn odd_updates() -> [String; 4] {
+    let deep = format!("{}1{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
+    [
+        format!("{{\"sessionUpdate\":\"from_the_future\",\"deep\":{deep},\"half\":\"\\udc00\"}}"),
+        format!(
+            "{{\"sessionUpdate\":\"tool_call\",\"toolCallId\":\"odd\",\"title\":\"\\ud83d\",\"kind\":\"edit\",\
+             \"rawInput\":{{\"n\":1e400,\"deep\":{deep}}}}}"
+        ),
+        "{\"sessionUpdate\":\"plan\",\"entries\":[{\"content\":\"\\ud83d\",\"status\":\"pending\",\"priority\":\"low\"}]}"
+            .to_owned(),
+        format!("{{\"sessionUpdate\":\"usage_update\",\"used\":{},\"size\":1e999}}", "9".repeat(400)),
+    ]
 }

@@ -111,6 +111,11 @@ impl Agent {
                 self.text("odd");
                 self.end(id, "bored");
             }
+            "odd-json" => {
+                noise::odd_updates().iter().for_each(|update| self.update(update));
+                self.text("half \\ud83d zero \\u0000 end");
+                self.end(id, "end_turn");
+            }
             "unknown-update" => {
                 self.update("{\"sessionUpdate\":\"from_the_future\",\"answer\":42}");
                 self.text("known");

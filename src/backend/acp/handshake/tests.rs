@@ -9,9 +9,14 @@ use tokio::io::{duplex, split};
 use super::*;
 use crate::backend::acp::in_flight::InFlight;
 use crate::backend::acp::login::Ways;
-use crate::jsonrpc::{self, Limits, Message};
+use crate::jsonrpc::{self, Limits, Message, Oddities};
 
-const LIMITS: Limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20 };
+const LIMITS: Limits = Limits {
+    max_frame: 1 << 20,
+    inbound_bytes: 1 << 20,
+    outbound_bytes: 1 << 20,
+    oddities: Oddities::Replace,
+};
 
 /// What the agent says to a method: updates first, then the answer.
 type Script = fn(&str, &Value, usize) -> (Vec<Value>, Result<Value, i64>);

@@ -6,9 +6,14 @@ use hob_actors::event::Usage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 use super::*;
-use crate::jsonrpc::{self, Inbox, Limits};
+use crate::jsonrpc::{self, Inbox, Limits, Oddities};
 
-const LIMITS: Limits = Limits { max_frame: 1 << 20, inbound_bytes: 1 << 20, outbound_bytes: 1 << 20 };
+const LIMITS: Limits = Limits {
+    max_frame: 1 << 20,
+    inbound_bytes: 1 << 20,
+    outbound_bytes: 1 << 20,
+    oddities: Oddities::Replace,
+};
 
 /// A session that is open, and everything around it.
 struct Stage {
