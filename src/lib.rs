@@ -14,6 +14,7 @@ pub mod control;
 pub mod daemon;
 pub mod jsonrpc;
 mod legible;
+mod path_text;
 pub mod paths;
 pub mod pending;
 mod regular;

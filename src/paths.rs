@@ -87,6 +87,21 @@ impl Env<'_> {
         self.0.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
+    /// A place in a variable of ours: the same wherever it is read. A relative one would be another
+    /// in every directory, and another daemon.
+    fn own_path(&self, name: &str) -> Result<Option<PathBuf>, PathsError> {
+        match self.path(name) {
+            Some(path) if !path.is_absolute() => Err(PathsError::new(
+                format!("{name} is `{}`, which is another place in every directory", path.display()),
+                format!(
+                    "set it to a path that begins with a slash: export {name}=\"$PWD/{}\"",
+                    path.display()
+                ),
+            )),
+            path => Ok(path),
+        }
+    }
+
     /// A directory of the XDG specification, which tells to ignore relative ones.
     fn xdg(&self, name: &str) -> Option<PathBuf> {
         self.path(name).filter(|path| path.is_absolute())
@@ -103,23 +118,55 @@ impl Env<'_> {
     }
 }
 
+/// The environment of this process. What is not UTF-8 is left out, unless it is what says where
+/// everything lies.
+///
+/// # Errors
+/// A variable that would decide that is not UTF-8.
+pub fn environment() -> Result<BTreeMap<String, String>, PathsError> {
+    const PLACES: [&str; 7] = [
+        "HOB_HOME",
+        "HOB_CONFIG",
+        "HOB_SOCKET",
+        "HOME",
+        "XDG_STATE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    ];
+    let mut environment = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => drop(environment.insert(name, value)),
+            (Ok(name), Err(value)) if PLACES.contains(&name.as_str()) => {
+                let message = format!("{name} is `{}`, which is not UTF-8", value.display());
+                return Err(PathsError::new(message, format!("set {name} to a path that is UTF-8")));
+            }
+            _ => {}
+        }
+    }
+    Ok(environment)
+}
+
 impl Paths {
-    /// Decides where everything lies. Relative paths that were given are taken from the working
-    /// directory.
+    /// Decides where everything lies. Relative paths that were given as options are taken from the
+    /// working directory.
     ///
     /// # Errors
-    /// Where no home is known, and where the path of the socket is longer than the system takes.
+    /// Where no home is known, a variable of ours holds a relative path, or the path of the socket is
+    /// longer than the system takes.
     pub fn resolve(overrides: &PathOverrides, env: &BTreeMap<String, String>) -> Result<Self, PathsError> {
         let env = Env(env);
-        let home = env.path("HOB_HOME").map(absolute).transpose()?;
+        let home = env.own_path("HOB_HOME")?;
         let state = match &home {
             Some(home) => home.clone(),
             None => env.xdg_or_home("XDG_STATE_HOME", ".local/state")?.join("hob"),
         };
+        let config_given = overrides.config.clone().map(absolute).transpose()?;
         let config_given =
-            overrides.config.clone().or_else(|| env.path("HOB_CONFIG")).map(absolute).transpose()?;
+            config_given.map_or_else(|| env.own_path("HOB_CONFIG"), |given| Ok(Some(given)))?;
+        let socket_given = overrides.socket.clone().map(absolute).transpose()?;
         let socket_given =
-            overrides.socket.clone().or_else(|| env.path("HOB_SOCKET")).map(absolute).transpose()?;
+            socket_given.map_or_else(|| env.own_path("HOB_SOCKET"), |given| Ok(Some(given)))?;
         let config_is_given = config_given.is_some();
         let socket_is_given = socket_given.is_some();
         let config = match (config_given, &home) {
@@ -279,6 +326,18 @@ mod tests {
         );
         let text = error.unwrap_err().to_string();
         assert!(text.contains("108 bytes") && text.contains("HOB_SOCKET"), "{text}");
+    }
+
+    #[test]
+    fn a_relative_place_in_a_variable_is_refused_with_what_to_type() {
+        for name in ["HOB_HOME", "HOB_CONFIG", "HOB_SOCKET"] {
+            let error = Paths::resolve(&PathOverrides::default(), &env(&[("HOME", "/h"), (name, "./x")]));
+            let error = error.unwrap_err();
+            assert!(
+                error.message.contains("./x") && error.hint.contains(&format!("export {name}=")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub async fn run(ctx: &mut Ctx, args: &AcpArgs) -> Outcome {
         Some(session) => Some(find::id(&ctx.link().await?, Kind::Session, session).await?),
         None => None,
     };
-    acp::run(Ctx::new(ctx.globals.clone()), Options { agent: args.agent.clone(), session }).await?;
+    acp::run(Ctx::new(ctx.globals.clone())?, Options { agent: args.agent.clone(), session }).await?;
     Ok(Exit::Done)
 }
 

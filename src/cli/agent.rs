@@ -10,6 +10,7 @@ use super::context::{Ctx, directory};
 use super::error::Exit;
 use super::render::{one_line, table};
 use crate::control::wire::{AgentCheckReply, AgentRow, Effect, OwnRuleRow};
+use crate::path_text;
 
 /// The widest detail in the table, in characters.
 const DETAIL_WIDTH_MAX: usize = 100;
@@ -46,7 +47,7 @@ pub async fn run(ctx: &mut Ctx, command: &AgentCommand) -> Outcome {
 }
 
 async fn check(ctx: &mut Ctx, args: &AgentCheckArgs) -> Outcome {
-    let params = json!({"agent": args.agent, "cwd": directory(args.dir.as_deref())?});
+    let params = json!({"agent": args.agent, "cwd": path_text::text(&directory(args.dir.as_deref())?)});
     let answer = ctx.link().await?.raw("agent/check", params).await?;
     let mut exit = Exit::Done;
     ctx.show(&answer, |reply: AgentCheckReply| {

@@ -17,6 +17,7 @@ use super::render::{
 };
 use super::target::Target;
 use crate::control::wire::{ArenaEntryRow, ArenaRow, CheckRow, Moment, is_terminal};
+use crate::path_text;
 
 /// The widest prompt in a table, in characters.
 const PROMPT_WIDTH_MAX: usize = 60;
@@ -140,7 +141,7 @@ fn params(args: &RunArgs, prompt: &str) -> Result<Value, CliError> {
         }
     }
     if args.session.is_none() {
-        params["repo"] = json!(directory(args.dir.as_deref())?);
+        params["repo"] = json!(path_text::text(&directory(args.dir.as_deref())?));
     }
     Ok(params)
 }

@@ -8,6 +8,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::render::{DIM, paint};
 use crate::config::{Config, ConfigError, ConfigFault, Loaded, Shown};
+use crate::path_text;
 
 /// What can be done with the configuration.
 #[derive(Debug, Subcommand)]
@@ -74,7 +75,7 @@ fn path(ctx: &mut Ctx) -> Result<(), CliError> {
     ];
     if ctx.globals.json {
         let places: serde_json::Map<_, _> =
-            places.iter().map(|(name, path)| ((*name).to_owned(), json!(path))).collect();
+            places.iter().map(|(name, path)| ((*name).to_owned(), json!(path_text::text(path)))).collect();
         return ctx.print(format_args!("{}\n", Value::Object(places)));
     }
     let places: Vec<_> = places.iter().map(|(name, path)| (*name, path.display().to_string())).collect();

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::error::{CliError, Exit};
 use super::link::{Link, unreachable_holder};
 use super::start;
-use crate::paths::{PathOverrides, Paths};
+use crate::paths::{PathOverrides, Paths, PathsError, environment};
 
 /// The longest text that is read from stdin, in bytes: what fits into one line of the socket.
 const STDIN_BYTES_MAX: u64 = 15 << 20;
@@ -48,9 +48,12 @@ pub struct Ctx {
 
 impl Ctx {
     /// For the real process: its environment, its stdout and stderr.
-    pub fn new(globals: Globals) -> Self {
-        let env = environment();
-        Self { globals, env, out: anstream::stdout(), err: anstream::stderr() }
+    ///
+    /// # Errors
+    /// A variable that says where things lie cannot be read.
+    pub fn new(globals: Globals) -> Result<Self, CliError> {
+        let env = environment().map_err(misplaced)?;
+        Ok(Self { globals, env, out: anstream::stdout(), err: anstream::stderr() })
     }
 
     /// Where everything lies.
@@ -132,13 +135,11 @@ impl Ctx {
 /// Where everything lies for these options in this environment.
 pub fn resolve_paths(globals: &Globals, env: &BTreeMap<String, String>) -> Result<Paths, CliError> {
     let overrides = PathOverrides { config: globals.config.clone(), socket: globals.socket.clone() };
-    Paths::resolve(&overrides, env)
-        .map_err(|error| CliError::new(Exit::Config, error.message).hint(error.hint))
+    Paths::resolve(&overrides, env).map_err(misplaced)
 }
 
-/// The environment of this process, without what is not UTF-8.
-pub fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+fn misplaced(error: PathsError) -> CliError {
+    CliError::new(Exit::Config, error.message).hint(error.hint)
 }
 
 /// The directory that `-C` names, or the working directory, without links.

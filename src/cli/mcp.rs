@@ -39,7 +39,7 @@ fn trouble(error: CliError) -> Trouble {
 /// Serves until the client goes away.
 pub async fn run(ctx: &Ctx, _: &McpArgs) -> Outcome {
     let cwd = std::env::current_dir()?;
-    let door = CommandDoor(Mutex::new(Ctx::new(ctx.globals.clone())));
+    let door = CommandDoor(Mutex::new(Ctx::new(ctx.globals.clone())?));
     serve(Arc::new(door), cwd).await.map_err(CliError::failed)?;
     Ok(Exit::Done)
 }

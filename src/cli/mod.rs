@@ -197,7 +197,7 @@ fn tell(error: &CliError) -> u8 {
 
 fn run_to_end(globals: Globals, command: Command) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut ctx = Ctx::new(globals);
+    let mut ctx = Ctx::new(globals)?;
     let outcome = runtime.block_on(run(&mut ctx, command));
     // A read of the terminal may still be waiting in a thread; nobody waits for it.
     runtime.shutdown_background();

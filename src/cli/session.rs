@@ -10,6 +10,7 @@ use super::error::{CliError, Exit};
 use super::find::{Kind, with_id};
 use super::render::{NOTHING, ago, facts, one_line, table, usage};
 use crate::control::wire::{DeleteReply, IdOr, Moment, SessionRow, WorktreeRow};
+use crate::path_text;
 
 /// The widest title in a table, in characters.
 const TITLE_WIDTH_MAX: usize = 40;
@@ -97,7 +98,7 @@ pub async fn run(ctx: &mut Ctx, command: &SessionCommand) -> Outcome {
 
 /// Prints the id alone on stdout, so that a script can take it; where it is goes to stderr.
 async fn new(ctx: &mut Ctx, args: &NewArgs) -> Outcome {
-    let mut params = json!({"repo": std::path::absolute(&args.repo)?});
+    let mut params = json!({"repo": path_text::text(&std::path::absolute(&args.repo)?)});
     let optional = [("title", &args.title), ("base", &args.base), ("id", &args.id)];
     for (name, value) in optional {
         if let Some(value) = value {

@@ -10,6 +10,7 @@ use super::find::{Kind, id};
 use super::link::Link;
 use super::render::{DIM, paint};
 use crate::control::wire::{IdOr, ResolveReply, SessionRow, WorktreeRow};
+use crate::path_text;
 
 /// A session, and where the paths of a command line begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub async fn find(ctx: &mut Ctx, link: &Link, named: Option<&str>) -> Result<Tar
     let here = std::env::current_dir().and_then(std::fs::canonicalize);
     let params = match (named, &here) {
         (Some(named), _) => json!({"session": id(link, Kind::Session, named).await?}),
-        (None, Ok(here)) => json!({"repo": here}),
+        (None, Ok(here)) => json!({"repo": path_text::text(here)}),
         (None, Err(error)) => return Err(CliError::failed(format!("no working directory: {error}"))),
     };
     let meant: ResolveReply = link.call("session/resolve", params).await?;
@@ -41,7 +42,7 @@ pub async fn find(ctx: &mut Ctx, link: &Link, named: Option<&str>) -> Result<Tar
 /// The worktree or the checkout of a session, where a directory is in one of them.
 fn top(here: &Path, meant: &ResolveReply) -> Option<PathBuf> {
     let tops = meant.path.iter().chain([&meant.repo]);
-    tops.map(PathBuf::from).find(|top| here.starts_with(top))
+    tops.map(|top| path_text::path(top)).find(|top| here.starts_with(top))
 }
 
 impl Target {
@@ -49,7 +50,9 @@ impl Target {
     pub fn of_checkout(session: &str, checkout: &str) -> Self {
         let here = std::env::current_dir().and_then(std::fs::canonicalize).ok();
         // Somewhere else, paths can only be relative to its top.
-        let top = here.filter(|here| here.starts_with(checkout)).map(|_| PathBuf::from(checkout));
+        let top = here
+            .filter(|here| here.starts_with(path_text::path(checkout)))
+            .map(|_| path_text::path(checkout));
         Self { session: session.to_owned(), top }
     }
 
@@ -64,7 +67,7 @@ impl Target {
     fn path(&self, given: &Path) -> Result<String, CliError> {
         let Some(top) = &self.top else {
             // Nowhere near: then it can only be relative to the top.
-            return Ok(given.to_string_lossy().into_owned());
+            return Ok(path_text::text(given));
         };
         let here = std::env::current_dir().and_then(std::fs::canonicalize)?;
         let path = plain(&here.join(given));
@@ -72,7 +75,7 @@ impl Target {
             let message = format!("`{}` is not in `{}`", given.display(), top.display());
             return Err(CliError::usage(message));
         };
-        let text = relative.to_string_lossy().into_owned();
+        let text = path_text::text(relative);
         Ok(if text.is_empty() { ".".to_owned() } else { text })
     }
 }

@@ -12,6 +12,7 @@ use super::Services;
 use super::error::RpcFailure;
 use super::params::StateName;
 use super::wire::SessionRow;
+use crate::path_text;
 use crate::retire::HookEvent;
 use crate::store::{NewSession, NewWorktree, TaskFilter, WorktreeFacts, fresh_id};
 use crate::worktree::{CreateRequest, Created, Known, Located};
@@ -53,8 +54,8 @@ pub(super) async fn worktree(
     let id = fresh_id("w-");
     let (path, branch) = services.worktrees.plan(&id);
     let top = located.top.clone();
-    let repo = text(&top)?.to_owned();
-    let begun = NewWorktree { id: id.clone(), repo, path: text(&path)?.to_owned(), branch };
+    let repo = path_text::text(&top);
+    let begun = NewWorktree { id: id.clone(), repo, path: path_text::text(&path), branch };
     services.store.begin_worktree(begun).await?;
     let request = CreateRequest { id: id.clone(), located, base, carry_changes };
     let created = match services.worktrees.create(request).await {
@@ -79,7 +80,7 @@ pub(super) async fn session(
     located: Located,
     plan: Plan,
 ) -> Result<SessionRow, RpcFailure> {
-    let repo = text(&located.top)?.to_owned();
+    let repo = path_text::text(&located.top);
     let made = worktree(services, located, plan.base.clone(), plan.carry_changes).await?;
     let session = NewSession {
         id: plan.id,
@@ -150,10 +151,10 @@ async fn facts(
     let baseline = services.pending.first_look(&known, carried).await;
     let facts = WorktreeFacts {
         id: id.to_owned(),
-        path: text(&created.path)?.to_owned(),
+        path: path_text::text(&created.path),
         branch: created.branch.clone(),
         base_commit: created.base_commit.clone(),
-        common_dir: text(&created.common_dir)?.to_owned(),
+        common_dir: path_text::text(&created.common_dir),
         identity: created.identity.clone(),
         baseline,
     };
@@ -192,9 +193,4 @@ pub(super) async fn clear_chat(services: &Services, chat: &str) -> Result<(), Rp
     services.tree.close_chat(ChatId::from(chat)).await?;
     services.audience.forget(chat);
     Ok(())
-}
-
-/// A path as the text that is recorded and shown.
-pub(super) fn text(path: &Path) -> Result<&str, RpcFailure> {
-    path.to_str().ok_or_else(|| RpcFailure::refused(format!("{} is not valid UTF-8", path.display())))
 }

@@ -24,7 +24,7 @@ use crate::backend::process::{
 use crate::config::{Config, SharedConfig};
 use crate::control::wire::Moment;
 use crate::control::{self, Audience, Services};
-use crate::paths::{PathOverrides, Paths};
+use crate::paths::{self, PathOverrides, Paths};
 use crate::pending::Pending;
 use crate::retire::{Hooks, Retire};
 use crate::store::Store;
@@ -100,9 +100,7 @@ fn prepare(args: DaemonArgs) -> anyhow::Result<DaemonOptions> {
     if mark::is_own_marked() {
         return Err(exit::StartedByAgent.into());
     }
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .collect();
+    let env = paths::environment()?;
     let paths = Paths::resolve(&PathOverrides { config: args.config, socket: args.socket }, &env)?;
     let config = Config::load_at(&paths, &env)?.config;
     if args.background {

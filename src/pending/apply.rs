@@ -10,6 +10,7 @@ use hob_actors::ports::chain;
 
 use super::acts::files;
 use super::{Pending, PendingError};
+use crate::path_text;
 use crate::store::{Adoption, StoreError};
 use crate::worktree::{Applied, CutShort, Ending, Run, Selection};
 
@@ -82,7 +83,7 @@ impl Pending {
         crash_point!("swap.recorded");
         // What is not recorded now is listed as pending still; nothing later is to meet it.
         self.0.worktrees.settle(applied.ticket.clone()).await?;
-        let top = known.top.display().to_string();
+        let top = path_text::text(&known.top);
         let Some(baseline) = baseline else { return Ok(recorded.map(|()| applied)?) };
         recorded.map_err(|error| PendingError::Unrecorded { top: top.clone(), error })?;
         let reference = format!("refs/hob/baseline/{}", known.id);

@@ -8,6 +8,7 @@ use hob_actors::event::{Event, Level, NewEvent, Scope};
 use hob_actors::ports::{Permit, Store as _, chain};
 
 use super::{Pending, PendingError};
+use crate::path_text;
 use crate::store::{SessionWorktree, Store, StoreError};
 use crate::worktree::{Grounds, Standing, WorktreeError, Worktrees};
 
@@ -72,8 +73,8 @@ where
             store.worktree_identified(&known.id, identity).await?;
         }
         Standing::Moved { common_dir, top } => {
-            let (Some(top), Some(common_dir)) = (top.to_str(), common_dir.to_str()) else { return Ok(found) };
-            store.worktree_followed(&known.id, top, common_dir).await?;
+            let (top, common_dir) = (path_text::text(&top), path_text::text(&common_dir));
+            store.worktree_followed(&known.id, &top, &common_dir).await?;
         }
     }
     Ok(store.known_worktree(&known.id).await?.unwrap_or(found))

@@ -1,6 +1,5 @@
 //! The way back of a worktree, and the end of its trash.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use hob_actors::event::{Event, Level, NewEvent, Scope};
@@ -8,6 +7,7 @@ use hob_actors::ports::{Permit, Store as _};
 
 use super::{Retire, RetireError};
 use crate::control::wire::SessionRow;
+use crate::path_text;
 use crate::store::{SessionWorktree, TombstoneKind};
 use crate::sync::lock;
 use crate::worktree::{Left, Place};
@@ -103,7 +103,8 @@ impl Retire {
     /// # Errors
     /// The store.
     pub(super) async fn sweep(&self) -> Result<(), RetireError> {
-        let common_dirs = self.0.store.common_dirs().await?.into_iter().map(PathBuf::from).collect();
+        let common_dirs =
+            self.0.store.common_dirs().await?.into_iter().map(|dir| path_text::path(&dir)).collect();
         let left = self.0.worktrees.sweep(common_dirs).await?;
         self.tell_left(left);
         Ok(())
@@ -116,7 +117,7 @@ impl Retire {
             Err(error) => return tracing::warn!(%error, "no ref could be looked at"),
         };
         for dir in common_dirs {
-            match self.0.worktrees.heal(PathBuf::from(&dir)).await {
+            match self.0.worktrees.heal(path_text::path(&dir)).await {
                 Ok(lost) => lost.into_iter().for_each(|text| self.tell(text)),
                 // The repository may be gone.
                 Err(error) => tracing::info!(dir, %error, "the refs of a repository could not be looked at"),

@@ -11,6 +11,7 @@ use super::reader::Reply;
 use super::sql::{self, Result};
 use super::{Adoption, Store, StoreError, arenas, payload, tasks, worktrees};
 use crate::control::wire::Moment;
+use crate::path_text;
 use crate::worktree::{Known, Segment, Writer};
 
 /// A turn that ended so long ago, in milliseconds, and was never looked at since has nobody left who
@@ -213,7 +214,7 @@ const WORKTREE: &str = "SELECT w.*, (SELECT s.from_tree FROM segments AS s
     WHERE s.worktree_id = w.id ORDER BY s.num LIMIT 1) AS made_with FROM worktrees AS w";
 
 fn worktree(row: &rusqlite::Row<'_>) -> rusqlite::Result<SessionWorktree> {
-    let path = |column: &str| row.get::<_, String>(column).map(std::path::PathBuf::from);
+    let path = |column: &str| row.get::<_, String>(column).map(|text| path_text::path(&text));
     Ok(SessionWorktree {
         known: Known {
             id: row.get("id")?,

@@ -10,6 +10,7 @@ use super::reader::Reply;
 use super::sql::{self, Result, integer};
 use super::{Store, StoreError, ids, rows, seen, worktrees};
 use crate::control::wire::{SessionRow, WorktreeRow};
+use crate::path_text;
 use crate::worktree::Identity;
 
 /// What was begun with a worktree and is not done.
@@ -192,7 +193,7 @@ fn adopt(tx: &mut Tx<'_>, known: &crate::worktree::Known) -> Result<()> {
     if sql::one(tx.conn, sql, [&known.id], |_| Ok(()))?.is_some() {
         return Ok(());
     }
-    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let text = path_text::text;
     let seen = seen::look(tx)?.total_ms;
     sql::run(
         tx.conn,

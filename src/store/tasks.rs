@@ -14,6 +14,7 @@ use super::requests::{self, Request};
 use super::sql::{self, Result};
 use super::{Store, StoreError, ids, rows, sessions, words};
 use crate::control::wire::TaskRow;
+use crate::path_text;
 
 /// Tasks in one list.
 const LIST_MAX: usize = 1000;
@@ -245,8 +246,8 @@ fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {
 
 /// The directory of a chat inside the worktree at `path`; empty where there is no worktree.
 pub(super) fn working_directory(path: Option<String>, subdir: &str) -> PathBuf {
-    let top = PathBuf::from(path.unwrap_or_default());
-    if subdir.is_empty() { top } else { top.join(subdir) }
+    let top = path_text::path(&path.unwrap_or_default());
+    if subdir.is_empty() { top } else { top.join(path_text::path(subdir)) }
 }
 
 /// One task as the tree needs it.

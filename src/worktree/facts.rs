@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use git2::{Config, ConfigLevel, ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
+use git2::{Config, ConfigLevel, ObjectType, Oid, Repository};
 
 use super::error::WorktreeError;
 use super::method::{Facts, GitFact};
 use super::source::Source;
 use crate::regular;
+use crate::worktree::objects::walk_tree;
 
 /// Bytes of one attributes file that are looked at.
 const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
@@ -100,14 +101,13 @@ pub(super) fn is_driver(config: &Config, name: &str) -> bool {
 fn look_at_tree(repo: &Repository, commit: &str) -> Result<(usize, Wanted), git2::Error> {
     let tree = repo.find_commit(Oid::from_str(commit)?)?.tree()?;
     let (mut files, mut attributes) = (0, Vec::new());
-    tree.walk(TreeWalkMode::PreOrder, |_, entry| {
+    walk_tree(repo, tree, |_, entry| {
         if entry.kind() == Some(ObjectType::Blob) {
             files += 1;
             if entry.name_bytes() == b".gitattributes" {
                 attributes.push(entry.id());
             }
         }
-        TreeWalkResult::Ok
     })?;
     let mut wanted = Wanted::default();
     for id in attributes {

@@ -35,6 +35,7 @@ mod hooks;
 mod ladder;
 mod meant;
 mod odd_json;
+mod odd_paths;
 mod oneshot;
 mod places;
 mod pool;

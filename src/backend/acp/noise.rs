@@ -49,7 +49,7 @@ impl Noise {
     pub(super) fn altered(&mut self) -> Option<Event> {
         let is_first = !std::mem::replace(&mut self.altered, true);
         let text = format!("{ALTERED}; it is replaced by � and …");
-        is_first.then(|| Event::Notice { level: Level::Warning, text })
+        is_first.then_some(Event::Notice { level: Level::Warning, text })
     }
 
     /// The sums of what was not told of yet.

@@ -1,7 +1,7 @@
 //! The methods that make, find and leave sessions: an ACP session is a chat, and has its id.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use agent_client_protocol_schema::v1::{ListSessionsResponse, SessionInfo};
@@ -17,6 +17,7 @@ use super::params::{self, check_cwd};
 use super::{Bridge, note};
 use crate::control::wire::{ChatRow, Moment, SessionRow, TaskRow};
 use crate::jsonrpc::{RequestId, RpcError};
+use crate::path_text;
 use crate::store::fresh_id;
 
 /// The tasks that are looked at for titles.
@@ -41,7 +42,7 @@ impl Bridge {
         let mut wanted = json!({"id": fresh_id("c-")});
         match &self.options.session {
             Some(session) => wanted["session"] = json!(session),
-            None => wanted["repo"] = json!(cwd),
+            None => wanted["repo"] = json!(path_text::text(&cwd)),
         }
         let row: ChatRow = self.door.call("chat/create", wanted).await.map_err(|error| from_hob(&error))?;
         let commands = self.attach(&row.id).await?;
@@ -169,7 +170,7 @@ fn infos(
         let place = match cwd {
             Some(cwd) if !cwd.starts_with(&session.repo) => continue,
             Some(cwd) => cwd.to_owned(),
-            None => PathBuf::from(&session.repo),
+            None => path_text::path(&session.repo),
         };
         // The newest comes first.
         let mut own = tasks.iter().filter(|task| task.chat == chat.id);

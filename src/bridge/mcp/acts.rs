@@ -13,6 +13,7 @@ use super::tools::{Arena, Call, NewTask, TaskResult};
 use super::wait::{self, Cancels, Wait};
 use super::{Opened, Server, Trouble};
 use crate::control::wire::{TaskRow, is_terminal};
+use crate::path_text;
 
 /// Who makes the tasks, in the words of the contract.
 const SOURCE: &str = "mcp";
@@ -184,7 +185,7 @@ impl Server {
 }
 
 fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    path_text::text(path)
 }
 
 fn entries(arena: &Value) -> impl Iterator<Item = &Value> {

@@ -23,6 +23,7 @@ use super::follow::{Follower, Patience};
 use super::link::Link;
 use super::render::{DIM, paint};
 use crate::control::wire::TaskRow;
+use crate::path_text;
 
 /// Arguments of `hob prompt`.
 #[derive(Debug, Args)]
@@ -113,7 +114,7 @@ fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
         }
     }
     if args.chat.is_none() && args.session.is_none() {
-        params["repo"] = json!(directory(args.dir.as_deref())?);
+        params["repo"] = json!(path_text::text(&directory(args.dir.as_deref())?));
     }
     Ok(params)
 }

@@ -1,11 +1,10 @@
 //! `agent/*`: which agents can be asked for.
 
-use std::path::PathBuf;
-
 use super::{Call, Done};
 use crate::control::error::{RpcFailure, shorten};
 use crate::control::params::{AgentCheck, Nothing};
 use crate::control::wire::{AgentCheckReply, AgentRow};
+use crate::path_text;
 
 /// `agent/list`
 pub(crate) async fn list(call: &Call, _: Nothing) -> Done<Vec<AgentRow>> {
@@ -21,7 +20,7 @@ pub(crate) async fn all(call: &Call) -> Done<Vec<AgentRow>> {
 
 /// `agent/check`
 pub(crate) async fn check(call: &Call, params: AgentCheck) -> Done<AgentCheckReply> {
-    let cwd = params.cwd.map(PathBuf::from);
+    let cwd = params.cwd.map(|cwd| path_text::path(&cwd));
     if let Some(cwd) = &cwd
         && !cwd.is_absolute()
     {

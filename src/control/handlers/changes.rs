@@ -7,6 +7,7 @@ use crate::control::params::{ChangeAct, ChangeDiff, ChangeList, ChangeUndo, Work
 use crate::control::wire::{
     ApplyReply, ChangeRow, ConflictRow, DeletionRow, DiffReply, HunkRow, StashReply, UndoReply, UnstashReply,
 };
+use crate::path_text;
 use crate::pending::{PendingError, Shown};
 use crate::worktree::{Applied, Change, Deletion, Hunk, Selection};
 
@@ -35,7 +36,7 @@ pub(crate) async fn apply(call: &Call, params: ChangeAct) -> Done<ApplyReply> {
     call.check_open()?;
     let (session, dry_run) = (params.session.clone(), params.dry_run);
     if let Some(found) = call.services().store.worktree_of_session(&session).await? {
-        check_target(call, &found.known.top.to_string_lossy()).await?;
+        check_target(call, &path_text::text(&found.known.top)).await?;
     }
     let applied = call.services().pending.apply(&session, selection(params)?, dry_run).await?;
     Ok(applied_reply(session, applied))

@@ -6,6 +6,7 @@ use crate::control::error::RpcFailure;
 use crate::control::make;
 use crate::control::params::{ChatCreate, ChatList, ChatRef, check_new_id, check_title};
 use crate::control::wire::{ChatRow, SessionRow};
+use crate::path_text;
 use crate::store::NewChat;
 
 /// `chat/create`
@@ -64,7 +65,7 @@ async fn in_repo(call: &Call, params: ChatCreate, directory: &str) -> Done<ChatR
 fn may_be_in(meant: &Meant, session: &SessionRow) -> Done<bool> {
     Ok(match meant {
         Meant::Inside { session: inside, .. } => session.id == *inside,
-        Meant::Checkout(located) => session.repo == make::text(&located.top)?,
+        Meant::Checkout(located) => session.repo == path_text::text(&located.top),
     })
 }
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Call, Done, sessions};
 use crate::control::error::{Kind, RpcFailure, shorten};
-use crate::control::make;
 use crate::control::params::SessionResolve;
 use crate::control::route;
 use crate::control::wire::{IdOr, ResolveReply, SessionRow};
+use crate::path_text;
 use crate::worktree::Located;
 
 /// Where a directory lies.
@@ -61,10 +61,10 @@ fn reply(row: SessionRow) -> ResolveReply {
 /// Finds out where a directory lies.
 pub(super) async fn meant(call: &Call, directory: &str) -> Done<Meant> {
     let directory = sessions::absolute(directory)?;
-    if let Some((session, subdir)) = inside(call, directory).await? {
+    if let Some((session, subdir)) = inside(call, &directory).await? {
         return Ok(Meant::Inside { session, subdir });
     }
-    Ok(Meant::Checkout(call.services().worktrees.locate(directory).await?))
+    Ok(Meant::Checkout(call.services().worktrees.locate(&directory).await?))
 }
 
 async fn inside(call: &Call, directory: &Path) -> Done<Option<(String, PathBuf)>> {
@@ -84,12 +84,12 @@ async fn inside(call: &Call, directory: &Path) -> Done<Option<(String, PathBuf)>
 /// The session that is there already.
 async fn of_directory(call: &Call, directory: &str) -> Done<String> {
     let here = sessions::absolute(directory)?;
-    if let Some((session, _)) = inside(call, here).await? {
+    if let Some((session, _)) = inside(call, &here).await? {
         return Ok(session);
     }
     let services = call.services();
-    let found = match services.worktrees.locate(here).await {
-        Ok(located) => services.store.last_used_session(make::text(&located.top)?).await?,
+    let found = match services.worktrees.locate(&here).await {
+        Ok(located) => services.store.last_used_session(&path_text::text(&located.top)).await?,
         Err(error) if error.kind.is_no_checkout() => None,
         Err(error) => return Err(error.into()),
     };

@@ -1,6 +1,6 @@
 //! `session/*`: lines of work on a repository.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use hob_actors::worktree::Consents;
@@ -13,6 +13,7 @@ use crate::control::params::{
     SessionCreate, SessionDelete, SessionList, SessionRef, check_new_id, check_title,
 };
 use crate::control::wire::{DeleteReply, IdOr, SessionRow};
+use crate::path_text;
 use crate::store::SessionParams;
 
 /// The longest base that is looked up, in bytes.
@@ -35,12 +36,12 @@ pub(crate) async fn create(call: &Call, params: SessionCreate) -> Done<SessionRo
         Some(id) => Some(services.flights.session(id).await),
         None => None,
     };
-    let located = services.worktrees.locate(repo).await?;
+    let located = services.worktrees.locate(&repo).await?;
     if let Some(id) = &params.id
         && let Some(made_with) = services.store.session_params(id).await?
     {
         let asked = SessionParams {
-            repo: make::text(&located.top)?.to_owned(),
+            repo: path_text::text(&located.top),
             title: params.title,
             base: params.base,
             carry_changes: params.carry_changes,
@@ -160,8 +161,8 @@ pub(crate) async fn find(call: &Call, id: &str) -> Done<SessionRow> {
 }
 
 /// A directory that a client names. The daemon has no working directory that would mean anything.
-pub(crate) fn absolute(repo: &str) -> Done<&Path> {
-    let path = Path::new(repo);
+pub(crate) fn absolute(repo: &str) -> Done<PathBuf> {
+    let path = path_text::path(repo);
     if path.is_absolute() {
         return Ok(path);
     }

@@ -19,6 +19,7 @@ use crate::control::make::{self, Plan};
 use crate::control::params::{BackendChoice, Policy, Source, TaskRef, TaskSubmit};
 use crate::control::route::{self, Place, Target};
 use crate::control::wire::{ChatRow, IdOr, TaskRow, is_terminal};
+use crate::path_text;
 use crate::store::{NewChat, NewTask, fresh_id};
 use crate::worktree::Located;
 
@@ -215,7 +216,7 @@ async fn find_meant(call: &Call, meant: Meant, fresh: bool) -> Done<Spot> {
         }
         Meant::Checkout(located) => located,
     };
-    let top = make::text(&located.top)?.to_owned();
+    let top = path_text::text(&located.top);
     let repo = services.flights.repo(&top).await;
     while let Some(last) = services.store.last_used_session(&top).await? {
         let alone = services.flights.session(&last.id).await;
@@ -313,12 +314,14 @@ async fn work_in(call: &Call, chat: &str, session: &str, subdir: &Path) -> Done<
     let store = &call.services().store;
     let subdir = match store.session(session).await?.and_then(|row| row.worktree) {
         Some(IdOr::Whole(worktree)) if !subdir.as_os_str().is_empty() => {
-            let there = tokio::fs::metadata(Path::new(&worktree.path).join(subdir)).await;
-            if there.is_ok_and(|there| there.is_dir()) { subdir } else { Path::new("") }
+            // No agent can be told of a directory whose name is no text.
+            let named = subdir.ancestors().find(|dir| dir.to_str().is_some()).unwrap_or(Path::new(""));
+            let there = tokio::fs::metadata(Path::new(&worktree.path).join(named)).await;
+            if there.is_ok_and(|there| there.is_dir()) { named } else { Path::new("") }
         }
         _ => Path::new(""),
     };
-    Ok(store.set_cwd(chat, make::text(subdir)?).await?)
+    Ok(store.set_cwd(chat, &path_text::text(subdir)).await?)
 }
 
 fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -> NewTask {

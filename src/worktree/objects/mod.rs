@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use git2::{Index, ObjectType, Oid, Repository, Signature, TreeWalkMode, TreeWalkResult};
+use git2::{Index, ObjectType, Oid, Repository, Signature, Tree, TreeEntry};
 
 pub(super) use closure::{are_whole, hide_reached, is_whole};
 pub(super) use keep::{Hold, TRIES_MAX, again, clear_up, wait};
@@ -23,7 +23,8 @@ pub(super) use deltas::{Delta, Move, Moves, Status, Version, diff as diff_of, of
 
 use super::carry::{Entry, index_entry};
 use super::error::WorktreeError;
-use super::source::{Source, bytes_of, path_from};
+use super::source::{Source, path_from};
+use crate::path_text;
 
 /// What git writes as the mode of a symbolic link.
 pub(super) const LINK: u32 = 0o120_000;
@@ -299,19 +300,35 @@ impl<'a> Objects<'a> {
 fn entries(repo: &Repository, tree: &str) -> Result<Entries, git2::Error> {
     let tree = repo.find_object(Oid::from_str(tree)?, None)?.peel_to_tree()?;
     let mut found = Entries::new();
-    tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-        if entry.kind() != Some(ObjectType::Tree) {
-            let mut path = folder.as_bytes().to_vec();
-            path.extend_from_slice(entry.name_bytes());
-            let mode = entry.filemode_raw().cast_unsigned();
-            found.insert(path_from(path), Entry { mode, object: entry.id().to_string() });
-        }
-        TreeWalkResult::Ok
+    walk_tree(repo, tree, |path, entry| {
+        let mode = entry.filemode_raw().cast_unsigned();
+        found.insert(path_from(path), Entry { mode, object: entry.id().to_string() });
     })?;
     Ok(found)
 }
 
-/// A path as a person reads it.
+/// Every entry below a tree that is no tree, with its path. libgit2's own walk ends at a directory whose
+/// name is no UTF-8.
+pub(super) fn walk_tree(
+    repo: &Repository,
+    top: Tree<'_>,
+    mut visit: impl FnMut(Vec<u8>, &TreeEntry<'_>),
+) -> Result<(), git2::Error> {
+    let mut open = vec![(Vec::new(), top)];
+    while let Some((folder, tree)) = open.pop() {
+        for entry in &tree {
+            let path = [&folder, entry.name_bytes()].concat();
+            if entry.kind() == Some(ObjectType::Tree) {
+                open.push(([&path[..], b"/"].concat(), repo.find_tree(entry.id())?));
+            } else {
+                visit(path, &entry);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A path as it is told, and taken back.
 pub(super) fn shown(path: &Path) -> String {
-    String::from_utf8_lossy(bytes_of(path)).into_owned()
+    path_text::text(path)
 }

@@ -53,7 +53,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
     let world = World::read(job, &objects)?;
     if !super::reach::is_partial(&source) {
         for path in world.missing(&source)? {
-            found.note(ReasonKind::Missing, format!("the object of `{}` is gone", path.display()));
+            found.note(ReasonKind::Missing, format!("the object of `{}` is gone", shown(&path)));
         }
     }
     submodules(job, found)?;
@@ -68,7 +68,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
         below_disposable: Vec::new(),
     };
     for path in std::mem::take(&mut look.world.conflicts) {
-        found.note(ReasonKind::Dirty, format!("`{}` (in conflict)", path.display()));
+        found.note(ReasonKind::Dirty, format!("`{}` (in conflict)", shown(&path)));
         look.on_disk.insert(path);
     }
     look.walk(found)?;
@@ -76,7 +76,7 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings, is_safe: bool) -> Result
     look.not_on_disk(found);
     look.staged(found);
     for path in std::mem::take(&mut look.pending) {
-        found.note(ReasonKind::PendingChanges, format!("`{}`", path.display()));
+        found.note(ReasonKind::PendingChanges, format!("`{}`", shown(&path)));
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ fn submodules(job: &Job<'_>, found: &mut Findings) -> Result<(), Trouble> {
     for entry in entries {
         let entry = entry.map_err(|error| unreadable(&folder, &error))?;
         let name = PathBuf::from(entry.file_name());
-        found.note(ReasonKind::NestedRepo, format!("the submodule `{}`", name.display()));
+        found.note(ReasonKind::NestedRepo, format!("the submodule `{}`", shown(&name)));
     }
     Ok(())
 }
@@ -109,7 +109,7 @@ impl Look<'_> {
             let entries = entries.map_err(|error| unreadable(&at, &error))?;
             let names: BTreeSet<_> = entries.iter().map(DirEntry::file_name).collect();
             if BARE.iter().all(|name| names.contains(OsStr::new(name))) && !folder.as_os_str().is_empty() {
-                found.note(ReasonKind::NestedRepo, format!("`{}`", folder.display()));
+                found.note(ReasonKind::NestedRepo, format!("`{}`", shown(&folder)));
             }
             for entry in entries {
                 let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
@@ -118,7 +118,7 @@ impl Look<'_> {
                 }
                 if name.eq_ignore_ascii_case(".git") {
                     let place = if folder.as_os_str().is_empty() { &path } else { &folder };
-                    found.note(ReasonKind::NestedRepo, format!("`{}`", place.display()));
+                    found.note(ReasonKind::NestedRepo, format!("`{}`", shown(place)));
                     continue;
                 }
                 let meta = entry.metadata().map_err(|error| unreadable(&entry.path(), &error))?;
@@ -163,7 +163,7 @@ impl Look<'_> {
         let Some(disk) = Disk::read(&at, meta, self.job.until)? else {
             found.note(
                 ReasonKind::Untracked,
-                format!("`{}` (no file and no link: it is in no salvage)", path.display()),
+                format!("`{}` (no file and no link: it is in no salvage)", shown(&path)),
             );
             return Ok(());
         };
@@ -185,14 +185,14 @@ impl Look<'_> {
             }
             Some(_) if is_own => {}
             Some(_) => {
-                found.note(ReasonKind::Dirty, format!("`{}`", path.display()));
+                found.note(ReasonKind::Dirty, format!("`{}`", shown(&path)));
                 self.pending.push(path.clone());
             }
             None if is_own || is_in_checkout(self.job, &path, meta)? => {}
             None => {
                 let is_ignored = self.is_ignored(&path);
                 let limit = if is_ignored && meta.len() > IGNORED_FILE_BYTES_MAX { TOO_LARGE } else { "" };
-                found.note(ReasonKind::Untracked, format!("`{}`{limit}", path.display()));
+                found.note(ReasonKind::Untracked, format!("`{}`{limit}", shown(&path)));
                 if !is_ignored {
                     self.pending.push(path.clone());
                 }

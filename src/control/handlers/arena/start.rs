@@ -18,6 +18,7 @@ use crate::control::handlers::{Call, Done, sessions};
 use crate::control::make::{self, Made};
 use crate::control::params::{ArenaShow, ArenaStart, BackendChoice, Policy, Source};
 use crate::control::wire::{ArenaRow, IdOr};
+use crate::path_text;
 use crate::store::{NewArena, NewChat, NewEntry, NewSession, NewTask, Request, Submitted, fresh_id};
 use crate::worktree::Located;
 
@@ -153,7 +154,7 @@ async fn locate(call: &Call, params: &ArenaStart) -> Done<(Located, Option<Owned
     let services = call.services();
     let Some(id) = &params.session else {
         let repo = sessions::absolute(params.repo.as_deref().unwrap_or_default())?;
-        return Ok((services.worktrees.locate(repo).await?, None));
+        return Ok((services.worktrees.locate(&repo).await?, None));
     };
     let alone = services.flights.session(id).await;
     let found = services.store.session(id).await?;
@@ -219,7 +220,7 @@ async fn plan(
     caller: Option<&Caller>,
 ) -> Done<NewArena> {
     let id = fresh_id("a-");
-    let repo = make::text(&located.top)?.to_owned();
+    let repo = path_text::text(&located.top);
     let parent = caller.map(|caller| caller.task.id.clone());
     let source = if caller.is_some() { Source::Mcp } else { Source::Arena };
     let mut entries = Vec::with_capacity(made.len());
@@ -228,7 +229,7 @@ async fn plan(
         let there = tokio::fs::metadata(made.known.path.join(&located.subdir)).await;
         let subdir = there.is_ok_and(|there| there.is_dir()).then_some(located.subdir.as_path());
         entries.push(NewEntry {
-            subdir: make::text(subdir.unwrap_or(Path::new("")))?.to_owned(),
+            subdir: path_text::text(subdir.unwrap_or(Path::new(""))),
             chat: NewChat { id: Some(chat.clone()), session: session.clone(), title: None },
             session: NewSession {
                 id: Some(session),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Intent, PREFIX, Replace, Wanted, Way};
+use crate::path_text;
 use crate::regular;
 use crate::worktree::changes::disk::Stamp;
 
@@ -63,8 +64,10 @@ pub(in crate::worktree) struct Record {
     /// The worktree whose changes they are.
     pub(in crate::worktree) worktree: String,
     /// Its repository.
+    #[serde(with = "path_text::serde")]
     pub(in crate::worktree) common_dir: PathBuf,
     /// The directory whose files are replaced.
+    #[serde(with = "path_text::serde")]
     pub(super) top: PathBuf,
     /// What becomes of it if it is cut short.
     pub(super) way: Way,
