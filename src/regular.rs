@@ -47,6 +47,11 @@ pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens a directory that is no link: it is waited for by nobody.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
+}
+
 fn opened(path: &Path, flags: libc::c_int) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     // It may have been exchanged since it was looked at.

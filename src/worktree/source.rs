@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use super::file_system::Handles;
 use super::git_program::{Call, Git};
 use super::method::GitFact;
 use super::obstacles;
+use crate::regular;
 
 /// A checkout and its repository.
 pub(super) struct Source<'a> {
@@ -39,6 +41,8 @@ pub(super) struct Source<'a> {
 pub(super) struct Draft {
     /// Beneath the objects of the repository.
     dir: tempfile::TempDir,
+    /// Its `objects`, held open.
+    open: std::fs::File,
     /// For writing by libgit2.
     repo: Option<Repository>,
 }
@@ -54,13 +58,15 @@ impl Draft {
         let objects = dir.path().join("objects");
         if !is_libgit2 {
             std::fs::create_dir(&objects).map_err(io)?;
-            return Ok(Self { dir, repo: None });
+            let open = regular::open_directory(&objects).map_err(io)?;
+            return Ok(Self { dir, open, repo: None });
         }
         let failed = |error: git2::Error| WorktreeError::git("begin to write objects", common_dir, &error);
         Repository::init_bare(dir.path()).map_err(failed)?;
         std::fs::write(objects.join("info/alternates"), [bytes_of(&all), b"\n"].concat()).map_err(io)?;
         let repo = Repository::open(dir.path()).map_err(failed)?;
-        Ok(Self { dir, repo: Some(repo) })
+        let open = regular::open_directory(&objects).map_err(io)?;
+        Ok(Self { dir, open, repo: Some(repo) })
     }
 
     /// Where they are.
@@ -70,7 +76,10 @@ impl Draft {
 
     /// Lets a handle of the repository read them.
     pub(super) fn show(&self, repo: &Repository) -> Result<(), git2::Error> {
-        repo.odb()?.add_disk_alternate(&self.objects().to_string_lossy())
+        // `git2` takes text alone. What is no text has a name of the kernel's, too (proc_pid_fd(5)).
+        let objects = self.objects().to_str().map(str::to_owned);
+        let objects = objects.unwrap_or_else(|| format!("/proc/self/fd/{}", self.open.as_raw_fd()));
+        repo.odb()?.add_disk_alternate(&objects)
     }
 }
 
