@@ -1,7 +1,7 @@
 //! What a checkout has of a file, and what git keeps of it: with other ends of lines, in another encoding,
 //! with its own name in it, or through a filter. What git does on the way to the disk, git undoes: the
-//! program is asked for it wherever a plain look at the ends of lines is not enough. A filter is never
-//! run.
+//! program is asked for it wherever a plain look at the ends of lines is not enough. So are the person's
+//! filters run, by git, as the person's git would.
 
 use std::path::Path;
 
@@ -87,18 +87,21 @@ impl Asked {
 
     /// Whether a file of the checkout can be another than what git keeps.
     fn changes_on_the_way_in(&self, bytes: &[u8]) -> bool {
-        self.has_ident || self.encoding.is_some() || self.is_text && memchr::memchr(b'\r', bytes).is_some()
+        self.filter.is_some()
+            || self.has_ident
+            || self.encoding.is_some()
+            || self.is_text && memchr::memchr(b'\r', bytes).is_some()
     }
 
     fn changes_on_the_way_out(&self) -> bool {
-        self.has_ident || self.encoding.is_some() || self.crlf
+        self.filter.is_some() || self.has_ident || self.encoding.is_some() || self.crlf
     }
 }
 
 /// Why a file is not written.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// It goes through a filter.
+    /// It goes through a filter, which needs the program.
     Filter(String),
     /// That needs the program.
     Encoding(String),
@@ -108,7 +111,10 @@ impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Filter(name) => {
-                write!(f, "it goes through the filter `{name}`, which hob does not run; git takes it over")
+                write!(
+                    f,
+                    "it goes through the filter `{name}`, which needs the `git` program, and there is none"
+                )
             }
             Self::Encoding(name) => {
                 write!(f, "it is in the encoding `{name}`, which needs the `git` program, and there is none")
@@ -165,7 +171,7 @@ impl<'a> Converter<'a> {
         (path, bytes): (&Path, &[u8]),
         is_to_write: bool,
     ) -> Result<Option<String>, WorktreeError> {
-        let (Ok(git), None) = (&self.source.git, &asked.filter) else { return Ok(None) };
+        let Ok(git) = &self.source.git else { return Ok(None) };
         if !asked.changes_on_the_way_in(bytes) {
             return Ok(None);
         }
@@ -173,6 +179,10 @@ impl<'a> Converter<'a> {
         call.args.extend(is_to_write.then(|| "-w".into()));
         call.args.push(path_from([b"--path=", bytes_of(path)].concat()).into_os_string());
         call.stdin = bytes.to_vec();
+        if asked.filter.is_some() {
+            // What a filter refuses is not to be kept unfiltered: it may be a secret.
+            return git.line(&call).map(|out| Some(String::from_utf8_lossy(&out).into_owned()));
+        }
         // What cannot be converted stays as it is.
         Ok(git.probe(&call)?.map(|out| String::from_utf8_lossy(&out).trim().to_owned()))
     }
@@ -185,15 +195,15 @@ impl<'a> Converter<'a> {
         before: Option<&[u8]>,
     ) -> Result<Result<Vec<u8>, Refused>, WorktreeError> {
         let asked = self.asked(path)?;
-        if let Some(filter) = asked.filter {
-            return Ok(Err(Refused::Filter(filter)));
-        }
         if asked.changes_on_the_way_out() {
             if let Ok(git) = &self.source.git {
                 let mut call = self.call(&["cat-file", "--filters"]);
                 call.args.push(path_from([b"--path=", bytes_of(path)].concat()).into_os_string());
                 call.args.push(object.into());
                 return git.run(&call).map(Ok);
+            }
+            if let Some(filter) = asked.filter {
+                return Ok(Err(Refused::Filter(filter)));
             }
             if let Some(encoding) = asked.encoding {
                 return Ok(Err(Refused::Encoding(encoding)));

@@ -20,7 +20,7 @@ use super::carry_merge::merge;
 use super::error::{WorktreeError, WorktreeErrorKind, shell};
 use super::facts::gather;
 use super::file_system::Handles;
-use super::git_program::CHECKOUT_TIMEOUT;
+use super::git_program::{CHECKOUT_TIMEOUT, Call};
 use super::identity::{Identity, fresh_mark, write_mark};
 use super::include::copy_included;
 use super::lock::{RepoLock, retry_busy};
@@ -222,12 +222,28 @@ fn by_program(source: &Source<'_>, names: &Names) -> Result<(), WorktreeError> {
     let branch = names.reference.trim_start_matches("refs/heads/");
     let options =
         ["worktree", "add", "--quiet", "--no-track", "--no-guess-remote", "--lock", "--reason", LOCK_REASON];
-    let mut call = source.call(&[&options[..], &["-b", branch, "--"]].concat());
+    let has_keys = entry::has_keys(&source.common_dir);
+    let checkout: &[&str] = if has_keys { &["--no-checkout"] } else { &[] };
+    let mut call = source.call(&[&options[..], checkout, &["-b", branch, "--"]].concat());
     call.args.push(names.path.clone().into_os_string());
     call.args.push(names.base.clone().into());
     call.timeout = CHECKOUT_TIMEOUT;
     call.file_system = source.handles.own().settings();
-    source.program()?.run(&call).map(drop)
+    let git = source.program()?;
+    git.run(&call)?;
+    if has_keys {
+        // Without them no file can be written.
+        entry::link_keys(&source.common_dir, &names.admin)?;
+        git.run(&check_out(source, names))?;
+    }
+    Ok(())
+}
+
+/// Writes every file of the commit that HEAD is at.
+fn check_out<'a>(source: &'a Source<'_>, names: &'a Names) -> Call<'a> {
+    let mut call = source.call_in(&names.path, &["reset", "--hard", "--quiet"]);
+    call.timeout = CHECKOUT_TIMEOUT;
+    call
 }
 
 /// The same where git would wait for another worktree. What `git worktree add` does for these settings
@@ -241,9 +257,8 @@ fn without_others(source: &Source<'_>, names: &Names, obstacle: WorktreeError) -
     }
     git.run(&source.call(&["update-ref", &names.reference, &names.base, ""]))?;
     entry::make(names)?;
-    let mut call = source.call_in(&names.path, &["reset", "--hard", "--quiet"]);
-    call.timeout = CHECKOUT_TIMEOUT;
-    git.run(&call).map(drop)
+    entry::link_keys(&source.common_dir, &names.admin)?;
+    git.run(&check_out(source, names)).map(drop)
 }
 
 /// What came into a new worktree beside what git has.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::LOCK_REASON;
@@ -27,6 +28,28 @@ pub(super) fn make(names: &Names) -> Result<(), WorktreeError> {
     write(&names.admin.join("HEAD"), &head)?;
     write(&names.admin.join("gitdir"), &back)?;
     write(&names.path.join(".git"), &points)
+}
+
+/// What git-crypt keeps its keys in, in a git directory. It looks there alone, and not in the shared one.
+const KEYS: &str = "git-crypt";
+
+/// Whether files of the repository can be read only with keys that lie in its git directory.
+pub(super) fn has_keys(common_dir: &Path) -> bool {
+    common_dir.join(KEYS).is_dir()
+}
+
+/// Lets the filter find its keys from a worktree, too.
+pub(super) fn link_keys(common_dir: &Path, admin: &Path) -> Result<(), WorktreeError> {
+    if !has_keys(common_dir) {
+        return Ok(());
+    }
+    let link = admin.join(KEYS);
+    match symlink(Path::new("../..").join(KEYS), &link) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(WorktreeError::io("make", &link, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), WorktreeError> {

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::error::{WorktreeError, WorktreeErrorKind, is_changing, plain};
 use super::file_system::Setting;
+use super::filter;
 use super::method::{GIT_VERSION_MIN, GitFact};
 
 /// A question to git that touches no network.
@@ -263,6 +264,9 @@ fn drain(mut from: impl Read + Send + 'static, name: Pipe, max: u64, tell: mpsc:
 }
 
 fn failed(call: &Call<'_>, status: &str, complaint: &str) -> WorktreeError {
+    if let Some(error) = filter::failure(call.dir, complaint) {
+        return error;
+    }
     let name = call.args.iter().take(2).map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let said: Vec<_> = complaint
         .lines()

@@ -27,6 +27,7 @@ mod eol;
 mod error;
 mod facts;
 mod file_system;
+mod filter;
 mod git_program;
 mod history;
 mod identity;

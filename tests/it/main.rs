@@ -29,6 +29,7 @@ mod daemon_signals;
 mod delegation;
 mod demo;
 mod faults;
+mod filters;
 mod git_environment;
 mod health;
 mod hooks;

@@ -24,7 +24,7 @@ use crate::worktree::known::Known;
 use crate::worktree::objects::{EXECUTABLE, Entries, LINK, Objects, index_info};
 use crate::worktree::source::{Source, bytes_of, path_from};
 use crate::worktree::undo::Names;
-use crate::worktree::{Inner, LOCK_REASON, Worktrees, index, own_place};
+use crate::worktree::{Inner, LOCK_REASON, Worktrees, entry, index, own_place};
 
 /// In the flags of an index entry: assume-unchanged, and where its stage lies; in the extended ones:
 /// intent-to-add, skip-worktree; in the flags: that there are extended ones.
@@ -163,6 +163,7 @@ fn from_salvage(inner: &Inner, known: &Known) -> Result<(), WorktreeError> {
     crash_point!("restore.written");
     make_entry(&common, known, &manifest)?;
     settings::write(&known.admin(), &manifest.settings)?;
+    entry::link_keys(&known.common_dir, &known.admin())?;
     if let Some(modules) = &manifest.modules {
         let place = known.admin().join(MODULES_DIR);
         make(&place)?;
