@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use super::error::WorktreeError;
 use super::known::{Known, Segment, Writer};
-use super::objects::{Entries, Hold, Objects};
+use super::objects::{Entries, Hold, Objects, is_there};
 use super::source::Source;
 use super::{Inner, Worktrees, obstacles};
 
@@ -85,8 +85,7 @@ impl Worktrees {
             if let Ok(repo) = git2::Repository::open(&known.common_dir)
                 && let Ok(odb) = repo.odb()
             {
-                let is_there = |id: &String| git2::Oid::from_str(id).is_ok_and(|id| odb.exists(id));
-                return Ok(!names.iter().all(is_there));
+                return Ok(!names.iter().all(|id| is_there(&odb, id)));
             }
             let source = inner.repository(&known)?;
             Ok(!Objects::of(&source).absent(&names)?.is_empty())

@@ -38,6 +38,7 @@ mod meant;
 mod odd_json;
 mod odd_paths;
 mod oneshot;
+mod orphan_branch;
 mod places;
 mod pool;
 mod real;

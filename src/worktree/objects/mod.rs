@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use git2::{Index, ObjectType, Oid, Repository, Signature, Tree, TreeEntry};
+use git2::{Index, ObjectType, Odb, Oid, Repository, Signature, Tree, TreeEntry};
 
 pub(super) use closure::{are_whole, hide_reached, is_whole};
 pub(super) use keep::{Hold, TRIES_MAX, again, clear_up, wait};
@@ -94,7 +94,7 @@ impl<'a> Objects<'a> {
                 draft.show(&repo)?;
             }
             let odb = repo.odb()?;
-            let is_absent = |id: &&String| !Oid::from_str(id).is_ok_and(|id| odb.exists(id));
+            let is_absent = |id: &&String| !is_there(&odb, id);
             Ok(ids.iter().filter(is_absent).cloned().collect())
         };
         look().map_err(self.failed("look for objects"))
@@ -305,6 +305,11 @@ fn entries(repo: &Repository, tree: &str) -> Result<Entries, git2::Error> {
         found.insert(path_from(path), Entry { mode, object: entry.id().to_string() });
     })?;
     Ok(found)
+}
+
+/// Whether an object can be read. The empty tree always can, written or not, and git does not write it.
+pub(super) fn is_there(odb: &Odb<'_>, id: &str) -> bool {
+    Oid::from_str(id).is_ok_and(|id| odb.read_header(id).is_ok())
 }
 
 /// Every entry below a tree that is no tree, with its path. libgit2's own walk ends at a directory whose

@@ -53,6 +53,9 @@ pub(super) fn look(job: &Job<'_>, found: &mut Findings) -> Result<bool, Trouble>
         Some(head) => {
             known.own.insert(head);
         }
+        // A branch without a commit yet (`git switch --orphan`) reaches nothing. Its own branch had one.
+        None if here.branch()?.is_some_and(|branch| branch != format!("refs/heads/{}", job.known.branch)) => {
+        }
         None => found.note(ReasonKind::Missing, "HEAD points to nothing"),
     }
     let common = job.inner.repository(job.known)?;
