@@ -4,13 +4,14 @@
 use hob_actors::event::{Context, Event, Outcome, TaskState, Usage};
 use hob_actors::id::{Generation, TaskId, TurnId};
 use hob_actors::ports::{Ended, Route, TurnEnd};
+use hob_actors::session::final_text::FinalText;
 use rusqlite::{Connection, params};
 
 use super::command::Tx;
 use super::permissions;
 use super::sql::{self, Result, integer, natural};
 use super::tasks::{self, TaskRef};
-use super::{StoreError, ids, words};
+use super::{StoreError, ids, payload, words};
 
 /// How a task ends, and its turn if one is open.
 pub(super) struct Ending<'a> {
@@ -23,6 +24,7 @@ pub(super) struct Ending<'a> {
     /// `None`: as long as the clock says.
     pub(super) duration_ms: Option<u64>,
     pub(super) first_token_ms: Option<u64>,
+    /// The agent's last message; `None` is what the journal has of it.
     pub(super) text: Option<&'a str>,
 }
 
@@ -164,6 +166,10 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &TaskRef, ending: &Ending<'_>) -> Resul
             crash_point!("turn.ended_alone");
         }
     }
+    let journalled = match (&open, ending.text) {
+        (Some(open), None) => Some(final_text(tx.conn, task, &open.id)?).filter(|text| !text.is_empty()),
+        _ => None,
+    };
     let to = TaskState::from(ending.outcome);
     sql::run(
         tx.conn,
@@ -174,11 +180,39 @@ pub(super) fn end(tx: &mut Tx<'_>, task: &TaskRef, ending: &Ending<'_>) -> Resul
             tx.now().0,
             ending.stop_reason,
             ending.error,
-            ending.text,
+            ending.text.or(journalled.as_deref()),
         ],
     )?;
     let scope = task.scope(open.map(|open| open.id));
     tasks::told(tx, &scope, Some(task.state), to, ending.reason)
+}
+
+/// What the journal has of the last message of a turn.
+fn final_text(conn: &Connection, task: &TaskRef, turn: &TurnId) -> Result<String> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Piece {
+        text: Option<String>,
+        message: Option<String>,
+    }
+    let mut text = FinalText::default();
+    let mut statement = conn.prepare_cached(
+        "SELECT type, payload FROM events WHERE task_id = ?1 AND turn_id = ?2 AND type IN ('text', 'tool_call')
+         ORDER BY seq",
+    )?;
+    let mut rows = statement.query([task.id.as_str(), turn.as_str()])?;
+    while let Some(row) = rows.next()? {
+        let payload: Option<String> = row.get(1)?;
+        if row.get::<_, String>(0)? == "tool_call" {
+            text.begin_anew();
+            continue;
+        }
+        // One that cannot be read costs itself alone.
+        let piece: Piece =
+            serde_json::from_str(&payload::readable(&payload.unwrap_or_default())).unwrap_or_default();
+        text.say(&piece.text.unwrap_or_default(), piece.message.as_deref());
+    }
+    Ok(text.take())
 }
 
 fn end_open_turn(tx: &mut Tx<'_>, task: &TaskRef, open: &OpenTurn, ending: &Ending<'_>) -> Result<()> {

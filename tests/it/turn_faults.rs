@@ -84,6 +84,35 @@ fn what_the_protocol_does_not_know_yet_is_kept_as_it_came() {
 }
 
 #[test]
+fn a_message_in_a_piece_that_is_too_long_keeps_its_beginning() {
+    let stage = Stage::with("well");
+    let task = stage.daemon.wait_task(&stage.prompt("fault: long-text"));
+    let text = task["text"].as_str().unwrap();
+    assert!(text.starts_with("long long ") && text.len() > 1 << 20, "{} bytes", text.len());
+    assert!(
+        text.ends_with("the message has 2097153 bytes, `hob log` shows it all]"),
+        "{}",
+        &text[text.len() - 200..]
+    );
+}
+
+#[test]
+fn what_was_said_before_the_daemon_was_killed_is_the_text_of_the_task() {
+    let mut stage = Stage::with("stream");
+    let task = stage.submit();
+    until("some words", || {
+        let words = stage.daemon.events(json!({"task": task, "types": ["text"]})).len();
+        (words > 10).then_some(())
+    });
+    stage.daemon.sigkill();
+    stage.daemon.start_again();
+    let row = stage.daemon.wait_task(&task);
+    let words = stage.daemon.events(json!({"task": task, "types": ["text"]}));
+    let said: String = words.iter().map(|event| event["text"].as_str().unwrap()).collect();
+    assert_eq!((&row["state"], &row["text"]), (&json!("interrupted"), &json!(said)), "{row:#}");
+}
+
+#[test]
 fn a_second_prompt_waits_for_the_first() {
     let stage = Stage::with("well");
     let first = stage.prompt_and_hear("fault: cancel-end-turn");

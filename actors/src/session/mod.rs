@@ -5,6 +5,7 @@ pub mod busy;
 pub mod choice;
 pub mod comeback;
 pub mod effects;
+pub mod final_text;
 mod launch;
 pub mod lifecycle;
 mod looks;

@@ -11,9 +11,7 @@ use crate::event::{Event, PermissionOption, Scope, Usage};
 use crate::health::watchdog::Stage;
 use crate::id::{PermissionId, TurnId};
 use crate::ports::StandingAnswer;
-
-/// How much of an agent's final message is kept with the task; the journal has all of it.
-const TEXT_BYTES_MAX: usize = 1 << 20;
+use crate::session::final_text::FinalText;
 
 /// A question that waits for its answer.
 #[derive(Debug, Clone)]
@@ -59,10 +57,7 @@ pub struct Turn {
     pub remembered: BTreeMap<String, StandingAnswer>,
     /// The conversation's running total of cost when the turn began, and now.
     cost: (f64, Option<f64>),
-    text: String,
-    /// A piece did not fit: what came after it would not follow on what is there.
-    is_cut: bool,
-    message: Option<String>,
+    text: FinalText,
 }
 
 impl Turn {
@@ -83,28 +78,16 @@ impl Turn {
             tools: BTreeMap::new(),
             remembered: BTreeMap::new(),
             cost: (cost, None),
-            text: String::new(),
-            is_cut: false,
-            message: None,
+            text: FinalText::default(),
         }
     }
 
     /// Takes note of something that the agent said in this turn.
     pub fn note(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::Text { text, message } => {
-                // Another message, or a tool in between, begins the answer anew.
-                if *message != self.message {
-                    self.begin_text();
-                    self.message.clone_from(message);
-                }
-                self.is_cut |= self.text.len() + text.len() > TEXT_BYTES_MAX;
-                if !self.is_cut {
-                    self.text.push_str(text);
-                }
-            }
+            Event::Text { text, message } => self.text.say(text, message.as_deref()),
             Event::Reasoning { .. } | Event::ToolUpdate(_) | Event::Plan { .. } => {}
-            Event::ToolCall(_) => self.begin_text(),
+            Event::ToolCall(_) => self.text.begin_anew(),
             Event::Usage(usage) => {
                 self.spent.take_context(usage);
                 self.cost.1 = usage.cost.or(self.cost.1);
@@ -117,11 +100,6 @@ impl Turn {
         }
         self.progress = now;
         self.first_output.get_or_insert(now - self.since);
-    }
-
-    fn begin_text(&mut self) {
-        self.text.clear();
-        self.is_cut = false;
     }
 
     /// Keeps count of open tool calls; whether one was opened or closed.
@@ -157,7 +135,7 @@ impl Turn {
 
     /// The agent's final message.
     pub fn final_text(&mut self) -> String {
-        std::mem::take(&mut self.text)
+        self.text.take()
     }
 
     /// What the conversation has cost so far, where the agent tells.
@@ -194,25 +172,4 @@ pub fn belongs_to_turn(event: &Event) -> bool {
             | Event::ToolUpdate(_)
             | Event::Plan { .. }
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn say(turn: &mut Turn, text: &str, message: Option<&str>) {
-        let event = Event::Text { text: text.into(), message: message.map(str::to_owned) };
-        turn.note(&event, Instant::now());
-    }
-
-    #[tokio::test]
-    async fn a_final_message_that_is_too_long_keeps_its_beginning_and_no_later_piece() {
-        let mut turn = Turn::new("u-1".into(), Arc::default(), 1, 0.0, Instant::now());
-        say(&mut turn, "begin ", Some("a"));
-        say(&mut turn, &"x".repeat(TEXT_BYTES_MAX), Some("a"));
-        say(&mut turn, "end", Some("a"));
-        assert_eq!(turn.text, "begin ");
-        say(&mut turn, "another", Some("b"));
-        assert_eq!(turn.final_text(), "another");
-    }
 }

@@ -6,6 +6,8 @@ use super::{line, raw};
 const PIECE_BYTES: usize = 64 * 1024;
 /// A line that nobody should hold.
 const LONG_LINE_BYTES: usize = 100 * 1024 * 1024;
+/// Words of a message that is longer than what is kept of one with its task: 2 MiB.
+pub(crate) const LONG_TEXT_WORDS: usize = (2 << 20) / 5;
 /// Deeper than any reader goes.
 const DEPTH: usize = 300;
 /// What floods stderr, in all.

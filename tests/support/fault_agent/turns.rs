@@ -111,6 +111,11 @@ impl Agent {
                 self.text("odd");
                 self.end(id, "bored");
             }
+            "long-text" => {
+                self.text(&"long ".repeat(noise::LONG_TEXT_WORDS));
+                self.text("end");
+                self.end(id, "end_turn");
+            }
             "odd-json" => {
                 noise::odd_updates().iter().for_each(|update| self.update(update));
                 self.text("half \\ud83d zero \\u0000 end");
