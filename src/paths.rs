@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::AccessFlags;
 
 use crate::trust::{PlaceError, no_link, trusted_path};
 
@@ -54,6 +56,8 @@ pub struct Paths {
     pub lock: PathBuf,
     /// `HOB_HOME`, if everything lies under one directory.
     pub home: Option<PathBuf>,
+    /// What `XDG_RUNTIME_DIR` names, where that cannot be used: the socket is elsewhere then.
+    pub stale_runtime: Option<PathBuf>,
 }
 
 /// A place cannot be used, or cannot be known.
@@ -155,6 +159,15 @@ impl Paths {
     /// Where no home is known, a variable of ours holds a relative path, or the path of the socket is
     /// longer than the system takes.
     pub fn resolve(overrides: &PathOverrides, env: &BTreeMap<String, String>) -> Result<Self, PathsError> {
+        Self::resolve_with(overrides, env, is_ours)
+    }
+
+    /// The same, where `is_usable` says which runtime directory is one.
+    fn resolve_with(
+        overrides: &PathOverrides,
+        env: &BTreeMap<String, String>,
+        is_usable: impl Fn(&Path) -> bool,
+    ) -> Result<Self, PathsError> {
         let env = Env(env);
         let home = env.own_path("HOB_HOME")?;
         let state = match &home {
@@ -174,7 +187,12 @@ impl Paths {
             (None, Some(home)) => home.join("config.toml"),
             (None, None) => env.xdg_or_home("XDG_CONFIG_HOME", ".config")?.join("hob/config.toml"),
         };
-        let socket = socket_given.unwrap_or_else(|| default_socket(&env, home.as_deref(), &state));
+        let runtime = env.xdg("XDG_RUNTIME_DIR");
+        let stale = runtime.clone().filter(|runtime| !is_usable(runtime));
+        let runtime = runtime.filter(|_| stale.is_none());
+        let usual = || default_socket(runtime.as_deref(), home.as_deref(), &state);
+        let needs_none = socket_is_given || home.is_some();
+        let socket = socket_given.unwrap_or_else(usual);
         Ok(Self {
             config,
             config_is_given,
@@ -185,6 +203,7 @@ impl Paths {
             socket: fitting(socket)?,
             socket_is_given,
             lock: state.join("hob.lock"),
+            stale_runtime: stale.filter(|_| !needs_none),
             state,
             home,
         })
@@ -209,6 +228,16 @@ impl Paths {
 }
 
 impl Paths {
+    /// What a person should know of where the socket lies.
+    pub fn notice(&self) -> Option<String> {
+        let stale = self.stale_runtime.as_ref()?;
+        Some(format!(
+            "XDG_RUNTIME_DIR is `{}`, which is not there or not yours (su and sudo leave that): the socket is {}",
+            stale.display(),
+            self.socket.display()
+        ))
+    }
+
     /// Checks that everything that hob writes to is ours alone. The directory of a socket that was
     /// given is not asked for: a client looks who answers there.
     ///
@@ -229,8 +258,16 @@ impl Paths {
     }
 }
 
-fn default_socket(env: &Env<'_>, home: Option<&Path>, state: &Path) -> PathBuf {
-    match (home, env.xdg("XDG_RUNTIME_DIR")) {
+/// Whether a runtime directory is there and this user's. One that another login left behind (su, sudo,
+/// a logout) is as good as none.
+fn is_ours(runtime: &Path) -> bool {
+    let writable = nix::unistd::access(runtime, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+    let found = std::fs::metadata(runtime);
+    writable && found.is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw())
+}
+
+fn default_socket(runtime: Option<&Path>, home: Option<&Path>, state: &Path) -> PathBuf {
+    match (home, runtime) {
         (Some(home), _) => home.join("hob.sock"),
         (None, Some(runtime)) => runtime.join("hob/hob.sock"),
         (None, None) => state.join("run/hob.sock"),
@@ -264,96 +301,4 @@ fn private_dir(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn resolve(pairs: &[(&str, &str)]) -> Paths {
-        Paths::resolve(&PathOverrides::default(), &env(pairs)).unwrap()
-    }
-
-    #[test]
-    fn the_socket_lies_where_the_environment_says() {
-        for (pairs, socket) in [
-            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/1")][..], "/run/user/1/hob/hob.sock"),
-            (&[("HOME", "/h")], "/h/.local/state/hob/run/hob.sock"),
-            (&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")], "/s/hob/run/hob.sock"),
-            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "relative")], "/h/.local/state/hob/run/hob.sock"),
-            (&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "")], "/h/.local/state/hob/run/hob.sock"),
-            (&[("HOB_HOME", "/o"), ("XDG_RUNTIME_DIR", "/run/user/1")], "/o/hob.sock"),
-            (&[("HOB_HOME", "/o"), ("HOB_SOCKET", "/x.sock")], "/x.sock"),
-        ] {
-            assert_eq!(resolve(pairs).socket, Path::new(socket), "{pairs:?}");
-        }
-    }
-
-    #[test]
-    fn one_home_holds_everything_directly() {
-        let paths = resolve(&[("HOB_HOME", "/o"), ("HOME", "/h"), ("XDG_CONFIG_HOME", "/c")]);
-        assert_eq!(paths.config, Path::new("/o/config.toml"));
-        assert_eq!(paths.database, Path::new("/o/hob.db"));
-        assert_eq!(paths.worktrees, Path::new("/o/worktrees"));
-        assert_eq!(paths.logs, Path::new("/o/logs"));
-        assert_eq!(paths.lock, Path::new("/o/hob.lock"));
-        assert!(!paths.config_is_given);
-    }
-
-    #[test]
-    fn what_is_said_on_the_command_line_wins() {
-        let overrides = PathOverrides { config: Some("/a.toml".into()), socket: Some("/a.sock".into()) };
-        let paths = Paths::resolve(
-            &overrides,
-            &env(&[("HOB_HOME", "/o"), ("HOB_CONFIG", "/b"), ("HOB_SOCKET", "/c")]),
-        )
-        .unwrap();
-        assert_eq!(paths.config, Path::new("/a.toml"));
-        assert_eq!(paths.socket, Path::new("/a.sock"));
-        assert!(paths.config_is_given && paths.socket_is_given);
-    }
-
-    #[test]
-    fn a_socket_path_may_have_107_bytes_and_no_more() {
-        let fits = format!("/{}", "s".repeat(106));
-        assert_eq!(resolve(&[("HOME", "/h"), ("HOB_SOCKET", &fits)]).socket, Path::new(&fits));
-        let error = Paths::resolve(
-            &PathOverrides::default(),
-            &env(&[("HOME", "/h"), ("HOB_SOCKET", &format!("{fits}s"))]),
-        );
-        let text = error.unwrap_err().to_string();
-        assert!(text.contains("108 bytes") && text.contains("HOB_SOCKET"), "{text}");
-    }
-
-    #[test]
-    fn a_relative_place_in_a_variable_is_refused_with_what_to_type() {
-        for name in ["HOB_HOME", "HOB_CONFIG", "HOB_SOCKET"] {
-            let error = Paths::resolve(&PathOverrides::default(), &env(&[("HOME", "/h"), (name, "./x")]));
-            let error = error.unwrap_err();
-            assert!(
-                error.message.contains("./x") && error.hint.contains(&format!("export {name}=")),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn without_any_home_the_error_says_what_to_set() {
-        let error = Paths::resolve(&PathOverrides::default(), &env(&[])).unwrap_err();
-        assert!(error.to_string().contains("HOB_HOME"), "{error}");
-    }
-
-    #[test]
-    fn directories_are_made_private() {
-        let temp = tempfile::tempdir().unwrap();
-        let home = temp.path().join("new/home");
-        let paths = resolve(&[("HOB_HOME", home.to_str().unwrap())]);
-        paths.create_dirs().unwrap();
-        for directory in [&paths.state, &paths.worktrees, &paths.logs] {
-            assert_eq!(std::fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700);
-        }
-    }
-}
+mod tests;

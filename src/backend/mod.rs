@@ -35,6 +35,7 @@ pub mod opencode;
 mod own_rules;
 pub mod process;
 mod start;
+mod surroundings;
 
 /// The name of the subcommand that is the built-in agent.
 pub const DEMO_COMMAND: &str = "demo-agent";
@@ -80,6 +81,7 @@ impl Agents {
         state: PathBuf,
         own_server: OwnServer,
     ) -> Self {
+        surroundings::begin();
         let demo_state = state.join(DEMO_DIRECTORY);
         let (env, own_server) = (Arc::new(env), Arc::new(own_server));
         let (unfit, servers) = (Unfit::default(), opencode::Servers::default());
@@ -167,13 +169,14 @@ impl Agents {
     fn program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
         match agent.backend {
             BackendKind::Acp if agent.is_demo() => Ok(self.spawner.own_program()),
-            _ => find_program(agent, self.env.get("PATH").map_or("", String::as_str)),
+            _ => find_program(agent, self.env.get("PATH").map_or("", String::as_str)).map_err(placed),
         }
     }
 
     /// The program of a one-shot run, or why it cannot be run. Looks at the file system.
     fn oneshot_program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
-        find_program_of(agent, &agent.oneshot, self.env.get("PATH").map_or("", String::as_str))
+        let path = self.env.get("PATH").map_or("", String::as_str);
+        find_program_of(agent, &agent.oneshot, path).map_err(placed)
     }
 
     /// The whole environment of an agent.
@@ -201,6 +204,11 @@ impl Agents {
         let choices = [&choice.model, &choice.mode];
         fingerprint::config_hash(&words, &self.environment(agent), cwd, choices, self.mcp_server(agent))
     }
+}
+
+/// Says whose PATH a program is not on.
+fn placed(why: String) -> String {
+    if why.ends_with("is not on PATH") { format!("{why}; {}", surroundings::told()) } else { why }
 }
 
 /// The mode and model of an agent, where these were chosen over those that are configured.

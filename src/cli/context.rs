@@ -92,6 +92,13 @@ impl Ctx {
         Ok(self.out.flush()?)
     }
 
+    /// Prints data that is not ours to a pipe or a file: every byte of it, also what would steer a terminal.
+    pub fn print_exactly(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        Ok(out.flush()?)
+    }
+
     /// Prints an answer: as it came for `--json`, else as `render` makes it readable.
     pub fn show<T: DeserializeOwned>(
         &mut self,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
+use data_encoding::BASE64;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use super::context::Ctx;
 use super::error::{CliError, Exit};
 use super::find::{self, Kind};
 use super::link::Link;
-use super::render::{BAD, BOLD, DIM, GOOD, NAME, WARN, one_line, paint};
+use super::render::{BAD, BOLD, DIM, GOOD, NAME, WARN, harmless, one_line, paint};
 use super::{pager, target};
 use crate::control::wire::{ChangeRow, DiffReply, HunkRow};
 
@@ -76,8 +77,21 @@ pub async fn run(ctx: &mut Ctx, args: &DiffArgs) -> Outcome {
     for line in &reply.left_out {
         ctx.say(format_args!("{} {line}", paint(WARN, "left out:")));
     }
-    pager::show(ctx, &coloured(&reply.diff), args.no_pager)?;
+    if ctx.out_is_terminal() {
+        pager::show(ctx, &coloured(&reply.diff), args.no_pager)?;
+    } else {
+        // What reads it (`git apply`) needs every byte.
+        ctx.print_exactly(&exact(&reply)?)?;
+    }
     Ok(Exit::Done)
+}
+
+/// The diff byte for byte.
+fn exact(reply: &DiffReply) -> Result<Vec<u8>, CliError> {
+    match &reply.bytes {
+        Some(bytes) => BASE64.decode(bytes.as_bytes()).map_err(|error| CliError::failed(error.to_string())),
+        None => Ok(reply.diff.clone().into_bytes()),
+    }
 }
 
 /// Makes a call about the turn that is meant, or about all of them.
@@ -116,7 +130,8 @@ pub fn coloured(diff: &str) -> String {
     let mut text = String::with_capacity(diff.len() + diff.len() / 4);
     let mut is_in_hunk = false;
     for line in diff.split_inclusive('\n') {
-        let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+        let body = &*harmless(line);
         let style = match body.as_bytes().first() {
             Some(b'd') if body.starts_with("diff ") => {
                 is_in_hunk = false;

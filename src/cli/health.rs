@@ -190,7 +190,7 @@ mod tests {
             line 7
         c-recover   goose  idle          healthy     2m     4711         0         1  8 probes in a row were not answered, 1m ago
         c-gone      goose  circuit_open  -           -      -            0         0  it failed 5 times within 1m, again in 4m 10s
-            no licence[31m
+            no licence␛[31m
         ");
     }
 

@@ -10,6 +10,10 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::control::wire::{Moment, UsageRow};
 
+/// Where Unicode has the pictures of control characters, and that of DEL.
+const CONTROL_PICTURES: u32 = 0x2400;
+const DELETE_PICTURE: char = '␡';
+
 /// Headings.
 pub const BOLD: Style = Style::new().bold();
 /// What is good to know and not what was asked for.
@@ -38,7 +42,8 @@ pub fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().map(Cell::new));
     for row in rows {
-        table.add_row(row.into_iter().map(Cell::new));
+        // A name may have an end of a line in it; a row has one line.
+        table.add_row(row.into_iter().map(|text| Cell::new(text.replace('\n', "⏎"))));
     }
     for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -164,9 +169,32 @@ pub fn one_line(text: &str, width_max: usize) -> String {
     line
 }
 
-/// Text that somebody else wrote without what could steer a terminal; lines and tabs stay.
+/// Text that somebody else wrote with everything visible, and nothing that steers a terminal or shows the
+/// words in another order than they have; lines and tabs stay.
 pub fn harmless(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    let mut shown = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\t' => shown.push(c),
+            // It is an end of a line together with what follows.
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\u{0}'..='\u{1f}' => shown.extend(char::from_u32(CONTROL_PICTURES + u32::from(c))),
+            '\u{7f}' => shown.push(DELETE_PICTURE),
+            c if c.is_control() || is_invisible(c) => shown.push_str(&format!("<U+{:04X}>", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character is not seen, or changes the order of those around it: the format characters of
+/// Unicode (category Cf) but for the joiners that emoji and scripts need, and for what is a letter to see.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 /// A value, or `-`.
@@ -245,8 +273,15 @@ mod tests {
 
     #[test]
     fn text_of_an_agent_cannot_steer_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[2Jb\r\nc\u{7}"), "a[2Jb\nc");
-        assert_eq!(one_line("two\nlines\u{1b}\n", 40), "two⏎lines");
+        assert_eq!(harmless("a\u{1b}[2Jb\r\nc\u{7}\rd"), "a␛[2Jb\nc␇␍d");
+        assert_eq!(
+            harmless("\u{9b}31m \u{7f} \u{202e}txt.exe\u{2069} \u{feff}"),
+            "<U+009B>31m ␡ <U+202E>txt.exe<U+2069> <U+FEFF>"
+        );
+        for plain in ["👩\u{200d}💻", "می\u{200c}خواهم", "é\tü\n", "日本"] {
+            assert_eq!(harmless(plain), plain);
+        }
+        assert_eq!(one_line("two\nlines\u{1b}\n", 40), "two⏎lines␛");
         assert_eq!(one_line("abcdefgh", 5), "abcd…");
     }
 }

@@ -32,6 +32,9 @@ pub async fn run(ctx: &mut Ctx, _args: &UpArgs) -> Outcome {
         ctx.print(format_args!("{up}\n"))?;
     } else {
         ctx.say(format_args!("hobd {word}: pid {pid}, {socket}"));
+        if let Some(notice) = ctx.paths()?.notice() {
+            ctx.say(notice);
+        }
     }
     Ok(Exit::Done)
 }

@@ -4,6 +4,7 @@
 //! person can do where that is known.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -110,7 +111,14 @@ impl ClientError {
             return failure;
         }
         if error.kind() == io::ErrorKind::PermissionDenied {
-            return Self::own(Kind::Forbidden, format!("the socket {place} belongs to somebody else"));
+            let owner = std::fs::metadata(socket).ok().map(|found| found.uid());
+            let why = match owner.filter(|uid| *uid != nix::unistd::geteuid().as_raw()) {
+                Some(uid) => format!("the socket {place} belongs to somebody else (uid {uid})"),
+                None => format!("no permission for {place}, or for a directory on the way to it"),
+            };
+            let mut failure = Self::own(Kind::Forbidden, why);
+            failure.hint = Some(format!("ls -ld {} {place}", socket.parent().unwrap_or(socket).display()));
+            return failure;
         }
         Self::own(Kind::Disconnected, format!("could not connect to {place}: {error}"))
     }

@@ -9,19 +9,16 @@ use serde_json::value::RawValue;
 
 use super::error::{RpcFailure, shorten};
 
+mod limit;
 mod words;
 
+pub use limit::{LIMIT_DEFAULT, LIMIT_MAX, clamp_limit};
 pub use words::{BackendChoice, IdKind, PermissionState, Policy, RememberFor, Source, StateName};
 
 /// The longest id that a client may bring, in characters.
 pub const ID_CHARS_MAX: usize = 128;
 /// The longest title, in bytes.
 pub const TITLE_BYTES_MAX: usize = 1024;
-/// What a list gives when no `limit` is told.
-pub const LIMIT_DEFAULT: usize = 200;
-/// The largest `limit`; more is clamped.
-pub const LIMIT_MAX: usize = 1000;
-
 /// The longest explanation of a wrong parameter, in characters: it may repeat what was sent.
 const MESSAGE_CHARS_MAX: usize = 400;
 
@@ -87,11 +84,6 @@ pub fn check_title(title: Option<&str>) -> Result<(), RpcFailure> {
         )),
         _ => Ok(()),
     }
-}
-
-/// How many rows are given for what was asked.
-pub fn clamp_limit(limit: Option<u64>) -> usize {
-    limit.map_or(LIMIT_DEFAULT, |limit| usize::try_from(limit).unwrap_or(LIMIT_MAX).min(LIMIT_MAX))
 }
 
 /// Declares parameter structs: all of them are strict, readable and writable.

@@ -159,6 +159,9 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     }
     let (door, mut requests) = control_door::open(&options);
     let parts = start(&options, &door).await?;
+    if let Some(notice) = paths.notice() {
+        tracing::warn!("{notice}");
+    }
     tracing::info!(pid = std::process::id(), socket = %paths.socket.display(), "ready");
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
     log::say_ready(options.background.as_ref())?;

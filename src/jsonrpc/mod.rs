@@ -11,12 +11,16 @@
 //! held; nothing here knows what a method means.
 
 mod encode;
+mod error;
 pub mod frame;
+mod limits;
 pub mod message;
 pub mod peer;
 mod stdio;
 
+pub use error::{CallError, Closed};
 pub use frame::Frame;
+pub use limits::{Limits, Oddities};
 pub use message::{Message, Problem, RequestId, RpcError};
-pub use peer::{CallError, Closed, Delivery, Inbox, Limits, Oddities, Peer, start};
+pub use peer::{Delivery, Inbox, Peer, start};
 pub use stdio::stdio;

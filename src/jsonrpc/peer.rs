@@ -25,7 +25,9 @@ use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::encode::{Answering, Outgoing, encode};
+use super::error::{CallError, Closed};
 use super::frame::{Frame, Ndjson};
+use super::limits::{Limits, Oddities};
 use super::message::{Message, RequestId, RpcError};
 use crate::sync::lock;
 
@@ -37,53 +39,6 @@ const READ_BYTES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// Messages that are taken from the queue at once.
 const WRITE_MESSAGES_MAX: usize = 64;
-
-/// The bounds of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The longest line that is read, in bytes.
-    pub max_frame: usize,
-    /// Bytes of messages that were read and are not yet done with; reading waits past it.
-    pub inbound_bytes: usize,
-    /// Bytes that may wait to be written; the connection is closed when more is added past it.
-    pub outbound_bytes: usize,
-    /// What to do with JSON that no reader takes.
-    pub oddities: Oddities,
-}
-
-/// What to do with JSON that readers refuse although it is none of their business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oddities {
-    /// It stays as it is, and whoever reads it says what is wrong with it: a client must know.
-    Keep,
-    /// It is replaced: an agent's turn must not break at it.
-    Replace,
-}
-
-/// Nothing can be sent any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connection is closed")]
-pub struct Closed;
-
-/// A call was not answered with a result.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The connection ended first.
-    #[error("the connection closed before the answer")]
-    Closed,
-    /// The other end said no.
-    #[error(transparent)]
-    Rpc(#[from] RpcError),
-    /// The parameters cannot be written as JSON.
-    #[error("the parameters cannot be written as JSON")]
-    Params(#[source] serde_json::Error),
-}
-
-impl From<Closed> for CallError {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
-}
 
 /// One message, and the room that it takes until this is dropped.
 #[derive(Debug)]

@@ -69,6 +69,7 @@ use self::journal::Line;
 pub use self::journal::{EventFilter, EventPage, PAGE_EVENTS_MAX, StoredEvent};
 pub use self::looks::{Look, Occasion, SessionWorktree, TurnTrees};
 pub use self::offers::{Offer, Offered};
+pub use self::payload::EVENT_TYPES;
 pub use self::processes::{NewAttempt, ProcessRow};
 pub use self::reader::Reply;
 pub use self::remembered::Which;

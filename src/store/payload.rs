@@ -11,6 +11,32 @@ use super::words;
 use crate::control::wire::{ChangedFileRow, Moment, OptionRow, UsageRow};
 use crate::legible::legible;
 
+/// Every `type` that an event may have: those of the journal, and `gap`, which stands for what it lost.
+pub const EVENT_TYPES: [&str; 22] = [
+    "turn_started",
+    "text",
+    "reasoning",
+    "tool_call",
+    "tool_update",
+    "plan",
+    "commands",
+    "mode",
+    "models",
+    "usage",
+    "permission_requested",
+    "permission_resolved",
+    "turn_ended",
+    "task_state",
+    "agent_state",
+    "health",
+    "context_reset",
+    "worktree_state",
+    "changes",
+    "notice",
+    "raw",
+    "gap",
+];
+
 /// The `type` of an event.
 pub(super) fn kind(event: &Event) -> &'static str {
     match event {

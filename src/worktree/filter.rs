@@ -37,6 +37,8 @@ const KNOWN: [Known; 2] = [
 /// What is known of a failure.
 #[derive(Debug, PartialEq, Eq)]
 struct Failure<'a> {
+    /// The file that was put through it.
+    file: Option<&'a str>,
     /// The name of the filter.
     name: Option<&'a str>,
     /// Its program, which is not there.
@@ -52,13 +54,16 @@ pub(super) fn failure(dir: &Path, complaint: &str) -> Option<WorktreeError> {
         Some(name) => format!("the filter `{name}`"),
         None => "a filter".to_owned(),
     };
-    let where_ = format!("files in `{}` go through {of}", dir.display());
+    let what = match failure.file {
+        Some(file) => format!("`{file}` goes through {of}"),
+        None => format!("files in `{}` go through {of}", dir.display()),
+    };
     let known = |program: &str| KNOWN.iter().find(|known| program.starts_with(known.program));
     let (message, hint) = match failure.missing {
         Some(program) => {
             let hint =
                 known(program).map_or_else(|| format!("install {program}"), |known| known.install.to_owned());
-            let message = format!("{where_}, whose program `{program}` is not on the PATH of the daemon");
+            let message = format!("{what}, whose program `{program}` is not on the PATH of the daemon");
             (message, format!("{hint}; then start the daemon where it is found: hob down && hob up"))
         }
         None => {
@@ -66,7 +71,7 @@ pub(super) fn failure(dir: &Path, complaint: &str) -> Option<WorktreeError> {
                 failure.said.unwrap_or("it does not say why").chars().take(WORD_CHARS_MAX).collect();
             let retry = KNOWN.iter().find(|known| complaint.contains(known.program)).map(|known| known.retry);
             let hint = format!("git -C {} status; {}", shell(dir), retry.unwrap_or("see its own log"));
-            (format!("{where_}, and it failed: {said}"), hint)
+            (format!("{what}, and it failed: {said}"), hint)
         }
     };
     let kind = WorktreeErrorKind::Unsupported(of);
@@ -76,8 +81,9 @@ pub(super) fn failure(dir: &Path, complaint: &str) -> Option<WorktreeError> {
 fn read(complaint: &str) -> Option<Failure<'_>> {
     let lines = || complaint.lines().map(str::trim);
     let is_own = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
-    let name = lines().find_map(|line| FAILED.iter().find_map(|words| line.split_once(words)));
-    let name = name.and_then(|(_, rest)| rest.strip_suffix(" failed")).map(|name| name.trim_matches('\''));
+    let told = lines().find_map(|line| FAILED.iter().find_map(|words| line.split_once(words)));
+    let file = told.map(|(file, _)| file.trim_start_matches("fatal: ").trim_start_matches("error: "));
+    let name = told.and_then(|(_, rest)| rest.strip_suffix(" failed")).map(|name| name.trim_matches('\''));
     if name.is_none() && !complaint.contains(DIED) {
         return None;
     }
@@ -90,7 +96,7 @@ fn read(complaint: &str) -> Option<Failure<'_>> {
     // Without a filter, it is a remote end that hung up.
     let is_filter =
         name.is_some() || missing.is_some() || KNOWN.iter().any(|known| complaint.contains(known.program));
-    is_filter.then_some(Failure { name, missing, said })
+    is_filter.then_some(Failure { file, name, missing, said })
 }
 
 #[cfg(test)]

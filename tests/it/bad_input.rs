@@ -289,3 +289,24 @@ fn another_user_is_not_served() {
     assert!(!ran.stdout.contains("pid"), "{ran:?}");
     works(&mut daemon.connect());
 }
+
+#[test]
+fn a_cursor_a_type_or_a_limit_that_means_nothing_is_refused_by_name() {
+    let daemon = Setup::new().start();
+    let head = daemon.rpc("events/subscribe", json!({}))["head"].as_i64().unwrap();
+    for (method, params, path, told) in [
+        ("events/list", json!({"after": head + 1000}), "after", "the newest is"),
+        ("events/subscribe", json!({"after": head + 1000}), "after", "the newest is"),
+        ("events/list", json!({"after": -1}), "after", "0 is before the first"),
+        ("events/list", json!({"types": ["text", "txt"]}), "types", "`txt`"),
+        ("events/subscribe", json!({"types": ["Text"]}), "types", "there are: turn_started"),
+        ("events/list", json!({"limit": 0}), "limit", "the smallest is 1"),
+        ("task/list", json!({"limit": 0}), "limit", "the smallest is 1"),
+    ] {
+        let error = daemon.try_rpc(method, params.clone()).unwrap_err();
+        assert_eq!(error.code, -32602, "{method} {params}: {error:?}");
+        let shown = format!("{error:?}");
+        assert!(shown.contains(told) && shown.contains(path), "{method} {params}: {shown}");
+    }
+    daemon.rpc("events/list", json!({"after": head, "limit": 1, "types": ["gap", "text"]}));
+}

@@ -224,3 +224,35 @@ fn carried_work_that_is_nowhere_else_goes_with_its_session_only_by_consent() {
     daemon.hob(&["session", "rm", id]).exit(4).says(&["README.md"]);
     daemon.hob(&["session", "rm", id, "--discard-changes"]).ok();
 }
+
+#[test]
+fn a_diff_in_a_pipe_is_what_git_applies_and_on_a_terminal_it_steers_nothing() {
+    let daemon = Setup::new().start();
+    let repo = daemon.repo("repo");
+    let session = daemon.session(&repo);
+    let chat = daemon.chat(&session);
+    let script = r"shell: printf 'a\033]52;c;AAAA\007b\r\n\351t\351 latin\n\342\200\256txt.exe\n' > odd.txt";
+    daemon.run(&chat, DEMO, script);
+    let piped = daemon.hob_command(&["diff", "-s", &session.id]).output().unwrap();
+    let patch = daemon.root().join("patch");
+    std::fs::write(&patch, &piped.stdout).unwrap();
+    repo.git(&["apply", "--whitespace=nowarn", patch.to_str().unwrap()]);
+    let written = std::fs::read(repo.path.join("odd.txt")).unwrap();
+    assert_eq!(written, std::fs::read(session.worktree.join("odd.txt")).unwrap());
+
+    let words = format!("{} diff --no-pager -s {}", env!("CARGO_BIN_EXE_hob"), session.id);
+    let mut script = daemon.command("script");
+    let shown =
+        script.args(["-qec", &words, "/dev/null"]).stdin(std::process::Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("a␛]52;c;AAAA␇b␍") && shown.contains("<U+202E>txt.exe"),
+        "{}",
+        shown.escape_debug()
+    );
+    assert!(
+        !shown.contains('\u{7}') && !shown.contains("\u{1b}]") && !shown.contains('\u{202e}'),
+        "{}",
+        shown.escape_debug()
+    );
+}

@@ -116,3 +116,21 @@ fn a_runtime_directory_that_was_deleted_whole_comes_back_for_its_owner_alone() {
     daemon.hob(&["--no-start", "--socket", socket, "down"]).ok();
     until("the socket to be removed", || (!Path::new(socket).exists()).then_some(()));
 }
+
+#[test]
+fn a_runtime_directory_of_another_login_is_passed_over_and_told() {
+    let home = Setup::new().home();
+    let socket = home.root().join("hob/run/hob.sock");
+    for stale in ["/nonexistent/user/4711", "/proc/1"] {
+        let ran = |words: &[&str]| {
+            let mut command = home.hob_command(words);
+            command.env_remove("HOB_HOME").env_remove("HOB_SOCKET").env("XDG_RUNTIME_DIR", stale);
+            command.env("XDG_STATE_HOME", home.root()).env("XDG_CONFIG_HOME", home.root());
+            Ran::of(command.output().unwrap())
+        };
+        ran(&["up"]).ok().says(&["XDG_RUNTIME_DIR", stale, "the socket is"]);
+        assert!(socket.exists());
+        ran(&["ps"]).ok();
+        ran(&["down"]).ok();
+    }
+}

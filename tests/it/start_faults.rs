@@ -276,3 +276,19 @@ fn a_hangup_reads_the_configuration_and_lets_what_waits_for_it_go() {
     until("the circuit to be closed", || (stage.agent()["status"] == "idle").then_some(()));
     stage.end();
 }
+
+#[test]
+fn an_agent_whose_interpreter_is_missing_fails_at_once_with_its_name() {
+    for (script, told) in [
+        ("#!/usr/bin/env no-such-node\n", "its interpreter `no-such-node` is not on its PATH"),
+        ("#!/bin/sh\nexec no-such-node cli.js\n", "a program that it needs cannot be run"),
+        ("#!/bin/sh\nexec /etc/hostname\n", "a program that it needs cannot be run"),
+    ] {
+        let (stage, _) = stage_of_file(|program| std::fs::write(program, script).unwrap());
+        let row = stage.daemon.wait_task(&stage.submit());
+        let error = row["outcome"]["error"].as_str().unwrap();
+        assert!(error.contains(told) && error.contains("`hob down && hob up`"), "{error}");
+        assert_eq!(stage.moves("starting").len(), 1);
+        stage.end();
+    }
+}

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::errors;
 use super::wire::lenient;
+use crate::backend::surroundings;
 use crate::jsonrpc::RpcError;
 use crate::jsonrpc::message::excerpt;
 
@@ -121,8 +122,10 @@ impl Ways {
             (true, Some(program)) => format!("; it names no way to log in, so try `{program}` in a terminal"),
             (true, None) => String::new(),
         };
+        let has_variables = self.methods.iter().any(|method| !method.needed().is_empty());
+        let whose = if has_variables { format!("; {}", surroundings::told()) } else { String::new() };
         let again = if self.again.is_empty() { String::new() } else { format!("; then `{}`", self.again) };
-        format!("it wants to be logged in first: {}{ways}{again}", errors::describe(error))
+        format!("it wants to be logged in first: {}{ways}{whose}{again}", errors::describe(error))
     }
 }
 

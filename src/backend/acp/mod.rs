@@ -32,7 +32,7 @@ pub(in crate::backend) use errors::told_in_words;
 pub use life::AcpAgent;
 pub(in crate::backend) use life::{beside, end};
 pub(super) use start::ended;
-pub(in crate::backend) use start::{NotStarted, not_spawned, shown};
+pub(in crate::backend) use start::{NotStarted, not_spawned, shown, what_it_lacks};
 pub use start::{Spec, start};
 pub use stderr::secrets;
 pub(super) use stderr::{Tail, drain};

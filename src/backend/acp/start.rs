@@ -23,6 +23,7 @@ use super::login::Ways;
 use super::router::Router;
 use super::stderr::{self, Tail};
 use crate::backend::process::{Process, ProcessHandle, SpawnError, SpawnRequest, Spawner};
+use crate::backend::surroundings;
 use crate::config::BackendKind;
 use crate::jsonrpc::{self, Limits, Oddities};
 
@@ -38,8 +39,6 @@ const GONE_TIME_MAX: Duration = Duration::from_secs(5);
 const TAIL_TIME_MAX: Duration = Duration::from_millis(250);
 /// How much of the end of stderr is put into a message, in characters.
 const SHOWN_CHARS_MAX: usize = 600;
-/// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
-const EXIT_CONFIG: i32 = 78;
 
 /// Everything about an agent that its configuration decides.
 #[derive(Debug, Clone)]
@@ -177,15 +176,25 @@ async fn failed(
             (false, format!("{} during {at}", exit.as_ref().map_or("closed its output".to_owned(), ended)))
         }
     };
-    let permanent = permanent || exit.as_ref().is_some_and(|exit| exit.code == Some(EXIT_CONFIG));
+    let permanent = permanent || exit.as_ref().is_some_and(surroundings::cannot_work);
     let word = if is_log_in { format!("{AUTH_REQUIRED}: ") } else { String::new() };
     let mut message = format!("{word}`{}`: {what}", spec.command);
     if let Some(shown) = shown(&tail.text()) {
         message.push_str(&format!("; stderr: {shown}"));
     }
+    message.push_str(&what_it_lacks(exit.as_ref(), &spec.request).await);
     let cause = if permanent { Cause::Configuration } else { Cause::StartFailure };
     let failed = StartFailed { cause, message, exit };
     if is_unfit { NotStarted::Unfit(failed) } else { NotStarted::Failed(failed) }
+}
+
+/// What an agent that ended lacks, behind what is told of it.
+pub(in crate::backend) async fn what_it_lacks(exit: Option<&Exit>, request: &SpawnRequest) -> String {
+    let Some(exit) = exit.cloned() else { return String::new() };
+    let path = request.env.get("PATH").cloned().unwrap_or_default();
+    let program = request.program.clone();
+    let look = tokio::task::spawn_blocking(move || surroundings::lacking(&exit, &program, &path));
+    look.await.ok().flatten().map(|lacking| format!("; {lacking}")).unwrap_or_default()
 }
 
 pub(in crate::backend) fn ended(exit: &Exit) -> String {

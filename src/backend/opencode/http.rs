@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The name that the server knows its one user by.
-const USER: &str = "opencode";
+pub(super) const USER: &str = "opencode";
 /// An answer of a healthy server takes milliseconds, the first one of a directory a few seconds.
 pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// The longest answer that is read, in bytes: a page of messages with the output of tools.

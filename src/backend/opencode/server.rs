@@ -18,17 +18,22 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::house::House;
-use super::http::{Client, HttpError};
+use super::http::{Client, HttpError, USER};
 use super::hub::Hub;
 use super::start::Spec;
 use super::stream;
 use super::version;
 use super::wire::Health;
-use crate::backend::acp::{NotStarted, Tail, drain, ended, not_spawned, secrets, shown};
+use crate::backend::acp::{NotStarted, Tail, drain, ended, not_spawned, secrets, shown, what_it_lacks};
 use crate::backend::process::{ProcessHandle, SpawnRequest, Spawner};
+use crate::backend::surroundings;
 
 /// Where the password of a server stands for it, and for nobody else.
 const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
+/// The name that goes with it.
+const USERNAME: &str = "OPENCODE_SERVER_USERNAME";
+/// How the variables begin that say how a server is reached.
+const SERVER_VARIABLES: &str = "OPENCODE_SERVER_";
 /// Bytes of a password before they are spelt out.
 const PASSWORD_BYTES: usize = 24;
 /// Between two looks whether it is ready.
@@ -137,7 +142,11 @@ fn with_address(request: &SpawnRequest, port: u16, password: String) -> SpawnReq
     let mut request = request.clone();
     let serve = ["serve", "--hostname", "127.0.0.1", "--port"].map(str::to_owned);
     request.args.extend(serve.into_iter().chain([port.to_string()]));
+    // Everything that says how the server is reached is ours: a name of the person's would be one that our
+    // own requests do not give.
+    request.env.retain(|name, _| !name.starts_with(SERVER_VARIABLES));
     request.env.insert(PASSWORD.to_owned(), password);
+    request.env.insert(USERNAME.to_owned(), USER.to_owned());
     request
 }
 
@@ -210,7 +219,9 @@ async fn not_ready(
     if let Some(shown) = shown(&tail.text()) {
         message.push_str(&format!("; stderr: {shown}"));
     }
-    let cause = if wrong == Wrong::ThisTime { Cause::StartFailure } else { Cause::Configuration };
+    message.push_str(&what_it_lacks(exit.as_ref(), &spec.request).await);
+    let passes = wrong == Wrong::ThisTime && !exit.as_ref().is_some_and(surroundings::cannot_work);
+    let cause = if passes { Cause::StartFailure } else { Cause::Configuration };
     let failed = StartFailed { cause, message, exit };
     NotUp::Failed(if wrong == Wrong::Unfit { NotStarted::Unfit(failed) } else { NotStarted::Failed(failed) })
 }

@@ -143,7 +143,7 @@ async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow, mut seat: Option<Link
     let can_ask = ctx.can_ask() && !ctx.globals.json;
     let filter = json!({"task": task.id, "chat": task.chat, "answers_permissions": can_ask});
     let mut events = Follower::new(filter, Some(0), Patience::Limited).over(link);
-    let mut transcript = Transcript::new(ctx.err_is_terminal());
+    let mut transcript = Transcript::new(ctx.err_is_terminal(), ctx.out_is_terminal());
     let mut asker = can_ask.then(Asker::new);
     // One listener for all of them: one that was made anew would miss what came in between.
     let mut interrupted = signal(SignalKind::interrupt())?;
@@ -183,7 +183,8 @@ fn show(ctx: &mut Ctx, transcript: &mut Transcript, event: &EventRow) -> Result<
     }
     for piece in transcript.event(event) {
         match piece {
-            Piece::Out(text) => ctx.print(text)?,
+            Piece::Out(text) if ctx.out_is_terminal() => ctx.print(text)?,
+            Piece::Out(text) => ctx.print_exactly(text.as_bytes())?,
             Piece::Err(text) => ctx.mutter(text),
         }
     }

@@ -38,6 +38,8 @@ enum Cursor {
 /// Makes text of the events of one task.
 pub(super) struct Transcript {
     terminal: bool,
+    /// Whether the answer goes to a terminal, which must not be steered by it.
+    answers_terminal: bool,
     cursor: Cursor,
     titles: BTreeMap<String, String>,
     message: Option<String>,
@@ -46,10 +48,12 @@ pub(super) struct Transcript {
 }
 
 impl Transcript {
-    /// `terminal`: whether stderr is one, so that what passes is worth showing.
-    pub(super) fn new(terminal: bool) -> Self {
+    /// `terminal`: whether stderr is one, so that what passes is worth showing; `answers_terminal`: whether
+    /// stdout is one.
+    pub(super) fn new(terminal: bool, answers_terminal: bool) -> Self {
         Self {
             terminal,
+            answers_terminal,
             cursor: Cursor::LineStart,
             titles: BTreeMap::new(),
             message: None,
@@ -116,7 +120,8 @@ impl Transcript {
             self.end_line(out);
         }
         self.message = message;
-        let mut text = harmless(event.text("text"));
+        let said = event.text("text");
+        let mut text = if self.answers_terminal { harmless(said) } else { said.to_owned() };
         if self.ended_by_us {
             text = text.trim_start_matches('\n').to_owned();
         }
@@ -219,7 +224,7 @@ mod tests {
 
     /// What a terminal shows, or what lands in a file and on stderr.
     fn told(terminal: bool, events: &[(&str, Value)]) -> (String, String) {
-        let mut transcript = Transcript::new(terminal);
+        let mut transcript = Transcript::new(terminal, true);
         let (mut out, mut both) = (String::new(), String::new());
         for (seq, (kind, fields)) in events.iter().enumerate() {
             for piece in transcript.event(&event(i64::try_from(seq).unwrap(), kind, fields.clone())) {
@@ -285,7 +290,7 @@ mod tests {
         let mut never =
             event(1, "task_state", json!({"from": "queued", "to": "failed", "reason": "not installed"}));
         never.turn = None;
-        let pieces = Transcript::new(false).event(&never);
+        let pieces = Transcript::new(false, false).event(&never);
         let [Piece::Err(text)] = pieces.as_slice() else { panic!("{pieces:?}") };
         assert_eq!(plain(text), "failed: not installed\n");
     }

@@ -1,5 +1,7 @@
 //! `change/*`, and the stash of a worktree: what agents changed, and what a person does with it.
 
+use data_encoding::BASE64;
+
 use super::{Call, Done};
 use crate::control::delegation;
 use crate::control::error::RpcFailure;
@@ -28,7 +30,14 @@ pub(crate) async fn diff(call: &Call, params: ChangeDiff) -> Done<DiffReply> {
         (path, paths) => paths.or_else(|| path.map(|path| vec![path])),
     };
     let diff = call.services().pending.diff(&params.session, &Shown { turn: params.turn, paths }).await?;
-    Ok(DiffReply { session: params.session, diff: diff.text, left_out: diff.left_out })
+    let (text, bytes) = match String::from_utf8(diff.text) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let bytes = error.into_bytes();
+            (String::from_utf8_lossy(&bytes).into_owned(), Some(BASE64.encode(&bytes)))
+        }
+    };
+    Ok(DiffReply { session: params.session, diff: text, bytes, left_out: diff.left_out })
 }
 
 /// `change/apply`

@@ -5,11 +5,11 @@ use serde_json::value::RawValue;
 use super::{Call, Done, chats, sessions, tasks};
 use crate::control::audience::{Seat, View};
 use crate::control::delegation;
-use crate::control::error::RpcFailure;
+use crate::control::error::{RpcFailure, shorten};
 use crate::control::params::{EventsList, EventsSubscribe, EventsUnsubscribe, clamp_limit};
 use crate::control::subscribe::{Subscription, gap};
 use crate::control::wire::{Empty, EventsReply, SubscribeReply};
-use crate::store::{EventFilter, EventPage};
+use crate::store::{EVENT_TYPES, EventFilter, EventPage};
 
 /// The most types that one call may name.
 const TYPES_MAX: usize = 64;
@@ -27,6 +27,7 @@ pub(crate) async fn subscribe(call: &Call, params: EventsSubscribe) -> Done<Subs
     };
     check_agent(call, &filter, params.answers_permissions).await?;
     check_there(call, &filter).await?;
+    check_cursor(call, params.after)?;
     let services = &call.server.services;
     let seat = match params.answers_permissions {
         true => {
@@ -69,7 +70,8 @@ pub(crate) async fn list(call: &Call, params: EventsList) -> Done<EventsReply> {
         types: checked(params.types)?,
     };
     check_there(call, &filter).await?;
-    let limit = clamp_limit(params.limit).max(1);
+    let limit = clamp_limit(params.limit)?;
+    check_cursor(call, params.after)?;
     let mut page = Page::new(params.after);
     loop {
         let left = limit - page.events.len();
@@ -115,7 +117,29 @@ fn checked(types: Option<Vec<String>>) -> Done<Option<Vec<String>>> {
         Some(types) if types.len() > TYPES_MAX => {
             Err(RpcFailure::invalid_params("types", format!("at most {TYPES_MAX} types can be named")))
         }
-        types => Ok(types),
+        Some(types) => match types.iter().find(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
+            Some(unknown) => Err(unknown_type(unknown)),
+            None => Ok(Some(types)),
+        },
+        None => Ok(None),
+    }
+}
+
+fn unknown_type(kind: &str) -> RpcFailure {
+    let message = format!("no event has the type `{}`; there are: {}", shorten(kind), EVENT_TYPES.join(" "));
+    RpcFailure::invalid_params("types", message)
+}
+
+/// A cursor is the number of an event that was. From any other, events would be missed without a word.
+fn check_cursor(call: &Call, after: Option<i64>) -> Done<()> {
+    let head = *call.services().store.head().borrow();
+    match after {
+        Some(after) if after < 0 || after > head => {
+            let message =
+                format!("no event has the number {after}; the newest is {head}, and 0 is before the first");
+            Err(RpcFailure::invalid_params("after", message))
+        }
+        _ => Ok(()),
     }
 }
 

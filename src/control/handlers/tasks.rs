@@ -36,7 +36,7 @@ pub(crate) async fn list(call: &Call, params: TaskList) -> Done<Vec<TaskRow>> {
         chat: params.chat,
         session: params.session,
         state: params.state.map(|state| state.word().to_owned()),
-        limit: Some(clamp_limit(params.limit)),
+        limit: Some(clamp_limit(params.limit)?),
         before: params.before,
     };
     let mut rows = call.services().store.tasks(filter).await?;

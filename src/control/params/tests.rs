@@ -68,9 +68,10 @@ fn ids_of_clients_are_held_to_the_contract() {
 
 #[test]
 fn a_limit_over_the_maximum_is_clamped() {
-    let cases = [(None, 200), (Some(0), 0), (Some(7), 7), (Some(1000), 1000), (Some(u64::MAX), 1000)];
+    assert_eq!(clamp_limit(Some(0)).unwrap_err().data.path.as_deref(), Some("limit"));
+    let cases = [(None, 200), (Some(1), 1), (Some(7), 7), (Some(1000), 1000), (Some(u64::MAX), 1000)];
     for (asked, given) in cases {
-        assert_eq!(clamp_limit(asked), given);
+        assert_eq!(clamp_limit(asked).expect("a limit"), given);
     }
 }
 

@@ -89,8 +89,11 @@ pub struct DiffReply {
     /// The session that it was done in.
     #[serde(default)]
     pub session: String,
-    /// A unified diff, as git writes it.
+    /// A unified diff, as git writes it; bytes that are no UTF-8 are replaced.
     pub diff: String,
+    /// The same byte for byte, in base64, where bytes were replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
     /// What it leaves out, and why: `big.bin: 212 MiB is too large to show`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,

@@ -12,8 +12,8 @@ use crate::worktree::objects::{Delta, Objects, diff_of, plain, shown};
 /// A unified diff.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// The diff. Bytes that are no UTF-8 are replaced.
-    pub text: String,
+    /// The diff, byte for byte.
+    pub text: Vec<u8>,
     /// What it leaves out, and why.
     pub left_out: Vec<String>,
 }
@@ -61,7 +61,7 @@ fn write(
             let mut call = objects.source.call(&args);
             call.args.extend(names.into_iter().map(Into::into));
             let text = objects.source.program()?.run(&call)?;
-            diff.text = String::from_utf8_lossy(&text).into_owned();
+            diff.text = text;
         }
         return Ok(diff);
     };
@@ -84,7 +84,7 @@ fn write(
             Err(error) => return Err(failed(error)),
         }
     }
-    diff.text = String::from_utf8_lossy(&text).into_owned();
+    diff.text = text;
     Ok(diff)
 }
 

@@ -103,7 +103,8 @@ async fn a_required_filter_that_fails_leaves_nothing_behind() {
     shouting(&stage);
     stage.git(&["config", "filter.shout.smudge", "false"]);
     stage.git(&["config", "filter.shout.required", "true"]);
-    stage.refuses(WorktreeErrorKind::Io, "x.loud", |_| {}).await;
+    let kind = WorktreeErrorKind::Unsupported("the filter `shout`".into());
+    stage.refuses(kind, "x.loud", |_| {}).await;
 }
 
 #[tokio::test]

@@ -355,3 +355,10 @@ fn what_is_changed_in_who_shares_holds_from_the_next_prompt_on() {
     let alone = pids(&daemon, &chats);
     assert_ne!(alone[0], alone[1]);
 }
+
+#[test]
+fn what_the_person_set_for_a_server_of_its_own_is_in_nobodys_way() {
+    let config = "[agents.opencode-server.env]\nOPENCODE_SERVER_USERNAME = \"somebody\"\nOPENCODE_SERVER_PASSWORD = \"else\"";
+    let daemon = Setup::new().real(AGENT, Consent::Assumes).config(config).start();
+    assert_eq!(daemon.ask(&daemon.lone_chat(), AGENT.name(), "say: heard"), "heard");
+}

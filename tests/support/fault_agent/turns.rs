@@ -111,16 +111,7 @@ impl Agent {
                 self.text("odd");
                 self.end(id, "bored");
             }
-            "long-text" => {
-                self.text(&"long ".repeat(noise::LONG_TEXT_WORDS));
-                self.text("end");
-                self.end(id, "end_turn");
-            }
-            "odd-json" => {
-                noise::odd_updates().iter().for_each(|update| self.update(update));
-                self.text("half \\ud83d zero \\u0000 end");
-                self.end(id, "end_turn");
-            }
+            "long-text" | "odd-json" => self.odd_turn(mode, id),
             "unknown-update" => {
                 self.update("{\"sessionUpdate\":\"from_the_future\",\"answer\":42}");
                 self.text("known");
@@ -128,6 +119,18 @@ impl Agent {
             }
             _ => self.turn_and_cancel(mode, id),
         }
+    }
+
+    /// A turn of what is allowed, and hardly read.
+    fn odd_turn(&self, mode: &str, id: &str) {
+        if mode == "long-text" {
+            self.text(&"long ".repeat(noise::LONG_TEXT_WORDS));
+            self.text("end");
+        } else {
+            noise::odd_updates().iter().for_each(|update| self.update(update));
+            self.text("half \\ud83d zero \\u0000 end");
+        }
+        self.end(id, "end_turn");
     }
 
     /// What is wrong with the answer to a cancel; without any, a turn that is well.

@@ -61,6 +61,7 @@ fn every_way_is_told_with_what_to_do() {
         "it wants to be logged in first: Authentication required (-32000); ways to log in: \
          `chatgpt` (ChatGPT, Opens a browser); `key` (Key, set `A` and `B`); \
          `setup` (Set up, run `X=1 an-agent --acp '--set up'`); `login` (run `/bin/a /login`); `bare`; \
+         the environment of agents is that of the daemon's start: `hob down && hob up` takes your shell's; \
          then `hob restart c-1 a`"
     );
 }
