@@ -48,7 +48,8 @@ impl Inner {
             obstacles::before_walking(top)?;
         }
         let mut source = Source::open(top, common_dir, self)?;
-        source.settings = recorded(&self.records(), common_dir)?.settings;
+        let recorded = recorded(&self.records(), common_dir)?;
+        (source.settings, source.unrecorded) = (recorded.settings, recorded.unrecorded);
         Ok(source)
     }
 

@@ -1,7 +1,8 @@
 //! What a checkout has of a file, and what git keeps of it: with other ends of lines, in another encoding,
 //! with its own name in it, or through a filter. What git does on the way to the disk, git undoes: the
 //! program is asked for it wherever a plain look at the ends of lines is not enough. So are the person's
-//! filters run, by git, as the person's git would.
+//! filters run, by git, as the person's git would; none is while a setting is there that can run a program
+//! and was not when the repository was first seen.
 
 use std::path::Path;
 
@@ -103,6 +104,8 @@ impl Asked {
 pub(super) enum Refused {
     /// It goes through a filter, which needs the program.
     Filter(String),
+    /// It goes through a filter, and a setting appeared that an agent may have planted.
+    Planted { filter: String, setting: String },
     /// That needs the program.
     Encoding(String),
 }
@@ -116,6 +119,11 @@ impl std::fmt::Display for Refused {
                     "it goes through the filter `{name}`, which needs the `git` program, and there is none"
                 )
             }
+            Self::Planted { filter, setting } => write!(
+                f,
+                "it goes through the filter `{filter}`, which is not run: the setting `{setting}` appeared after \
+                 hob first saw the repository and is not trusted"
+            ),
             Self::Encoding(name) => {
                 write!(f, "it is in the encoding `{name}`, which needs the `git` program, and there is none")
             }
@@ -172,7 +180,8 @@ impl<'a> Converter<'a> {
         is_to_write: bool,
     ) -> Result<Option<String>, WorktreeError> {
         let Ok(git) = &self.source.git else { return Ok(None) };
-        if !asked.changes_on_the_way_in(bytes) {
+        let is_planted = asked.filter.is_some() && self.source.unrecorded.is_some();
+        if is_planted || !asked.changes_on_the_way_in(bytes) {
             return Ok(None);
         }
         let mut call = self.call(&["hash-object", "--stdin"]);
@@ -195,6 +204,9 @@ impl<'a> Converter<'a> {
         before: Option<&[u8]>,
     ) -> Result<Result<Vec<u8>, Refused>, WorktreeError> {
         let asked = self.asked(path)?;
+        if let (Some(filter), Some(setting)) = (&asked.filter, &self.source.unrecorded) {
+            return Ok(Err(Refused::Planted { filter: filter.clone(), setting: setting.clone() }));
+        }
         if asked.changes_on_the_way_out() {
             if let Ok(git) = &self.source.git {
                 let mut call = self.call(&["cat-file", "--filters"]);

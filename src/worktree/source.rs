@@ -31,6 +31,8 @@ pub(super) struct Source<'a> {
     pub(super) git: Result<&'a Git, GitFact>,
     /// Settings as recorded when the repository was first seen.
     pub(super) settings: Vec<(String, String)>,
+    /// A setting that can run a program, and appeared after the repository was first seen.
+    pub(super) unrecorded: Option<String>,
     /// How other repositories are opened.
     pub(super) handles: &'a Handles,
     /// Where objects are written until they are in a pack; `None`: where all objects are.
@@ -108,6 +110,7 @@ impl<'a> Source<'a> {
             refusal,
             git: inner.git(),
             settings: Vec::new(),
+            unrecorded: None,
             handles,
             draft: None,
         })

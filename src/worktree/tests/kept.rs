@@ -258,3 +258,27 @@ async fn a_submodule_that_the_checkout_has_taken_over_is_not_pending_any_more() 
     assert_eq!(desk.apply(all()).await.paths, ["library"]);
     assert!(desk.pending().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_filter_that_appeared_later_is_never_run() {
+    let stage = Stage::new();
+    stage.write("old.loud", "quiet\n");
+    stage.commit("plain");
+    let mut desk = Desk::at(stage).await;
+    desk.write("old.loud", "changed\n");
+    let marker = desk.stage.repo.join("it-ran");
+    let script = format!("touch {}; cat", marker.display());
+    desk.look(&["demo"]).await;
+    // An agent can write into the configuration that all worktrees share.
+    for key in ["clean", "smudge"] {
+        desk.stage.git(&["config", &format!("filter.evil.{key}"), &script]);
+    }
+    desk.stage.write(".gitattributes", "* filter=evil\n");
+    let applied = desk.apply(all()).await;
+    assert!(
+        applied.conflicts.iter().any(|(_, why)| why.contains("`filter.evil.clean` appeared")),
+        "{applied:?}"
+    );
+    assert_eq!(desk.checkout("old.loud"), "quiet\n");
+    assert!(!marker.exists());
+}
