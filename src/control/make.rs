@@ -194,3 +194,8 @@ pub(super) async fn clear_chat(services: &Services, chat: &str) -> Result<(), Rp
     services.audience.forget(chat);
     Ok(())
 }
+
+/// The nearest directory that an agent can be told of: a name that is no text goes into no JSON.
+pub(super) fn tellable(subdir: &Path) -> &Path {
+    subdir.ancestors().find(|dir| dir.to_str().is_some()).unwrap_or(Path::new(""))
+}

@@ -11,57 +11,43 @@ use super::words;
 use crate::control::wire::{ChangedFileRow, Moment, OptionRow, UsageRow};
 use crate::legible::legible;
 
-/// Every `type` that an event may have: those of the journal, and `gap`, which stands for what it lost.
-pub const EVENT_TYPES: [&str; 22] = [
-    "turn_started",
-    "text",
-    "reasoning",
-    "tool_call",
-    "tool_update",
-    "plan",
-    "commands",
-    "mode",
-    "models",
-    "usage",
-    "permission_requested",
-    "permission_resolved",
-    "turn_ended",
-    "task_state",
-    "agent_state",
-    "health",
-    "context_reset",
-    "worktree_state",
-    "changes",
-    "notice",
-    "raw",
-    "gap",
-];
+/// Declares the types of events, once for both: what an event is called, and which there are.
+macro_rules! types {
+    ($($event:pat => $word:literal,)*) => {
+        /// Every `type` that an event may have: those of the journal, and `gap`, which stands for what it lost.
+        pub const EVENT_TYPES: &[&str] = &[$($word,)* "gap"];
 
-/// The `type` of an event.
-pub(super) fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::TurnStarted { .. } => "turn_started",
-        Event::Text { .. } => "text",
-        Event::Reasoning { .. } => "reasoning",
-        Event::ToolCall(_) => "tool_call",
-        Event::ToolUpdate(_) => "tool_update",
-        Event::Plan { .. } => "plan",
-        Event::Commands { .. } => "commands",
-        Event::Mode { .. } => "mode",
-        Event::Models { .. } => "models",
-        Event::Usage(_) => "usage",
-        Event::PermissionRequested { .. } => "permission_requested",
-        Event::PermissionResolved { .. } => "permission_resolved",
-        Event::TurnEnded { .. } => "turn_ended",
-        Event::TaskState { .. } => "task_state",
-        Event::AgentState { .. } => "agent_state",
-        Event::Health { .. } => "health",
-        Event::ContextReset { .. } => "context_reset",
-        Event::WorktreeState { .. } => "worktree_state",
-        Event::Changes { .. } => "changes",
-        Event::Notice { .. } => "notice",
-        Event::Raw { .. } => "raw",
-    }
+        /// The `type` of an event.
+        pub(super) fn kind(event: &Event) -> &'static str {
+            match event {
+                $($event => $word,)*
+            }
+        }
+    };
+}
+
+types! {
+    Event::TurnStarted { .. } => "turn_started",
+    Event::Text { .. } => "text",
+    Event::Reasoning { .. } => "reasoning",
+    Event::ToolCall(_) => "tool_call",
+    Event::ToolUpdate(_) => "tool_update",
+    Event::Plan { .. } => "plan",
+    Event::Commands { .. } => "commands",
+    Event::Mode { .. } => "mode",
+    Event::Models { .. } => "models",
+    Event::Usage(_) => "usage",
+    Event::PermissionRequested { .. } => "permission_requested",
+    Event::PermissionResolved { .. } => "permission_resolved",
+    Event::TurnEnded { .. } => "turn_ended",
+    Event::TaskState { .. } => "task_state",
+    Event::AgentState { .. } => "agent_state",
+    Event::Health { .. } => "health",
+    Event::ContextReset { .. } => "context_reset",
+    Event::WorktreeState { .. } => "worktree_state",
+    Event::Changes { .. } => "changes",
+    Event::Notice { .. } => "notice",
+    Event::Raw { .. } => "raw",
 }
 
 /// Writes the payload of `event` into `out`, which is emptied first.

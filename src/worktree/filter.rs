@@ -11,6 +11,8 @@ const NOT_FOUND: [&str; 3] = [": not found", ": command not found", ": No such f
 const DIED: &str = "the remote end hung up unexpectedly";
 /// What git says of a filter that is run for one file.
 const FAILED: [&str; 2] = [": smudge filter ", ": clean filter "];
+/// What the other end of a connection lacks, and no filter is.
+const REMOTE: [&str; 3] = ["git-upload-pack", "git-receive-pack", "ssh"];
 /// The longest word of a filter's own that is told, in characters.
 const WORD_CHARS_MAX: usize = 200;
 
@@ -91,7 +93,8 @@ fn read(complaint: &str) -> Option<Failure<'_>> {
     let missing = lines().find_map(|line| NOT_FOUND.iter().find_map(|words| line.strip_suffix(words)));
     let missing = missing
         .and_then(|line| line.rsplit(": ").next())
-        .map(|program| program.trim_start_matches("cannot run "));
+        .map(|program| program.trim_start_matches("cannot run "))
+        .filter(|program| !REMOTE.contains(program));
     let said = lines().find(|line| !line.is_empty() && !is_own(line));
     // Without a filter, it is a remote end that hung up.
     let is_filter =
@@ -123,6 +126,7 @@ mod tests {
                 Some((None, None)),
             ),
             ("fatal: the remote end hung up unexpectedly", None),
+            ("bash: git-upload-pack: command not found\nfatal: the remote end hung up unexpectedly", None),
             ("fatal: not a git repository", None),
             ("", None),
         ];

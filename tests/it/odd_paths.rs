@@ -41,13 +41,22 @@ fn repository(daemon: &TestDaemon, called: &[u8]) -> std::path::PathBuf {
     top
 }
 
+/// The end of a path as the contract has it: quoted, with octal digits.
+fn text_of(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes().iter();
+    let letters = bytes
+        .map(|byte| if byte.is_ascii() { char::from(*byte).to_string() } else { format!("\\{byte:03o}") });
+    letters.collect::<String>() + "\""
+}
+
 fn paths(rows: &Value) -> Vec<&str> {
     rows.as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect()
 }
 
 /// Everything that one does in a session, in a repository whose own name is such.
 fn whole_life(called: &[u8]) {
-    let daemon = Setup::new().start();
+    let rival = format!("[agents.rival]\ncommand = [\"{}\", \"demo-agent\"]", env!("CARGO_BIN_EXE_hob"));
+    let daemon = Setup::new().config(&rival).start();
     let top = repository(&daemon, called);
     let script = r"shell: printf 'more\n' >> $(printf 'caf\351.txt'); echo new > $(printf 'n\377w'); rm $(printf 'd\377/in.txt')";
     hob_in(&daemon, &top, &words(["prompt", script])).ok();
@@ -71,6 +80,15 @@ fn whole_life(called: &[u8]) {
     assert!(hob_in(&daemon, &below, &words(["diff"])).ok().stdout.contains("made.txt"));
     hob_in(&daemon, &below, &words(["apply"])).ok();
     assert!(top.join("made.txt").exists());
+
+    let arena = daemon.rpc(
+        "arena/start",
+        json!({"agents": ["demo", "rival"], "prompt": "write: of.txt: arena",
+        "repo": format!("\"{}", text_of(&below))}),
+    );
+    for entry in arena["entries"].as_array().unwrap() {
+        assert_eq!(daemon.wait_task(entry["task"].as_str().unwrap())["state"], "completed");
+    }
 
     // It goes, and comes back whole.
     let worktree = daemon.rpc("session/show", json!({"session": session}))["worktree"].clone();

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::legible::legible_bytes;
 use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::legible::legible_bytes;
 
 /// The name that the server knows its one user by.
 pub(super) const USER: &str = "opencode";

@@ -314,10 +314,9 @@ async fn work_in(call: &Call, chat: &str, session: &str, subdir: &Path) -> Done<
     let store = &call.services().store;
     let subdir = match store.session(session).await?.and_then(|row| row.worktree) {
         Some(IdOr::Whole(worktree)) if !subdir.as_os_str().is_empty() => {
-            // No agent can be told of a directory whose name is no text.
-            let named = subdir.ancestors().find(|dir| dir.to_str().is_some()).unwrap_or(Path::new(""));
-            let there = tokio::fs::metadata(Path::new(&worktree.path).join(named)).await;
-            if there.is_ok_and(|there| there.is_dir()) { named } else { Path::new("") }
+            let subdir = make::tellable(subdir);
+            let there = tokio::fs::metadata(Path::new(&worktree.path).join(subdir)).await;
+            if there.is_ok_and(|there| there.is_dir()) { subdir } else { Path::new("") }
         }
         _ => Path::new(""),
     };

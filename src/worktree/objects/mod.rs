@@ -309,7 +309,8 @@ fn entries(repo: &Repository, tree: &str) -> Result<Entries, git2::Error> {
 
 /// Whether an object can be read. The empty tree always can, written or not, and git does not write it.
 pub(super) fn is_there(odb: &Odb<'_>, id: &str) -> bool {
-    Oid::from_str(id).is_ok_and(|id| odb.read_header(id).is_ok())
+    // To read a header may be to read what it is packed against; so only where nothing was found.
+    Oid::from_str(id).is_ok_and(|id| odb.exists(id) || odb.read_header(id).is_ok())
 }
 
 /// Every entry below a tree that is no tree, with its path. libgit2's own walk ends at a directory whose

@@ -226,8 +226,9 @@ async fn plan(
     let mut entries = Vec::with_capacity(made.len());
     for ((agent, chat), made) in params.agents.iter().zip(chats).zip(made) {
         let session = fresh_id("s-");
-        let there = tokio::fs::metadata(made.known.path.join(&located.subdir)).await;
-        let subdir = there.is_ok_and(|there| there.is_dir()).then_some(located.subdir.as_path());
+        let subdir = make::tellable(&located.subdir);
+        let there = tokio::fs::metadata(made.known.path.join(subdir)).await;
+        let subdir = there.is_ok_and(|there| there.is_dir()).then_some(subdir);
         entries.push(NewEntry {
             subdir: path_text::text(subdir.unwrap_or(Path::new(""))),
             chat: NewChat { id: Some(chat.clone()), session: session.clone(), title: None },
