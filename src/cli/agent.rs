@@ -81,6 +81,9 @@ fn render(rows: &[AgentRow]) -> String {
 /// What is known of an agent, and what its own rules mean for the person's.
 fn checked(reply: &AgentCheckReply) -> String {
     let mut text = render(std::slice::from_ref(&reply.agent));
+    // In the table it is cut, and its end is what helps.
+    let detail = reply.agent.detail.iter().filter(|detail| detail.chars().count() > DETAIL_WIDTH_MAX);
+    text.extend(detail.map(|detail| format!("{}\n", one_line(detail, usize::MAX))));
     text.extend(reply.hint.iter().map(|hint| format!("hint: {hint}\n")));
     let (own, name) = (&reply.own_rules, &reply.agent.name);
     text.push('\n');
@@ -175,6 +178,9 @@ mod tests {
         assert!(
             checked(&reply).ends_with("No file of goose's own allows anything that hob would ask about.\n")
         );
+        let why = format!("`goose` is not on PATH; {}: type this", "x".repeat(DETAIL_WIDTH_MAX));
+        reply.agent.detail = Some(why.clone());
+        assert!(checked(&reply).contains(&format!("\n{why}\n")));
         reply.own_rules = OwnRules::default();
         assert!(checked(&reply).ends_with("hob does not know where goose keeps rules of its own.\n"));
     }
