@@ -121,7 +121,8 @@ fn a_runtime_directory_that_was_deleted_whole_comes_back_for_its_owner_alone() {
 fn a_runtime_directory_of_another_login_is_passed_over_and_told() {
     let home = Setup::new().home();
     let socket = home.root().join("hob/run/hob.sock");
-    for stale in ["/nonexistent/user/4711", "/proc/1"] {
+    let logged_out = home.root().join("user/4711");
+    for stale in [logged_out.to_str().unwrap(), "/proc/1"] {
         let ran = |words: &[&str]| {
             let mut command = home.hob_command(words);
             command.env_remove("HOB_HOME").env_remove("HOB_SOCKET").env("XDG_RUNTIME_DIR", stale);
@@ -133,4 +134,5 @@ fn a_runtime_directory_of_another_login_is_passed_over_and_told() {
         ran(&["ps"]).ok();
         ran(&["down"]).ok();
     }
+    assert!(!logged_out.exists(), "nothing is made in the place of another login");
 }
