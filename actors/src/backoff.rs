@@ -51,9 +51,16 @@ pub struct Failures {
     in_row: usize,
     /// No start before then.
     closed: Option<Gate>,
+    /// How often the circuit opened since a prompt was answered.
+    openings: usize,
+    /// It was opened by something that no start can help.
+    for_good: bool,
     crashes: u64,
     start_failures: u64,
 }
+
+/// How often the circuit of an agent that was well before opens until what waits for it is failed.
+const OPENINGS_MAX: usize = 2;
 
 impl Failures {
     /// Takes note of a failure, and decides what follows. `roll` is a number from 0 to 1.
@@ -89,7 +96,21 @@ impl Failures {
             Gate::Backoff { until: now + ceiling(rules, n_failures).mul_f64(roll.clamp(0.0, 1.0)) }
         };
         self.closed = Some(gate);
+        self.for_good = cause == Cause::Configuration;
+        self.openings += usize::from(matches!(gate, Gate::Circuit { .. }));
         gate
+    }
+
+    /// Whether what waits for a start waits in vain, as far as can be known: another start cannot help,
+    /// or none ever came through, or it was tried long enough.
+    pub fn gives_up(&self, now: Instant, ever_started: bool) -> bool {
+        let is_circuit = matches!(self.gate(now), Gate::Circuit { .. });
+        is_circuit && (self.for_good || !ever_started || self.openings >= OPENINGS_MAX)
+    }
+
+    /// A prompt was answered.
+    pub fn worked(&mut self) {
+        self.openings = 0;
     }
 
     /// Whether a start may be made at `now`.
@@ -132,6 +153,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_waits_in_vain_is_given_up() {
+        use Cause::{Configuration, Crash, StartFailure};
+        type Rounds = &'static [(Cause, usize)];
+        const OFTEN: usize = RULES.max + 1;
+        // Whether it ever started, what happened, and whether what waits is given up then.
+        let cases: [(bool, Rounds, bool); 6] = [
+            (false, &[(StartFailure, RULES.max)], false),
+            (false, &[(StartFailure, OFTEN)], true),
+            (true, &[(StartFailure, OFTEN)], false),
+            (true, &[(Crash, OFTEN)], false),
+            (true, &[(StartFailure, OFTEN), (StartFailure, OFTEN)], true),
+            (true, &[(Configuration, 1)], true),
+        ];
+        for (ever_started, rounds, expected) in cases {
+            let (mut failures, mut now) = (Failures::default(), Instant::now());
+            for (n, (cause, times)) in rounds.iter().enumerate() {
+                now += if n > 0 { RULES.cooldown + Duration::from_secs(1) } else { Duration::ZERO };
+                for _ in 0..*times {
+                    failures.fail(*cause, &RULES, now, 1.0);
+                }
+            }
+            assert_eq!(failures.gives_up(now, ever_started), expected, "{ever_started} {rounds:?}");
+            assert!(!failures.gives_up(now + RULES.cooldown + Duration::from_secs(1), ever_started));
+            failures.worked();
+            let is_second = rounds.len() > 1;
+            assert_eq!(failures.gives_up(now, true), expected && !is_second && rounds[0].0 == Configuration);
+        }
+    }
 
     #[test]
     fn a_place_that_is_gone_closes_nothing_and_forgives_nothing() {

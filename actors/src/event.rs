@@ -220,6 +220,8 @@ pub enum Event {
         attempt: u32,
         /// What the agent remembers.
         context: Context,
+        /// Why what it remembered is lost, where it is.
+        lost: Option<String>,
     },
     /// A piece of the agent's answer.
     Text {

@@ -92,6 +92,8 @@ pub struct TaskCard {
     pub permissions: Option<PermissionPolicy>,
     /// Refused rather than kept waiting (`no_wait`).
     pub no_wait: bool,
+    /// Failed rather than kept waiting for another start, where the first one failed (`no_retry`).
+    pub no_retry: bool,
     /// The directory that the agent is to work in.
     pub cwd: PathBuf,
     /// Which kind of backend is to run it.
@@ -112,6 +114,8 @@ pub struct AgentRecord {
     pub backend_session: Option<BackendSessionId>,
     /// Whether a turn was ever completed in that conversation, so that an empty one is a loss.
     pub has_history: bool,
+    /// Whether a start of this agent ever came through in this installation, for whatever chat.
+    pub ever_started: bool,
     /// The directory that the agent works in.
     pub cwd: PathBuf,
     /// Where it stood.

@@ -6,23 +6,34 @@ use crate::config::BackendKind;
 /// The built-in agent. Its command is this very program, so none is given.
 pub const DEMO: &str = "demo";
 
+/// A way to drive an agent that is kept between prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownWay {
+    /// What is spoken.
+    pub backend: BackendKind,
+    /// The command line for that.
+    pub command: &'static [&'static str],
+}
+
 /// One agent that is known by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownAgent {
     /// The name in prompts and in the configuration.
     pub name: &'static str,
-    /// How it is driven unless configured otherwise.
-    pub backend: BackendKind,
-    /// The command line for that backend.
-    pub command: &'static [&'static str],
-    /// The command line that speaks ACP on stdio; the same where `backend` is ACP.
-    pub acp_command: &'static [&'static str],
+    /// How it is driven unless configured otherwise, the way of today first: the first whose program is
+    /// there is taken, and the next where that turns out not to know it.
+    pub ways: &'static [KnownWay],
     /// The command line of a one-shot run; empty if none is known. Words with `{model}` are left
     /// out where no model is configured. A prompt may begin with a dash.
     pub oneshot: &'static [&'static str],
     /// Names of variables that are passed on from the daemon's environment, besides those that
     /// every agent gets. An entry that ends in `*` means all that begin so.
     pub pass: &'static [&'static str],
+    /// The kinds of tools that it was never seen to ask about, and has no tool for: a rule of such a
+    /// kind does nothing. Empty where nobody has looked.
+    pub never_asks: &'static [&'static str],
+    /// The command that installs it; empty for the built-in one.
+    pub install: &'static str,
 }
 
 /// The keys and addresses of model providers that a program with many providers looks for.
@@ -82,31 +93,73 @@ const CLAUDE_ONESHOT: &[&str] = &[
 
 /// Every known agent, in the order in which a default is looked for.
 pub const KNOWN: &[KnownAgent] = &[
-    KnownAgent { oneshot: GOOSE_ONESHOT, ..acp("goose", &["goose", "acp"], &["GOOSE_*"]) },
     KnownAgent {
+        name: "goose",
+        ways: &[acp(&["goose", "acp"])],
+        oneshot: GOOSE_ONESHOT,
+        pass: &["GOOSE_*"],
+        never_asks: &["delete", "move", "switch_mode"],
+        install: "npm install -g @aaif/goose-binary-linux-x64",
+    },
+    KnownAgent {
+        name: "qwen",
+        ways: &[acp(&["qwen", "--acp"])],
         oneshot: QWEN_ONESHOT,
-        ..acp("qwen", &["qwen", "--acp"], &["QWEN_*", "DASHSCOPE_*", "BAILIAN_*"])
+        pass: &["QWEN_*", "DASHSCOPE_*", "BAILIAN_*"],
+        never_asks: &["delete", "move", "think"],
+        install: "npm install -g @qwen-code/qwen-code",
     },
     KnownAgent {
         name: "opencode",
-        backend: BackendKind::Opencode,
-        command: &["opencode"],
-        acp_command: &["opencode", "acp"],
+        // Of 2.x the server answers at other addresses, and ACP is the way that is left.
+        ways: &[
+            KnownWay { backend: BackendKind::Opencode, command: &["opencode"] },
+            acp(&["opencode", "acp"]),
+        ],
         oneshot: OPENCODE_ONESHOT,
         pass: &["OPENCODE_*"],
+        never_asks: &["delete", "move", "think", "switch_mode"],
+        install: "npm install -g opencode-ai@1",
     },
-    KnownAgent { oneshot: CLAUDE_ONESHOT, ..acp("claude", &["claude-code-acp"], &["CLAUDE_*"]) },
-    acp("codex", &["codex-acp"], &["CODEX_*"]),
-    acp("gemini", &["gemini", "--experimental-acp"], &[]),
-    acp(DEMO, &[], &[]),
+    KnownAgent {
+        name: "claude",
+        // The package was renamed in 2026.
+        ways: &[acp(&["claude-agent-acp"]), acp(&["claude-code-acp"])],
+        oneshot: CLAUDE_ONESHOT,
+        pass: &["CLAUDE_*"],
+        never_asks: &[],
+        install: "npm install -g @agentclientprotocol/claude-agent-acp",
+    },
+    KnownAgent {
+        name: "codex",
+        ways: &[acp(&["codex-acp"])],
+        oneshot: &[],
+        pass: &["CODEX_*"],
+        never_asks: &[],
+        install: "npm install -g @agentclientprotocol/codex-acp",
+    },
+    KnownAgent {
+        name: "gemini",
+        // Older ones know the flag under its first name alone.
+        ways: &[acp(&["gemini", "--acp"]), acp(&["gemini", "--experimental-acp"])],
+        oneshot: &[],
+        pass: &[],
+        never_asks: &[],
+        install: "npm install -g @google/gemini-cli",
+    },
+    KnownAgent {
+        name: DEMO,
+        ways: &[acp(&[])],
+        oneshot: &[],
+        pass: &[],
+        // It asks before it runs a command.
+        never_asks: &["read", "edit", "delete", "move", "search", "think", "fetch", "switch_mode", "other"],
+        install: "",
+    },
 ];
 
-const fn acp(
-    name: &'static str,
-    command: &'static [&'static str],
-    pass: &'static [&'static str],
-) -> KnownAgent {
-    KnownAgent { name, backend: BackendKind::Acp, command, acp_command: command, oneshot: &[], pass }
+const fn acp(command: &'static [&'static str]) -> KnownWay {
+    KnownWay { backend: BackendKind::Acp, command }
 }
 
 /// The known agent of that name.
@@ -115,6 +168,11 @@ pub fn find(name: &str) -> Option<&'static KnownAgent> {
 }
 
 impl KnownAgent {
+    /// How it is driven unless configured otherwise.
+    pub fn backend(&self) -> BackendKind {
+        self.ways.first().map(|way| way.backend).unwrap_or_default()
+    }
+
     /// Everything that is passed on to it: the providers' keys and its own variables. The
     /// built-in agent calls no provider and gets nothing.
     pub fn pass_list(&self) -> impl Iterator<Item = &'static str> {
@@ -150,7 +208,10 @@ mod tests {
     #[test]
     fn only_the_built_in_agent_has_no_command_and_no_keys() {
         for agent in KNOWN {
-            assert_eq!(agent.command.is_empty(), agent.name == DEMO, "{}", agent.name);
+            let has_none = agent.ways.iter().any(|way| way.command.is_empty());
+            assert_eq!(has_none, agent.name == DEMO, "{}", agent.name);
+            assert_eq!(agent.install.is_empty(), agent.name == DEMO, "{}", agent.name);
+            assert!(!agent.ways.is_empty());
             assert_eq!(agent.pass_list().next().is_none(), agent.name == DEMO, "{}", agent.name);
         }
     }

@@ -19,7 +19,7 @@ use hob_actors::dispatch::route::{Facts, NoRoute, Oneshot, Warm, route};
 use hob_actors::id::AgentName;
 use hob_actors::ports::{Backend, Choice, Launch, Launched, NewsSink, StartFailed};
 
-use crate::config::{AgentConfig, BackendKind, SharedConfig, find_program, find_program_of};
+use crate::config::{AgentConfig, BackendKind, Sandbox, SharedConfig, Way, find_program_of};
 use crate::control::wire::{AgentCheckReply, AgentRow};
 use mcp_server::OwnServer;
 use process::{Spawner, agent_environment};
@@ -35,7 +35,8 @@ pub mod opencode;
 mod own_rules;
 pub mod process;
 mod start;
-mod surroundings;
+pub mod surroundings;
+mod tool_kind;
 
 /// The name of the subcommand that is the built-in agent.
 pub const DEMO_COMMAND: &str = "demo-agent";
@@ -55,6 +56,13 @@ pub enum Availability {
     Missing(NoRoute),
     /// It can be tried.
     Ready,
+}
+
+/// A way to drive an agent, and its program on this machine.
+#[derive(Debug)]
+struct FoundWay {
+    way: Way,
+    program: PathBuf,
 }
 
 /// Every agent that is known or configured. Cheap to clone.
@@ -104,11 +112,28 @@ impl Agents {
         let config = self.config.current();
         let agent = config.agent(name)?;
         let hint = match self.availability(name) {
-            Availability::Missing(why) => Some(why.hint(name)),
+            Availability::Missing(why) => Some(self.hint(name, &why)),
             Availability::Ready | Availability::Unknown => None,
         };
         let own_rules = own_rules::of(agent, &self.environment(agent), cwd);
         Some(AgentCheckReply { agent: self.row(agent), hint, own_rules })
+    }
+
+    /// What to do where the agent of that name cannot be started.
+    pub fn hint(&self, name: &str, why: &NoRoute) -> String {
+        let config = self.config.current();
+        let Some(agent) = config.agent(name) else { return why.hint(name) };
+        let installed = known::find(name).filter(|known| {
+            let is_known = known.ways.iter().any(|way| way.command == agent.command);
+            is_known && !known.install.is_empty() && self.ways(agent).is_err()
+        });
+        match (agent.sandbox, installed) {
+            (Sandbox::Worktree, _) => format!("set sandbox = \"off\" in [agents.{name}]"),
+            (Sandbox::Off, Some(known)) => {
+                format!("`{}` installs it; or set command in [agents.{name}]", known.install)
+            }
+            (Sandbox::Off, None) => why.hint(name),
+        }
     }
 
     /// Whether the agent of that name can be started.
@@ -132,8 +157,13 @@ impl Agents {
         let warm = match agent.backend {
             BackendKind::Oneshot => Warm::None,
             BackendKind::Acp | BackendKind::Opencode => {
-                let program = self.program(agent).map(|_| ());
-                let fit = program.and_then(|()| self.unfit.check(agent, &self.hash_anywhere(agent)));
+                let fit = self.ways(agent).and_then(|ways| {
+                    let hash = self.hash_anywhere(agent);
+                    let mut judged = ways.iter().map(|found| self.unfit.check(&found.way.command, &hash));
+                    // Where none is fit, why is told of the first.
+                    let first = judged.next().unwrap_or(Ok(()));
+                    if judged.any(|other| other.is_ok()) { Ok(()) } else { first }
+                });
                 fit.map_or_else(Warm::Never, |()| Warm::Ready)
             }
         };
@@ -149,12 +179,18 @@ impl Agents {
     fn row(&self, agent: &AgentConfig) -> AgentRow {
         let program = match agent.backend {
             BackendKind::Oneshot => self.oneshot_program(agent),
-            BackendKind::Acp | BackendKind::Opencode => self.program(agent),
+            BackendKind::Acp | BackendKind::Opencode => {
+                self.ways(agent).map(|mut ways| ways.remove(0).program)
+            }
+        };
+        let command = match agent.backend {
+            BackendKind::Oneshot => &agent.oneshot,
+            BackendKind::Acp | BackendKind::Opencode => &agent.command,
         };
         AgentRow {
             name: agent.name.clone(),
             backend: agent.backend.as_str().to_owned(),
-            command: if agent.command.is_empty() { agent.oneshot.clone() } else { agent.command.clone() },
+            command: command.clone(),
             available: program.is_ok(),
             version: agent.is_demo().then(|| env!("CARGO_PKG_VERSION").to_owned()),
             detail: Some(match program {
@@ -165,16 +201,30 @@ impl Agents {
         }
     }
 
-    /// The program of an agent, or why it cannot be run. Looks at the file system.
-    fn program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
-        match agent.backend {
-            BackendKind::Acp if agent.is_demo() => Ok(self.spawner.own_program()),
-            _ => find_program(agent, self.env.get("PATH").map_or("", String::as_str)).map_err(placed),
+    /// The ways to drive an agent whose programs are there, the best first, or why there is none: one at
+    /// least. Looks at the file system.
+    fn ways(&self, agent: &AgentConfig) -> Result<Vec<FoundWay>, String> {
+        fenced(agent)?;
+        let first = Way { backend: agent.backend, command: agent.command.clone() };
+        if agent.is_demo() {
+            return Ok(vec![FoundWay { way: first, program: self.spawner.own_program() }]);
+        }
+        let path = self.env.get("PATH").map_or("", String::as_str);
+        let all = std::iter::once(first).chain(agent.others.iter().cloned());
+        let looked = all.map(|way| {
+            let program = find_program_of(agent, &way.command, path)?;
+            Ok(FoundWay { way, program })
+        });
+        let (found, missing): (Vec<_>, Vec<_>) = looked.partition(Result::is_ok);
+        match missing.into_iter().find_map(Result::err) {
+            Some(why) if found.is_empty() => Err(placed(why)),
+            _ => Ok(found.into_iter().flatten().collect()),
         }
     }
 
     /// The program of a one-shot run, or why it cannot be run. Looks at the file system.
     fn oneshot_program(&self, agent: &AgentConfig) -> Result<PathBuf, String> {
+        fenced(agent)?;
         let path = self.env.get("PATH").map_or("", String::as_str);
         find_program_of(agent, &agent.oneshot, path).map_err(placed)
     }
@@ -203,6 +253,19 @@ impl Agents {
         let choice = over(choice, agent);
         let choices = [&choice.model, &choice.mode];
         fingerprint::config_hash(&words, &self.environment(agent), cwd, choices, self.mcp_server(agent))
+    }
+}
+
+/// Whether the fence that was asked for is there: none is built yet, and an agent that somebody wants
+/// fenced in must not run without.
+fn fenced(agent: &AgentConfig) -> Result<(), String> {
+    match agent.sandbox {
+        Sandbox::Off => Ok(()),
+        Sandbox::Worktree => {
+            Err("`sandbox = \"worktree\"` cannot be kept: this version of hob fences nothing in; \
+             `sandbox = \"off\"` runs it without"
+                .to_owned())
+        }
     }
 }
 

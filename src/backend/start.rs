@@ -7,22 +7,23 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hob_actors::backoff::Cause;
-use hob_actors::event::{Event, Level};
-use hob_actors::id::HostId;
+use hob_actors::event::{Event, Exit, Level};
+use hob_actors::id::{AgentKey, HostId};
 use hob_actors::ports::{Launch, Launched, News, NewsSink, Permit, Route, StartFailed};
 
 use super::acp::{self, NotStarted};
 use super::fingerprint;
+use super::known;
 use super::mcp_server::OwnServer;
 use super::oneshot::{self, Beside, Gate, OneshotAgent};
 use super::opencode;
 use super::process::SpawnRequest;
-use super::{Agents, DEMO_COMMAND, over};
+use super::{Agents, DEMO_COMMAND, FoundWay, over};
 use crate::config::{AgentConfig, BackendKind, Share};
 use crate::sync::lock;
 
@@ -31,9 +32,9 @@ const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(300);
 /// A program may be replaced by a newer one without anything telling us.
 const UNFIT_PERIOD: Duration = Duration::from_secs(600);
 
-/// Which agents turned out to speak nothing that hob does, by name. Clones share it.
+/// Which command lines turned out to speak nothing that hob does. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unfit(Arc<Mutex<BTreeMap<String, Found>>>);
+pub(super) struct Unfit(Arc<Mutex<BTreeMap<Vec<String>, Found>>>);
 
 /// What was found when an agent was started.
 #[derive(Debug)]
@@ -45,9 +46,9 @@ struct Found {
 }
 
 impl Unfit {
-    /// Whether the agent may be fit, or why it is known not to be.
-    pub(super) fn check(&self, agent: &AgentConfig, hash: &str) -> Result<(), String> {
-        match lock(&self.0).get(&agent.name) {
+    /// Whether a command line of an agent of that fingerprint may be fit, or why it is known not to be.
+    pub(super) fn check(&self, command: &[String], hash: &str) -> Result<(), String> {
+        match lock(&self.0).get(command) {
             Some(found) if found.hash == hash && found.since.elapsed() < UNFIT_PERIOD => {
                 Err(found.why.clone())
             }
@@ -55,12 +56,13 @@ impl Unfit {
         }
     }
 
-    fn note(&self, agent: &str, hash: String, why: String) {
-        lock(&self.0).insert(agent.to_owned(), Found { hash, why, since: Instant::now() });
+    fn note(&self, command: &[String], hash: &str, why: &str) {
+        let found = Found { hash: hash.to_owned(), why: why.to_owned(), since: Instant::now() };
+        lock(&self.0).insert(command.to_vec(), found);
     }
 
-    fn forget(&self, agent: &str) {
-        lock(&self.0).remove(agent);
+    fn forget(&self, command: &[String]) {
+        lock(&self.0).remove(command);
     }
 }
 
@@ -70,10 +72,22 @@ enum Kept {
     Opencode(opencode::Spec),
 }
 
+/// A way to start it, and how that is called.
+struct KeptWay {
+    kept: Kept,
+    command: Vec<String>,
+}
+
+/// A way that was tried in vain.
+struct Refused {
+    command: Vec<String>,
+    failed: StartFailed,
+}
+
 /// What can be started for an agent.
 struct Plan {
-    /// The kept backend; `None` if it has none.
-    kept: Option<Result<Kept, StartFailed>>,
+    /// The ways to a kept backend, the best first; `None` if it has none.
+    kept: Option<Result<Vec<KeptWay>, StartFailed>>,
     /// The one-shot run; `None` if it has none.
     oneshot: Option<Result<oneshot::Spec, StartFailed>>,
     /// The person wrote the command line of the one-shot run.
@@ -102,27 +116,65 @@ impl Agents {
             Some(kept) if launch.route == Route::Warm => kept,
             _ => return self.alone(oneshot, name.as_str(), sink),
         };
-        // Whether its program is there is seen anew each time.
-        let is_there = kept.is_ok();
         let started = match kept {
-            Ok(kept) => self.kept(kept, oneshot.clone(), launch, sink.clone()).await,
+            Ok(ways) => {
+                self.first_that_works(ways, (oneshot.clone(), hash, falls_back), launch, sink.clone()).await
+            }
+            // Whether its program is there is seen anew each time.
             Err(failed) => Err(NotStarted::Unfit(failed)),
         };
         let failed = match started {
-            Ok(launched) => {
-                self.unfit.forget(name.as_str());
-                return Ok(launched);
-            }
+            Ok(launched) => return Ok(launched),
             Err(NotStarted::Unfit(failed)) if falls_back => failed,
             Err(NotStarted::Unfit(failed) | NotStarted::Failed(failed)) => return Err(failed),
         };
-        if is_there {
-            self.unfit.note(name.as_str(), hash, failed.message.clone());
-        }
         let launched = self.alone(oneshot, name.as_str(), sink.clone())?;
         let text = format!("{name} cannot be kept warm and is run for each prompt: {}", failed.message);
         sink(News::Said(Event::Notice { level: Level::Warning, text }), Permit::free());
         Ok(launched)
+    }
+
+    /// Starts it in the first way that it turns out to know.
+    async fn first_that_works(
+        &self,
+        mut ways: Vec<KeptWay>,
+        (oneshot, hash, falls_back): (Option<Result<oneshot::Spec, StartFailed>>, String, bool),
+        launch: Launch,
+        sink: NewsSink,
+    ) -> Result<Launched, NotStarted> {
+        ways.sort_by_key(|way| self.unfit.check(&way.command, &hash).is_err());
+        let mut refused: Vec<Refused> = Vec::new();
+        let n_ways = ways.len();
+        for (n, KeptWay { kept, command }) in ways.into_iter().enumerate() {
+            let is_last = n + 1 == n_ways;
+            let failed = match self.kept(kept, oneshot.clone(), launch.clone(), sink.clone()).await {
+                Ok(launched) => {
+                    self.unfit.forget(&command);
+                    self.leave_alone(&refused, &hash);
+                    tell_other_way(&refused, &command, &sink);
+                    return Ok(launched);
+                }
+                Err(NotStarted::Unfit(failed)) => failed,
+                Err(NotStarted::Failed(failed)) if !is_last && knows_no_flag(&failed) => failed,
+                Err(NotStarted::Failed(failed)) => {
+                    return Err(NotStarted::Failed(joined(refused, failed, &launch.key)));
+                }
+            };
+            refused.push(Refused { command, failed });
+        }
+        if falls_back {
+            self.leave_alone(&refused, &hash);
+        }
+        let last = refused.pop().map(|last| last.failed);
+        let last = last.unwrap_or_else(|| permanent("there is no way to start it".to_owned()));
+        Err(NotStarted::Unfit(joined(refused, last, &launch.key)))
+    }
+
+    /// What is not fit is not tried again for a while, now that there is something else.
+    fn leave_alone(&self, refused: &[Refused], hash: &str) {
+        for Refused { command, failed } in refused {
+            self.unfit.note(command, hash, &failed.message);
+        }
     }
 
     /// Nothing but one-shot runs.
@@ -178,20 +230,25 @@ impl Agents {
         agent: &AgentConfig,
         launch: &Launch,
         idle_ttl: Duration,
-    ) -> Result<Kept, StartFailed> {
-        let program = self.program(agent).map_err(|why| permanent(format!("{}: {why}", agent.name)))?;
-        Ok(match agent.backend {
-            BackendKind::Opencode => Kept::Opencode(self.opencode_spec(agent, launch, (program, idle_ttl))),
-            _ => Kept::Acp(self.acp_spec(agent, launch, program)),
-        })
+    ) -> Result<Vec<KeptWay>, StartFailed> {
+        let found = self.ways(agent).map_err(|why| permanent(format!("{}: {why}", agent.name)))?;
+        let ways = found.into_iter().map(|found| {
+            let kept = match found.way.backend {
+                BackendKind::Opencode => Kept::Opencode(self.opencode_spec(agent, launch, &found, idle_ttl)),
+                BackendKind::Acp | BackendKind::Oneshot => Kept::Acp(self.acp_spec(agent, launch, &found)),
+            };
+            KeptWay { kept, command: found.way.command }
+        });
+        Ok(ways.collect())
     }
 
-    fn acp_spec(&self, agent: &AgentConfig, launch: &Launch, program: PathBuf) -> acp::Spec {
-        let (arg0, args) = match agent.command.split_first() {
+    fn acp_spec(&self, agent: &AgentConfig, launch: &Launch, found: &FoundWay) -> acp::Spec {
+        let (program, command) = (found.program.clone(), &found.way.command);
+        let (arg0, args) = match command.split_first() {
             Some((_, args)) => (None, args.to_vec()),
             None => (Some(format!("hob-{DEMO_COMMAND}")), vec![DEMO_COMMAND.to_owned()]),
         };
-        let command = if agent.is_demo() { DEMO_COMMAND.to_owned() } else { agent.command.join(" ") };
+        let command = if agent.is_demo() { DEMO_COMMAND.to_owned() } else { command.join(" ") };
         acp::Spec {
             request: SpawnRequest { program, arg0, args, ..self.request(agent, launch) },
             command,
@@ -208,8 +265,10 @@ impl Agents {
         &self,
         agent: &AgentConfig,
         launch: &Launch,
-        (program, idle_ttl): (PathBuf, Duration),
+        found: &FoundWay,
+        idle_ttl: Duration,
     ) -> opencode::Spec {
+        let program = found.program.clone();
         let idle_ttl = agent.idle_ttl.unwrap_or(idle_ttl);
         let host = match agent.share {
             Share::All => Some(agent.name.clone()),
@@ -274,6 +333,33 @@ impl Agents {
     }
 }
 
+/// Whether an agent ended before it said anything because it does not know a word of its command line.
+fn knows_no_flag(failed: &StartFailed) -> bool {
+    let complaint = |exit: &Exit| {
+        let said = exit.stderr_tail.to_ascii_lowercase();
+        ["unknown argument", "unknown option", "unrecognized option", "unexpected argument"]
+            .iter()
+            .any(|words| said.contains(words))
+    };
+    failed.exit.as_ref().is_some_and(complaint)
+}
+
+/// Says which way was taken, where it is not the best one.
+fn tell_other_way(refused: &[Refused], command: &[String], sink: &NewsSink) {
+    if let Some(Refused { failed, .. }) = refused.first() {
+        let text = format!("{}; `{}` is used", failed.message, command.join(" "));
+        sink(News::Said(Event::Notice { level: Level::Warning, text }), Permit::free());
+    }
+}
+
+/// The last failure, with those of the ways before it, and what can be driven.
+fn joined(refused: Vec<Refused>, last: StartFailed, key: &AgentKey) -> StartFailed {
+    let known = known::find(key.agent.as_str()).filter(|_| !refused.is_empty());
+    let messages = refused.into_iter().map(|refused| refused.failed.message).chain([last.message]);
+    let helps = known.map(|known| format!("`{}` installs one that hob can drive", known.install));
+    StartFailed { message: messages.chain(helps).collect::<Vec<_>>().join("; "), ..last }
+}
+
 fn bytes(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
@@ -290,14 +376,14 @@ mod tests {
 
     #[test]
     fn what_is_unfit_is_so_with_the_same_configuration_alone() {
-        let config = crate::config::Config::default();
-        let agent = config.agent("goose").unwrap();
         let unfit = Unfit::default();
-        assert_eq!(unfit.check(agent, "a"), Ok(()));
-        unfit.note("goose", "a".into(), "speaks version 9".into());
-        assert_eq!(unfit.check(agent, "a"), Err("speaks version 9".into()));
-        assert_eq!(unfit.check(agent, "b"), Ok(()));
-        unfit.forget("goose");
-        assert_eq!(unfit.check(agent, "a"), Ok(()));
+        let command = ["goose".to_owned(), "acp".to_owned()];
+        assert_eq!(unfit.check(&command, "a"), Ok(()));
+        unfit.note(&command, "a", "speaks version 9");
+        assert_eq!(unfit.check(&command, "a"), Err("speaks version 9".into()));
+        assert_eq!(unfit.check(&command, "b"), Ok(()));
+        assert_eq!(unfit.check(&command[..1], "a"), Ok(()));
+        unfit.forget(&command);
+        assert_eq!(unfit.check(&command, "a"), Ok(()));
     }
 }

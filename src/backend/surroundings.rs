@@ -29,7 +29,7 @@ pub(super) fn begin() {
 }
 
 /// Which environment that is, and how another one is taken.
-pub(super) fn told() -> String {
+pub fn told() -> String {
     let at = STARTED.get().map(|at| format!(" at {at}")).unwrap_or_default();
     format!(
         "the environment of agents is that of the daemon's start{at}: `hob down && hob up` takes your shell's"

@@ -29,13 +29,16 @@ pub struct NoArgs {}
 pub async fn run(ctx: &mut Ctx, command: &ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Show(_) => {
-            let shown = load(ctx)?.shown();
+            let loaded = load(ctx)?;
+            warn(ctx, &loaded);
+            let shown = loaded.shown();
             let text = if ctx.globals.json { format!("{}\n", as_json(&shown)) } else { render(&shown) };
             ctx.print(text)?;
         }
         ConfigCommand::Path(_) => path(ctx)?,
         ConfigCommand::Check(_) => {
-            load(ctx)?;
+            let loaded = load(ctx)?;
+            warn(ctx, &loaded);
             if ctx.globals.json {
                 ctx.print("{\"ok\":true}\n")?;
             } else {
@@ -44,6 +47,12 @@ pub async fn run(ctx: &mut Ctx, command: &ConfigCommand) -> Outcome {
         }
     }
     Ok(Exit::Done)
+}
+
+fn warn(ctx: &mut Ctx, loaded: &Loaded) {
+    for warning in &loaded.config.warnings {
+        ctx.say(format_args!("warning: {warning}"));
+    }
 }
 
 fn load(ctx: &Ctx) -> Result<Loaded, CliError> {

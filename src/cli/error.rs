@@ -8,6 +8,7 @@ use std::io;
 
 use crate::control::client::ClientError;
 use crate::control::error::Kind;
+use crate::control::wire::Fault;
 
 /// The reason of a refusal that is about the configuration.
 const BAD_CONFIG: &str = "bad_config";
@@ -59,11 +60,12 @@ impl Exit {
     }
 
     /// The exit that stands for a terminal state of a task.
-    pub fn of_task(state: &str) -> Self {
-        match state {
-            "completed" => Self::Done,
-            "cancelled" => Self::Cancelled,
-            _ => Self::Failed,
+    pub fn of_task(state: &str, fault: Option<Fault>) -> Self {
+        match (state, fault) {
+            ("completed", _) => Self::Done,
+            ("cancelled", _) => Self::Cancelled,
+            (_, Some(Fault::Unavailable | Fault::LogIn)) => Self::Unavailable,
+            (_, None) => Self::Failed,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::render::{self, duration, one_line};
-use crate::control::wire::{UsageRow, is_terminal};
+use crate::control::wire::{Fault, UsageRow, fault, is_terminal};
 
 /// The longest piece of somebody else's text in a line, in characters.
 const WORDS_WIDTH_MAX: usize = 200;
@@ -106,6 +106,11 @@ impl EventRow {
     /// How the task ended, if this is the event that says so.
     pub fn task_end(&self) -> Option<&str> {
         (self.kind == "task_state" && is_terminal(self.text("to"))).then(|| self.text("to"))
+    }
+
+    /// Why the task that ended could not be worked on, if that is why.
+    pub fn fault(&self) -> Option<Fault> {
+        fault(self.text("to"), self.turn.is_some(), self.text("reason"))
     }
 
     fn cut(&self, name: &str) -> String {

@@ -15,6 +15,8 @@ pub struct ReloadArgs {}
 #[derive(Deserialize)]
 struct Reloaded {
     changed: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 /// Tells which keys changed.
@@ -25,8 +27,8 @@ pub async fn run(ctx: &mut Ctx, _args: &ReloadArgs) -> Outcome {
 }
 
 fn render(reloaded: Reloaded) -> String {
-    if reloaded.changed.is_empty() {
-        return "nothing changed\n".to_owned();
-    }
-    reloaded.changed.iter().map(|key| format!("changed {key}\n")).collect()
+    let changed = reloaded.changed.iter().map(|key| format!("changed {key}\n"));
+    let nothing = reloaded.changed.is_empty().then(|| "nothing changed\n".to_owned());
+    let warnings = reloaded.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    nothing.into_iter().chain(changed).chain(warnings).collect()
 }

@@ -36,7 +36,9 @@ fn render(status: &Value, socket: &str) -> String {
     if let Some(bytes) = number("/database/size_bytes") {
         write!(database, " ({}, schema {})", size(bytes), text("/database/schema")).ok();
     }
-    facts(&[
+    let warnings = status.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    let warnings = warnings.filter_map(Value::as_str).map(|warning| ("warning", warning.to_owned()));
+    let lines = [
         ("hobd", text("/version")),
         ("pid", text("/pid")),
         ("up", number("/uptime_s").map(|s| duration(s.saturating_mul(1000))).unwrap_or_default()),
@@ -48,7 +50,8 @@ fn render(status: &Value, socket: &str) -> String {
         ("containment", text("/containment")),
         ("counts", pairs(status.get("counts"))),
         ("limits", pairs(status.get("limits"))),
-    ])
+    ];
+    facts(&lines.into_iter().chain(warnings).collect::<Vec<_>>())
 }
 
 /// `{"sessions": 2, "live": 1}` as `2 sessions, 1 live`.
@@ -69,7 +72,7 @@ mod tests {
             "version": "0.1.0", "pid": 4242, "uptime_s": 3725, "home": "/h", "stopping": true,
             "counts": {"sessions": 2},
             "database": {"path": "/h/hob.db", "size_bytes": 40960, "schema": 2},
-            "limits": {"max_live": 12}
+            "limits": {"max_live": 12}, "warnings": ["c:1: x never matches"]
         });
         insta::assert_snapshot!(plain(&render(&status, "/h/hob.sock")), @"
         hobd      0.1.0
@@ -81,6 +84,7 @@ mod tests {
         database  /h/hob.db (40KiB, schema 2)
         counts    2 sessions
         limits    12 max_live
+        warning   c:1: x never matches
         ");
     }
 }

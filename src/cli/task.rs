@@ -117,7 +117,7 @@ async fn wait(ctx: &mut Ctx, args: &WaitArgs) -> Outcome {
         let (answer, row) = wait_once(&link, &task, left).await?;
         if is_terminal(&row.state) {
             ctx.show(&answer, line)?;
-            return Ok(Exit::of_task(&row.state));
+            return Ok(Exit::of_task(&row.state, row.outcome.as_ref().and_then(|outcome| outcome.fault)));
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             return Err(CliError::new(Exit::TryAgain, format!("task {task} is still {}", row.state)));
@@ -184,6 +184,7 @@ fn show(task: TaskRow) -> String {
         ("parent", task.parent.clone().unwrap_or_default()),
         ("request id", task.request_id.clone().unwrap_or_default()),
         ("created", ago(task.created_at, now)),
+        ("context lost", one_line(task.context_lost.as_deref().unwrap_or_default(), usize::MAX)),
         ("stop reason", outcome(|outcome| outcome.stop_reason.as_ref())),
         ("error", outcome(|outcome| outcome.error.as_ref())),
         ("usage", usage(&task.usage)),
@@ -238,7 +239,12 @@ mod tests {
             started_at: Some(Moment(1000)),
             ended_at: Some(Moment(3500)),
             turn: None,
-            outcome: Some(OutcomeRow { stop_reason: None, error: Some("the agent was killed".into()) }),
+            context_lost: None,
+            outcome: Some(OutcomeRow {
+                stop_reason: None,
+                error: Some("the agent was killed".into()),
+                fault: None,
+            }),
             text: None,
             usage: UsageRow::default(),
             turns: None,

@@ -97,6 +97,15 @@ pub(super) struct AgentFile {
     permissions: Permissions,
 }
 
+/// A way to drive an agent that is kept between prompts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// What is spoken.
+    pub backend: BackendKind,
+    /// Program and arguments.
+    pub command: Vec<String>,
+}
+
 /// Everything that is configured for one agent, what is known of it and the overrides applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
@@ -106,6 +115,8 @@ pub struct AgentConfig {
     pub backend: BackendKind,
     /// Program and arguments. Empty for the built-in agent, which is the daemon's own program.
     pub command: Vec<String>,
+    /// Other ways to drive a known agent whose command nobody wrote, where that one cannot be.
+    pub others: Vec<Way>,
     /// Variables set for it, over everything else.
     pub env: BTreeMap<String, String>,
     /// Variables passed on from the daemon's environment: those known for the agent and the
@@ -149,10 +160,13 @@ impl AgentConfig {
     /// What comes of `written`, whose sections are the effective ones already.
     pub(super) fn assemble(name: &str, written: AgentFile, configured: bool) -> Self {
         let known = known::find(name);
-        let backend = written.backend.or(known.map(|known| known.backend)).unwrap_or_default();
+        let backend = written.backend.or(known.map(KnownAgent::backend)).unwrap_or_default();
         let pass_known = known.into_iter().flat_map(KnownAgent::pass_list).map(str::to_owned);
         let oneshot_configured = !written.oneshot.is_empty();
-        let command = written.command.unwrap_or_else(|| known_command(known, backend));
+        let mut ways = known_ways(known, backend, written.backend.is_some()).into_iter();
+        let first = ways.next().map(|way| way.command).unwrap_or_default();
+        let others = if written.command.is_none() { ways.collect() } else { Vec::new() };
+        let command = written.command.unwrap_or(first);
         let oneshot = match known {
             Some(known) if !oneshot_configured => known_oneshot(known, &command),
             _ => written.oneshot,
@@ -162,6 +176,7 @@ impl AgentConfig {
             name: name.to_owned(),
             backend,
             command,
+            others,
             env: written.env,
             pass: pass_known.chain(written.pass).collect(),
             model: written.model,
@@ -207,13 +222,11 @@ fn known_oneshot(known: &KnownAgent, command: &[String]) -> Vec<String> {
     words
 }
 
-/// The command line that is known for an agent, for the backend it is driven with.
-fn known_command(known: Option<&KnownAgent>, backend: BackendKind) -> Vec<String> {
-    let command = match (known, backend) {
-        (None, _) | (_, BackendKind::Oneshot) => &[],
-        (Some(known), BackendKind::Acp) => known.acp_command,
-        (Some(known), BackendKind::Opencode) if known.backend == BackendKind::Opencode => known.command,
-        (Some(_), BackendKind::Opencode) => &[],
-    };
-    command.iter().map(|word| (*word).to_owned()).collect()
+/// The ways that are known for an agent, the best first; those of one backend alone where that was
+/// chosen.
+fn known_ways(known: Option<&KnownAgent>, backend: BackendKind, chosen: bool) -> Vec<Way> {
+    let ways = known.into_iter().flat_map(|known| known.ways);
+    let fitting = ways.filter(|way| !chosen || way.backend == backend);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    fitting.map(|way| Way { backend: way.backend, command: words(way.command) }).collect()
 }

@@ -16,7 +16,7 @@ use super::permissions::Permissions;
 use super::sections::{
     Control, Dispatch, Health, Hooks, Journal, Pool, Process, Reaper, Restart, Watchdog, Worktrees,
 };
-use super::{Config, Loaded, Origin};
+use super::{Config, Loaded, Origin, warnings};
 use crate::backend::known;
 
 /// Larger than any configuration that a person writes.
@@ -82,6 +82,7 @@ pub(super) fn load(path: Option<&Path>, env: &BTreeMap<String, String>) -> Resul
     config.agents.values_mut().for_each(|agent| {
         agent.health.failures_max = Some(agent.health.failures_max(agent.backend));
     });
+    config.warnings = warnings::of(&config, &layer.origins);
     Ok(Loaded { config, origins: layer.origins })
 }
 
@@ -195,10 +196,11 @@ fn merge(base: &mut Table, over: Table) {
 fn known_agents() -> Table {
     let words = |list: &[&str]| Value::Array(list.iter().map(|word| Value::from(*word)).collect());
     let entry = |agent: &known::KnownAgent| {
-        let backend = Value::from(agent.backend.as_str());
+        let backend = Value::from(agent.backend().as_str());
+        let command = agent.ways.first().map_or(&[][..], |way| way.command);
         Value::Table(Table::from_iter([
             ("backend".to_owned(), backend),
-            ("command".to_owned(), words(agent.command)),
+            ("command".to_owned(), words(command)),
         ]))
     };
     known::KNOWN.iter().map(|agent| (agent.name.to_owned(), entry(agent))).collect()
@@ -235,6 +237,7 @@ fn assemble(written: Table) -> Result<Config, Box<dyn std::error::Error>> {
         reaper: schema.reaper,
         hooks: schema.hooks,
         agents,
+        warnings: Vec::new(),
         values,
     })
 }

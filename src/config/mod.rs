@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-pub use agents::{AgentConfig, BackendKind, Sandbox, Share};
+pub use agents::{AgentConfig, BackendKind, Sandbox, Share, Way};
 pub use check::NEVER_PASSED;
 pub use error::{ConfigError, ConfigFault};
 pub use permissions::{Permissions, Policy, UnattendedPolicy};
-pub use program::{find_program, find_program_of, find_program_on};
+pub use program::{find_program_of, find_program_on};
 pub use sections::{
     Control, Dispatch, Health, Hooks, Journal, Pool, Process, Reaper, Restart, Watchdog, Worktrees,
 };
@@ -30,6 +30,7 @@ mod program;
 mod sections;
 mod shared;
 mod units;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// `[agents.NAME]` by name: the known ones, the configured ones and `demo`.
     pub agents: BTreeMap<String, AgentConfig>,
+    /// What was written and does not do what its writer may expect, each in a sentence.
+    pub warnings: Vec<String>,
     /// The same as it would be written, to be shown and compared.
     values: Table,
 }

@@ -8,14 +8,6 @@ use super::AgentConfig;
 /// Any of the three execute bits.
 const EXECUTE_BITS: u32 = 0o111;
 
-/// The program of the kept backend of an agent; see [`find_program_of`].
-///
-/// # Errors
-/// Says why there is none.
-pub fn find_program(agent: &AgentConfig, env_path: &str) -> Result<PathBuf, String> {
-    find_program_of(agent, &agent.command, env_path)
-}
-
 /// The program that `words`, a command line of an agent, begins with: its path if it has a slash,
 /// else the first executable of that name on the agent's own `PATH`, which is the one in its `env`
 /// or else `env_path`.

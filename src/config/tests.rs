@@ -319,6 +319,7 @@ fn a_program_is_looked_up_on_the_agents_own_path() {
         agent.env = path.map(|path| ("PATH".to_owned(), path.to_owned())).into_iter().collect();
         agent
     };
+    let find_program = |agent: &AgentConfig, path: &str| find_program_of(agent, &agent.command, path);
     assert_eq!(find_program(&agent("tool", None), &both), Ok(good.clone()));
     assert_eq!(find_program(&agent("tool", Some(&both)), "/nowhere"), Ok(good.clone()));
     assert_eq!(find_program(&agent(good.to_str().unwrap(), None), ""), Ok(good));

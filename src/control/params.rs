@@ -252,6 +252,9 @@ params! {
         /// Refused rather than kept waiting.
         #[serde(default)]
         no_wait: bool,
+        /// Failed where its agent cannot be started, rather than kept waiting for another start.
+        #[serde(default)]
+        no_retry: bool,
         /// Put aside until its chat is released.
         #[serde(default)]
         hold: bool,

@@ -8,12 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::RpcFailure;
 use super::params::TaskSubmit;
 use super::wire::{AgentRow, ChatRow, IdOr, SessionRow, WorktreeRow};
-
-/// The agents that are tried when none is named, in this order; the built-in one comes last.
-const AGENT_ORDER: [&str; 6] = ["goose", "qwen", "opencode", "claude", "codex", "gemini"];
-
-/// The built-in agent, which always is there.
-const BUILT_IN_AGENT: &str = "demo";
+use crate::backend::known::{DEMO, KNOWN};
 
 /// What the client named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,15 +106,22 @@ fn whole(chat: &IdOr<ChatRow>) -> Option<&ChatRow> {
     }
 }
 
-/// The agent of a task that names none: the configured default, else the first available.
-pub(super) fn default_agent(configured: Option<&str>, agents: &[AgentRow]) -> String {
+/// The agent of a task that names none: the configured default, else the first available. The built-in
+/// one only plays an agent, so it answers where somebody wrote of it alone.
+pub(super) fn default_agent(
+    configured: Option<&str>,
+    agents: &[AgentRow],
+    has_built_in: bool,
+) -> Option<String> {
     if let Some(name) = configured {
-        return name.to_owned();
+        return Some(name.to_owned());
     }
     let available = |name: &str| agents.iter().any(|agent| agent.available && agent.name == name);
-    let known = AGENT_ORDER.into_iter().find(|name| available(name)).map(str::to_owned);
-    let other = || agents.iter().find(|agent| agent.available && agent.name != BUILT_IN_AGENT);
-    known.or_else(|| other().map(|agent| agent.name.clone())).unwrap_or_else(|| BUILT_IN_AGENT.to_owned())
+    let mut names = KNOWN.iter().map(|agent| agent.name).filter(|name| *name != DEMO);
+    let known = names.find(|name| available(name)).map(str::to_owned);
+    let other = || agents.iter().find(|agent| agent.available && agent.name != DEMO);
+    let built_in = || has_built_in.then(|| DEMO.to_owned());
+    known.or_else(|| other().map(|agent| agent.name.clone())).or_else(built_in)
 }
 
 #[cfg(test)]
@@ -270,14 +272,16 @@ mod tests {
             [agent("demo", true), agent("goose", goose), agent("mine", mine), agent("qwen", qwen)]
         };
         let cases = [
-            (Some("nowhere"), all(true, true, true), "nowhere"),
-            (None, all(true, true, true), "goose"),
-            (None, all(false, true, true), "qwen"),
-            (None, all(false, false, true), "mine"),
-            (None, all(false, false, false), "demo"),
+            (Some("nowhere"), all(true, true, true), false, Some("nowhere")),
+            (None, all(true, true, true), true, Some("goose")),
+            (None, all(false, true, true), false, Some("qwen")),
+            (None, all(false, false, true), true, Some("mine")),
+            (None, all(false, false, false), true, Some("demo")),
+            (None, all(false, false, false), false, None),
+            (Some("demo"), all(true, false, false), false, Some("demo")),
         ];
-        for (configured, agents, chosen) in cases {
-            assert_eq!(default_agent(configured, &agents), chosen);
+        for (configured, agents, has_built_in, chosen) in cases {
+            assert_eq!(default_agent(configured, &agents, has_built_in).as_deref(), chosen);
         }
     }
 }

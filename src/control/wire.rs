@@ -28,7 +28,7 @@ pub use reply::{
     Counts, DatabaseRow, Empty, EventsReply, HeldReply, HelloReply, LimitsRow, ReloadReply, ResolveReply,
     StatusReply, SubscribeReply,
 };
-pub use task::is_terminal;
+pub use task::{Fault, fault, is_terminal};
 
 /// Either the id of a thing (in lists) or the whole thing (in `show`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -248,6 +248,9 @@ pub struct TaskRow {
     pub ended_at: Option<Moment>,
     /// Its newest turn.
     pub turn: Option<String>,
+    /// Why its agent had forgotten what was said in the chat before, if it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_lost: Option<String>,
     /// How it ended.
     pub outcome: Option<OutcomeRow>,
     /// The agent's final message, once terminal.
@@ -266,6 +269,9 @@ pub struct OutcomeRow {
     pub stop_reason: Option<String>,
     /// What went wrong.
     pub error: Option<String>,
+    /// Why no agent worked on it, if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
 }
 
 /// A turn: one attempt at a task.
@@ -293,6 +299,9 @@ pub struct TurnRow {
     pub error: Option<String>,
     /// What the agent remembered when it began.
     pub context: Option<String>,
+    /// Why what it remembered was lost, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_lost: Option<String>,
     /// What it cost.
     pub usage: UsageRow,
     /// The files that it changed, once that is known.

@@ -62,6 +62,9 @@ impl DaemonControl {
         // A panic in the parser is a bug of ours, and the old configuration stays then too.
         let loaded =
             loaded.unwrap_or_else(|panic| Err(ConfigError::unreadable(&self.paths.config, panic)))?;
+        for warning in &loaded.config.warnings {
+            tracing::warn!("{warning}");
+        }
         let changed = self.config.replace(loaded.config);
         tracing::info!(?changed, "configuration read again");
         if let Some(tree) = self.tree.get() {

@@ -159,7 +159,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     }
     let (door, mut requests) = control_door::open(&options);
     let parts = start(&options, &door).await?;
-    if let Some(notice) = paths.notice() {
+    for notice in paths.notice().into_iter().chain(door.config().current().warnings.iter().cloned()) {
         tracing::warn!("{notice}");
     }
     tracing::info!(pid = std::process::id(), socket = %paths.socket.display(), "ready");

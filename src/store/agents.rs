@@ -75,7 +75,8 @@ pub(super) fn record(tx: &mut Tx<'_>, key: &AgentKey) -> Result<AgentRecord> {
     let sql = "SELECT c.session_id, a.generation, a.backend_session, a.has_history, a.status, a.config_hash, c.subdir,
                       a.mode, a.model,
                       (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
-                       ORDER BY w.created_at DESC, w.id LIMIT 1)
+                       ORDER BY w.created_at DESC, w.id LIMIT 1),
+                      EXISTS (SELECT 1 FROM agent_sessions AS o WHERE o.agent = a.agent AND o.config_hash IS NOT NULL)
                FROM agent_sessions AS a JOIN chats AS c ON c.id = a.chat_id WHERE a.chat_id = ?1 AND a.agent = ?2";
     let found = sql::one(tx.conn, sql, [key.chat.as_str(), key.agent.as_str()], |row| {
         let path: Option<String> = row.get(9)?;
@@ -84,6 +85,7 @@ pub(super) fn record(tx: &mut Tx<'_>, key: &AgentKey) -> Result<AgentRecord> {
             generation: Generation(natural(row.get(1)?)),
             backend_session: row.get::<_, Option<String>>(2)?.map(Into::into),
             has_history: row.get(3)?,
+            ever_started: row.get(10)?,
             cwd: PathBuf::new(),
             status: status(row, 4)?,
             config_hash: row.get(5)?,

@@ -57,6 +57,11 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0011_hook_segments.sql"),
         verify: None,
     },
+    Step {
+        name: "0012_lost_and_no_retry",
+        sql: include_str!("../../migrations/0012_lost_and_no_retry.sql"),
+        verify: None,
+    },
 ];
 
 /// The newest schema that this program knows.

@@ -64,9 +64,10 @@ pub(super) fn write(event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> 
         }
         Event::Usage(usage) => usage_fields(object, usage),
         Event::PermissionRequested { .. } | Event::PermissionResolved { .. } => asked(object, event),
-        Event::TurnStarted { attempt, context } => {
-            object.field("attempt", attempt).field("context", words::context(*context))
-        }
+        Event::TurnStarted { attempt, context, lost } => object
+            .field("attempt", attempt)
+            .field("context", words::context(*context))
+            .field_if("context_lost", lost.as_ref()),
         Event::TurnEnded { .. } | Event::TaskState { .. } | Event::AgentState { .. } => moved(object, event),
         Event::Health { from, to, failure } => object
             .field("from", words::health(*from))

@@ -8,7 +8,7 @@ use super::sql::{self, Result, natural};
 use super::{StoreError, words};
 use crate::control::wire::{
     AgentSessionRow, ChatRow, ExitRow, IdOr, Moment, OutcomeRow, PermissionRow, RawJson, SessionRow, TaskRow,
-    TurnRow, UsageRow, WorktreeRow,
+    TurnRow, UsageRow, WorktreeRow, fault,
 };
 use crate::legible::legible;
 
@@ -276,18 +276,23 @@ fn exit(row: &Row<'_>) -> rusqlite::Result<Option<ExitRow>> {
 
 /// What every query for [`task_row`] selects.
 pub(super) const TASK: &str = "SELECT t.*, c.session_id,
-        (SELECT u.id FROM turns AS u WHERE u.task_id = t.id ORDER BY u.attempt DESC LIMIT 1) AS turn
+        (SELECT u.id FROM turns AS u WHERE u.task_id = t.id ORDER BY u.attempt DESC LIMIT 1) AS turn,
+        (SELECT u.context_lost FROM turns AS u WHERE u.task_id = t.id AND u.context_lost IS NOT NULL
+            ORDER BY u.attempt DESC LIMIT 1) AS context_lost
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     let ended_at = moment_if(row, "ended_at")?;
-    let outcome = OutcomeRow { stop_reason: get(row, "stop_reason")?, error: get(row, "error")? };
+    let (state, turn): (String, Option<String>) = (get(row, "state")?, get(row, "turn")?);
+    let error: Option<String> = get(row, "error")?;
+    let fault = fault(&state, turn.is_some(), error.as_deref().unwrap_or_default());
+    let outcome = OutcomeRow { stop_reason: get(row, "stop_reason")?, error, fault };
     Ok(TaskRow {
         id: get(row, "id")?,
         chat: get(row, "chat_id")?,
         session: get(row, "session_id")?,
         agent: get(row, "agent")?,
-        state: get(row, "state")?,
+        state,
         waiting: None,
         backend: get(row, "backend")?,
         source: get(row, "source")?,
@@ -297,7 +302,8 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         created_at: moment(row, "created_at")?,
         started_at: moment_if(row, "started_at")?,
         ended_at,
-        turn: get(row, "turn")?,
+        turn,
+        context_lost: get(row, "context_lost")?,
         outcome: ended_at.map(|_| outcome),
         text: get(row, "text")?,
         usage: UsageRow::default(),
@@ -339,6 +345,7 @@ fn turn_row(row: &Row<'_>) -> rusqlite::Result<TurnRow> {
         stop_reason: get(row, "stop_reason")?,
         error: get(row, "error")?,
         context: get(row, "context")?,
+        context_lost: get(row, "context_lost")?,
         usage: usage_of_row(row)?,
         files: json(row, "files")?,
     })

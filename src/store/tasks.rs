@@ -36,6 +36,8 @@ pub struct NewTask {
     pub permissions: Option<PermissionPolicy>,
     /// Refused rather than kept waiting.
     pub no_wait: bool,
+    /// Failed rather than kept waiting for another start of its agent.
+    pub no_retry: bool,
     /// Put aside until its chat is released.
     pub hold: bool,
     /// The task that it was made by, or is a retry of.
@@ -187,8 +189,8 @@ pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
     sql::run(
         tx.conn,
         "INSERT INTO tasks (id, chat_id, agent, request_owner, request_id, state, source, backend, permissions,
-                            no_wait, prompt, parent, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                            no_wait, no_retry, prompt, parent, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             id,
             new.chat,
@@ -200,6 +202,7 @@ pub(super) fn submit(tx: &mut Tx<'_>, new: &NewTask) -> Result<Submitted> {
             new.backend,
             new.permissions.map(words::policy),
             new.no_wait,
+            new.no_retry,
             new.prompt,
             new.parent,
             tx.now().0,
@@ -225,7 +228,7 @@ fn submitted(tx: &Tx<'_>, id: &str, fresh: bool) -> Result<Submitted> {
 const CARD: &str =
     "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait,
             (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
-             ORDER BY w.rowid DESC LIMIT 1), c.subdir, t.backend
+             ORDER BY w.rowid DESC LIMIT 1), c.subdir, t.backend, t.no_retry
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {
@@ -238,6 +241,7 @@ fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {
         prompt: Arc::from(text(row, 6)?),
         permissions: row.get::<_, Option<String>>(7)?.as_deref().and_then(words::parse_policy),
         no_wait: row.get(8)?,
+        no_retry: row.get(12)?,
         cwd: working_directory(row.get(9)?, &text(row, 10)?),
         route: row.get::<_, Option<String>>(11)?.as_deref().map(Route::from_word).unwrap_or_default(),
         as_of,

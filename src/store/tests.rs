@@ -148,6 +148,7 @@ fn prompt_to(chat: &str, prompt: &str) -> NewTask {
         source: "chat".to_owned(),
         permissions: None,
         no_wait: false,
+        no_retry: false,
         hold: false,
         parent: None,
         backend: None,

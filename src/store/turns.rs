@@ -2,7 +2,7 @@
 //! the events that tell of it, in one transaction.
 
 use hob_actors::event::{Context, Event, Outcome, TaskState, Usage};
-use hob_actors::id::{Generation, TaskId, TurnId};
+use hob_actors::id::{AgentKey, Generation, TaskId, TurnId};
 use hob_actors::ports::{Ended, Route, TurnEnd};
 use hob_actors::session::final_text::FinalText;
 use rusqlite::{Connection, params};
@@ -95,16 +95,19 @@ pub(super) fn start(
     let attempt = sql::count(tx.conn, "SELECT count(*) FROM turns WHERE task_id = ?1", [id.as_str()])? + 1;
     let turn = TurnId::from(ids::unused(tx.conn, "turns", "u-")?);
     let now = tx.now().0;
+    let lost = if context == Context::Reset { why_lost(tx.conn, &task.key)? } else { None };
     sql::run(
         tx.conn,
-        "INSERT INTO turns (id, task_id, attempt, generation, context, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO turns (id, task_id, attempt, generation, context, started_at, context_lost)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             turn.as_str(),
             id.as_str(),
             integer(attempt),
             integer(generation.0),
             words::context(context),
-            now
+            now,
+            lost
         ],
     )?;
     let sql = "UPDATE tasks SET state = 'running', started_at = coalesce(started_at, ?2), backend = ?3
@@ -119,8 +122,15 @@ pub(super) fn start(
     let scope = task.scope(Some(turn.clone()));
     tasks::told(tx, &scope, Some(TaskState::Dispatched), TaskState::Running, None)?;
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-    tx.event(&scope, &Event::TurnStarted { attempt, context })?;
+    tx.event(&scope, &Event::TurnStarted { attempt, context, lost })?;
     Ok(Some(turn))
+}
+
+/// Why an agent lost what it remembered, as was told last.
+fn why_lost(conn: &Connection, key: &AgentKey) -> Result<Option<String>> {
+    let sql = "SELECT payload ->> '$.reason' FROM events
+               WHERE chat_id = ?1 AND agent = ?2 AND type = 'context_reset' ORDER BY seq DESC LIMIT 1";
+    sql::one(conn, sql, [key.chat.as_str(), key.agent.as_str()], |row| row.get(0))
 }
 
 /// Ends a turn and its task, if it is this turn of this backend that is open. An end that fits

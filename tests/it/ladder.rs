@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::ends::ledger;
 use crate::support::home::Setup;
+use crate::support::mcp::McpClient;
 use crate::support::stage::{FAULT, Stage};
 use crate::support::wait::until;
 
@@ -190,5 +191,31 @@ fn an_agent_that_crashed_in_its_first_turn_has_nothing_to_lose() {
     assert_eq!(stage.daemon.wait_task(&next)["text"], "count 1");
     assert_eq!(context(&stage, &next), "fresh");
     assert_eq!(stage.events("context_reset"), [] as [Value; 0]);
+    stage.end();
+}
+
+#[test]
+fn a_loss_is_told_to_whoever_asked() {
+    let told = "forgot what was said before: ";
+    let stage = forgotten_by("load-empty");
+    let words = ["prompt", "-c", &stage.chat, "-a", FAULT, "fault: count"];
+    let ran = stage.daemon.hob(&words).ok().says(&[told, "without anything in it"]);
+    assert_eq!(ran.stdout, "count 1\n");
+    let again = stage.daemon.hob(&words).ok();
+    assert!(!again.stderr.contains(told), "{again:?}");
+
+    stage.daemon.hob(&["evict", &stage.chat, FAULT]).ok();
+    let task = stage.prompt("fault: count");
+    let row = stage.daemon.wait_task(&task);
+    assert!(row["context_lost"].as_str().unwrap().contains("without anything in it"), "{row:#}");
+    stage.daemon.hob(&["task", "show", &task]).ok();
+
+    stage.daemon.hob(&["evict", &stage.chat, FAULT]).ok();
+    let session = stage.daemon.rpc("task/show", json!({"task": task}))["session"].clone();
+    let client = McpClient::start(&stage.daemon, stage.daemon.root(), &[]);
+    let asked = json!({"agent": FAULT, "session": session, "prompt": "fault: count"});
+    let (text, fields) = client.ok("new_task", asked);
+    assert!(text.starts_with("count 1") && text.contains("had forgotten"), "{text}");
+    assert!(fields["context_lost"].is_string(), "{fields:#}");
     stage.end();
 }

@@ -33,6 +33,7 @@ mod filters;
 mod git_environment;
 mod health;
 mod hooks;
+mod known_agents;
 mod ladder;
 mod meant;
 mod odd_json;

@@ -63,18 +63,28 @@ fn is_given_up(stage: &Stage, reason: &str, mend: impl FnOnce(&Stage)) {
     assert_eq!(stage.ask("again"), "well");
 }
 
-/// The same, where the mistake is in the configuration: a task that waits for the circuit goes as
-/// soon as that has changed.
+/// The next prompts say the same, after one start each: somebody may have mended it meanwhile.
+#[track_caller]
+fn fails_at_once(stage: &Stage, reason: &str) {
+    let started = stage.moves("starting").len();
+    let arguments = ["prompt", "--chat", &stage.chat, "--agent", FAULT, "now"];
+    stage.daemon.hob(&arguments).exit(69).says(&[reason]);
+    let row = stage.daemon.wait_task(&stage.submit());
+    assert_eq!(row["state"], "failed", "{row:#}");
+    assert!(row["outcome"]["error"].as_str().unwrap().contains(reason), "{row:#}");
+    assert_eq!(stage.moves("starting").len(), started + 2);
+    stage.wait_status("circuit_open");
+    stage.daemon.hob(&[&arguments[..], &["--no-wait"]].concat()).exit(69).says(&[reason]);
+    assert_eq!(stage.moves("starting").len(), started + 2);
+}
+
+/// The same, where the mistake is in the configuration: the next prompt works as soon as that has
+/// changed.
 #[track_caller]
 fn is_given_up_until_configured(stage: &Stage, reason: &str) {
     is_given_up(stage, reason, |stage| {
-        let waits = stage.submit();
-        stage.wait_waiting(&waits, "circuit");
-        let arguments = ["prompt", "--chat", &stage.chat, "--agent", FAULT, "--no-wait", "now"];
-        stage.daemon.hob(&arguments).exit(69).says(&[reason]);
-        assert_eq!(stage.moves("starting").len(), 1);
+        fails_at_once(stage, reason);
         stage.reconfigure(&["well"]);
-        assert_eq!(stage.daemon.wait_task(&waits)["state"], "completed");
     });
 }
 
@@ -153,6 +163,8 @@ fn an_agent_of_another_protocol_fails_its_task_at_once() {
 fn an_agent_that_wants_a_log_in_fails_its_task_at_once_and_is_started_again_by_hand() {
     let stage = Stage::with("auth-required");
     is_given_up(&stage, "logged in", |stage| {
+        fails_at_once(stage, "logged in");
+        assert_eq!(stage.daemon.wait_task(&stage.submit())["outcome"]["fault"], "log_in");
         // Still not logged in: the restart says so, and the circuit stays open.
         stage.daemon.hob(&["restart", &stage.chat, FAULT]).exit(69).says(&["logged in", "fault-login"]);
         stage.wait_status("circuit_open");
@@ -166,6 +178,7 @@ fn an_agent_that_wants_a_log_in_fails_its_task_at_once_and_is_started_again_by_h
 fn a_prompt_that_needs_a_log_in_fails_its_task_and_the_agent_is_started_again_by_hand() {
     let stage = Stage::with("log-in");
     is_given_up(&stage, "auth_required: it wants to be logged in first", |stage| {
+        fails_at_once(stage, "it wants to be logged in first");
         let row = stage.wait_status("circuit_open");
         assert_eq!(row["crashes"], 0, "{row:#}");
         let again = format!("hob restart {} {FAULT}", stage.chat);
@@ -185,21 +198,21 @@ fn an_agent_that_blames_its_configuration_fails_its_task_at_once() {
 
 #[test]
 fn an_agent_that_exits_with_nothing_to_say_is_tried_again() {
-    let stage = Stage::with("exit-at-once 0");
+    let stage = Stage::spoilt("exit-at-once 0", "");
     is_tried_again(&stage, "exited with code 0 during initialize", "");
     stage.end();
 }
 
 #[test]
 fn an_agent_that_exits_with_a_message_is_tried_again_and_the_message_told() {
-    let stage = Stage::with("exit-at-once 1");
+    let stage = Stage::spoilt("exit-at-once 1", "");
     is_tried_again(&stage, "told to exit at once", "told to exit at once");
     stage.end();
 }
 
 #[test]
 fn an_agent_that_exits_during_initialize_is_tried_again() {
-    let stage = Stage::with("exit-in-initialize");
+    let stage = Stage::spoilt("exit-in-initialize", "");
     is_tried_again(&stage, "exited with code 3 during initialize", "told to exit in initialize");
     stage.end();
 }
@@ -207,7 +220,7 @@ fn an_agent_that_exits_during_initialize_is_tried_again() {
 #[test]
 fn an_agent_that_hangs_in_initialize_is_tried_again() {
     let config = format!("[agents.{FAULT}.process]\nstart_timeout = \"700ms\"");
-    let stage = Stage::configured("hang-initialize", &config);
+    let stage = Stage::spoilt("hang-initialize", &config);
     let task = stage.submit();
     let row = stage.wait_status("circuit_open");
     assert!(row["reason"].as_str().unwrap().contains("did not answer initialize within 700ms"), "{row:#}");
@@ -229,7 +242,7 @@ fn a_failure_that_passes_costs_a_task_nothing_but_time() {
 
 #[test]
 fn a_person_does_not_wait_for_the_cool_down() {
-    let stage = Stage::with("exit-first 4");
+    let stage = Stage::spoilt("exit-first 4", "");
     let task = stage.submit();
     stage.wait_waiting(&task, "circuit");
     stage.daemon.hob(&["restart", &stage.chat, FAULT]).exit(69).says(&["not yet"]);
@@ -241,7 +254,7 @@ fn a_person_does_not_wait_for_the_cool_down() {
 
 #[test]
 fn the_cool_down_ends_by_itself() {
-    let stage = Stage::configured("exit-first 3", "[restart]\ncooldown = \"300ms\"");
+    let stage = Stage::spoilt("exit-first 3", "[restart]\ncooldown = \"300ms\"");
     assert_eq!(stage.ask("hello"), "well");
     assert_eq!((stage.moves("starting").len(), stage.moves("circuit_open").len()), (N_STARTS + 1, 1));
     stage.end();
@@ -264,13 +277,12 @@ fn a_task_that_waits_for_a_start_can_be_cancelled_and_the_next_one_does_not_inhe
 
 #[test]
 fn a_hangup_reads_the_configuration_and_lets_what_waits_for_it_go() {
-    let stage = Stage::with("wrong-version");
-    assert_eq!(stage.daemon.wait_task(&stage.submit())["state"], "failed");
+    let stage = Stage::spoilt("exit-at-once", "");
     let waits = stage.submit();
     stage.wait_waiting(&waits, "circuit");
     let path = stage.daemon.hob_home().join("config.toml");
     let config = std::fs::read_to_string(path).unwrap();
-    stage.daemon.write_config(&config.replace("wrong-version", "well"));
+    stage.daemon.write_config(&config.replace("exit-at-once", "well"));
     stage.daemon.signal(Signal::SIGHUP);
     assert_eq!(stage.daemon.wait_task(&waits)["state"], "completed");
     until("the circuit to be closed", || (stage.agent()["status"] == "idle").then_some(()));
@@ -291,4 +303,62 @@ fn an_agent_whose_interpreter_is_missing_fails_at_once_with_its_name() {
         assert_eq!(stage.moves("starting").len(), 1);
         stage.end();
     }
+}
+
+#[test]
+fn an_agent_that_never_started_fails_what_waits_when_it_was_tried_often_enough() {
+    let stage = Stage::with("exit-at-once 1");
+    let (first, second) = (stage.submit(), stage.submit());
+    for task in [&first, &second] {
+        let row = stage.daemon.wait_task(task);
+        assert_eq!(
+            (&row["state"], &row["outcome"]["fault"]),
+            (&json!("failed"), &json!("unavailable")),
+            "{row:#}"
+        );
+        assert!(row["outcome"]["error"].as_str().unwrap().contains("told to exit at once"), "{row:#}");
+    }
+    assert_eq!(stage.moves("starting").len(), N_STARTS + 1);
+    fails_at_once(&stage, "told to exit at once");
+    stage.end();
+}
+
+#[test]
+fn an_agent_that_was_well_before_is_given_up_the_second_time() {
+    let stage = Stage::spoilt("exit-at-once 1", "[restart]\ncooldown = \"300ms\"");
+    let task = stage.submit();
+    stage.wait_waiting(&task, "circuit");
+    let row = stage.daemon.wait_task(&task);
+    assert_eq!(
+        (&row["state"], &row["outcome"]["fault"]),
+        (&json!("failed"), &json!("unavailable")),
+        "{row:#}"
+    );
+    assert_eq!((stage.moves("starting").len(), stage.moves("circuit_open").len()), (2 * N_STARTS, 2));
+    stage.end();
+}
+
+#[test]
+fn who_has_no_terminal_is_told_of_a_failed_start_at_once() {
+    let stage = Stage::spoilt("exit-at-once 1", "[restart]\nbackoff_min = \"1h\"\nbackoff_max = \"1h\"");
+    let words = ["prompt", "--chat", &stage.chat, "--agent", FAULT, "hello"];
+    stage.daemon.hob(&words).exit(69).says(&["told to exit at once"]);
+    assert_eq!(stage.moves("starting").len(), 1);
+    stage.daemon.hob(&words).exit(69).says(&["told to exit at once"]);
+    assert_eq!(stage.moves("starting").len(), 1, "it still backs off");
+    stage.end();
+}
+
+#[test]
+fn what_an_agent_prints_before_it_ends_is_in_the_reason() {
+    let script =
+        "#!/bin/sh\necho 'this program has reached its end of life'\necho 'use another' >&2\nexit 0\n";
+    let (stage, _) = stage_of_file(|program| std::fs::write(program, script).unwrap());
+    let words = ["prompt", "--chat", &stage.chat, "--agent", FAULT, "hello"];
+    stage
+        .daemon
+        .hob(&words)
+        .exit(69)
+        .says(&["stdout: this program has reached its end of life", "use another"]);
+    stage.end();
 }

@@ -34,6 +34,17 @@ impl Stage {
         Self::configured(mode, "")
     }
 
+    /// The same, with more configuration, of an agent that was started once in this installation and
+    /// was well then: its failures may pass.
+    pub fn spoilt(mode: &str, config: &str) -> Self {
+        let stage = Self::configured("well", config);
+        let other = stage.daemon.lone_chat();
+        stage.daemon.ask(&other, FAULT, "hello");
+        stage.daemon.rpc("chat/close", json!({"chat": other}));
+        stage.reconfigure(&mode.split(' ').collect::<Vec<_>>());
+        stage
+    }
+
     /// The same, with more configuration.
     pub fn configured(mode: &str, config: &str) -> Self {
         let words: Vec<&str> = mode.split(' ').collect();

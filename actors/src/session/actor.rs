@@ -66,6 +66,8 @@ pub struct Memory {
     pub(super) failures: Failures,
     /// The last failure, in words, and the configuration that the last start was made with.
     pub(super) failure: String,
+    /// A start came through.
+    pub(super) has_started: bool,
     pub(super) tried_hash: Option<String>,
     /// What was told last of a task that waits for a start.
     pub(super) told_waiting: Option<(TaskId, String)>,
@@ -201,6 +203,7 @@ impl Memory {
             settled_usage: None,
             failures: Failures::default(),
             failure: String::new(),
+            has_started: false,
             tried_hash: None,
             told_waiting: None,
             retry: None,
@@ -228,7 +231,8 @@ impl Memory {
         let alone = self.agent.as_ref().is_some_and(|agent| agent.route() == Route::Oneshot);
         let starts = self.machine.backend == Backend::Down || recycle && alone;
         let wait = if starts && card.route == Route::Warm { self.start_waits() } else { None };
-        let request = Request::Run { task: card.task.clone(), recycle, wait };
+        let refusal = self.refusal(&card);
+        let request = Request::Run { task: card.task.clone(), recycle, wait, refusal };
         match lifecycle::request(&self.machine, request) {
             Ok(decision) => {
                 self.card = Some(card);
@@ -343,7 +347,8 @@ impl Memory {
             }
             Err(failed) => {
                 let after = self.not_up(&failed);
-                let permanent = matches!(failed.cause, Cause::Configuration | Cause::Place);
+                let is_refused = self.card.as_ref().is_some_and(|card| self.refusal(card).is_some());
+                let permanent = failed.cause == Cause::Place || is_refused;
                 let message = failed.message;
                 self.saw(me, Observation::LaunchFailed { message, permanent, after });
             }
@@ -371,6 +376,18 @@ impl Memory {
             task: None,
             turn: None,
         }
+    }
+
+    /// What news outside of any turn are about: the task that waits for the agent, so that whoever asked
+    /// hears of it.
+    pub(super) fn scope_of_news(&self) -> Scope {
+        let waits = match &self.machine.job {
+            Job::Waiting(task) | Job::Dispatching { task, .. } | Job::Opening { task, .. } => {
+                Some(task.clone())
+            }
+            Job::None | Job::Running { .. } | Job::Ending(_) => None,
+        };
+        Scope { task: waits, ..self.scope(self.generation) }
     }
 
     pub(super) fn now() -> Instant {

@@ -18,7 +18,7 @@ use crate::id::{AgentKey, TaskId};
 use crate::links::{request, tell};
 use crate::pool::actor::PoolMsg;
 use crate::pool::policy::Claim;
-use crate::ports::{Launched, Permit, Route, StartFailed};
+use crate::ports::{Launched, Permit, Route, StartFailed, TaskCard};
 
 /// An exit with this code says that the configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: i32 = 78;
@@ -73,11 +73,27 @@ impl Memory {
         self.failed(Cause::Configuration, why);
     }
 
+    /// Whether what waits for a start waits in vain.
+    fn gives_up(&self) -> bool {
+        let ever_started = self.has_started || self.record.as_ref().is_some_and(|record| record.ever_started);
+        self.failures.gives_up(Self::now(), ever_started)
+    }
+
+    /// Why a task is failed rather than kept waiting for another start, if it is.
+    pub(super) fn refusal(&self, card: &TaskCard) -> Option<String> {
+        (card.no_wait || card.no_retry || self.gives_up()).then(|| self.failure.clone())
+    }
+
     /// What the next start has to wait for.
     pub(super) fn start_waits(&mut self) -> Option<Wait> {
         if self.tried_hash.is_some() && self.tried_hash != self.present_hash() {
             // What did not work was changed since: what failed is not what would be started.
             self.failures.forgive();
+        }
+        if self.gives_up() {
+            // A task would be failed for what was so before. Somebody may have mended that, and one
+            // start tells.
+            return None;
         }
         waits(self.failures.gate(Self::now()))
     }
@@ -174,6 +190,7 @@ impl Memory {
     /// A start came through: who waits for it is told.
     pub(super) fn up(&mut self, me: &ActorRef<SessionMsg>, launched: Launched) {
         self.agent = Some(launched.agent);
+        self.has_started = true;
         self.pid = launched.pid;
         self.host = launched.host;
         self.config_hash = launched.config_hash;

@@ -336,10 +336,8 @@ impl Memory {
 
     /// Puts a notice of this agent session into the journal.
     pub(super) fn notice(&self, level: Level, text: String) {
-        let scope = self
-            .turn
-            .as_ref()
-            .map_or_else(|| Arc::new(self.scope(self.generation)), |turn| turn.scope.clone());
+        let scope =
+            self.turn.as_ref().map_or_else(|| Arc::new(self.scope_of_news()), |turn| turn.scope.clone());
         let event = Event::Notice { level, text };
         self.args.ports.store.append(NewEvent { scope, event }, Permit::free());
     }

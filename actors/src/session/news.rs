@@ -77,7 +77,7 @@ impl Memory {
                 self.late();
                 return;
             }
-            None => Arc::new(self.scope(self.generation)),
+            None => Arc::new(self.scope_of_news()),
         };
         let mode = match &event {
             Event::Mode { current, .. } => current.clone(),
@@ -107,6 +107,7 @@ impl Memory {
             return;
         }
         self.settled_usage = settled.usage;
+        self.failures.worked();
         self.answered(me, settled.result);
     }
 

@@ -158,6 +158,8 @@ pub enum Request {
         recycle: bool,
         /// A start has to wait, if one is needed.
         wait: Option<Wait>,
+        /// Why it is not to wait for that, but to fail.
+        refusal: Option<String>,
     },
     /// Cancel this task, if it is the job.
     Cancel(TaskId),

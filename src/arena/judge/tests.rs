@@ -26,6 +26,7 @@ fn task(state: &str, turn: Option<&str>) -> TaskRow {
         started_at: None,
         ended_at: None,
         turn: turn.map(str::to_owned),
+        context_lost: None,
         outcome: None,
         text: None,
         usage: UsageRow::default(),

@@ -1,10 +1,13 @@
 //! What an agent writes to its output that is no message: told, but not for every line. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hob_actors::event::{Event, Level};
 
 use crate::jsonrpc::Problem;
+
+/// Lines that are kept for the reason of a start that fails.
+const LAST_MAX: usize = 5;
 
 /// Lines of one kind that are told one by one; the rest are counted.
 const TOLD_MAX: u64 = 3;
@@ -26,11 +29,19 @@ struct Count {
 pub(super) struct Noise {
     lines: BTreeMap<&'static str, Count>,
     altered: bool,
+    /// The last lines that were no messages: what an agent says before it ends.
+    last: VecDeque<String>,
 }
 
 impl Noise {
     /// A line of noise; the notice of it, unless there were too many of its kind.
     pub(super) fn line(&mut self, problem: Problem, excerpt: &str) -> Option<Event> {
+        if !excerpt.is_empty() {
+            if self.last.len() == LAST_MAX {
+                self.last.pop_front();
+            }
+            self.last.push_back(excerpt.to_owned());
+        }
         let count = self.lines.entry(kind(problem)).or_default();
         count.seen += 1;
         if count.seen > TOLD_MAX {
@@ -43,6 +54,11 @@ impl Noise {
             format!("the agent wrote {problem} to its output, it was skipped: {excerpt}")
         };
         Some(Event::Notice { level: Level::Warning, text })
+    }
+
+    /// The last lines, as they came.
+    pub(super) fn last_lines(&self) -> String {
+        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// Something in a message was replaced; the notice of it, once for each process.

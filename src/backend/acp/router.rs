@@ -21,6 +21,7 @@ use super::login::Ways;
 use super::noise::Noise;
 use super::update::{self, Announced};
 use super::wire::{self, CancelRequest, PermissionParams, PromptAnswer, UpdateParams};
+use crate::backend::tool_kind;
 use crate::jsonrpc::message::{INVALID_PARAMS, INVALID_REQUEST};
 use crate::jsonrpc::{Delivery, Message, Peer, RequestId, RpcError};
 
@@ -139,6 +140,11 @@ impl Router {
             let held = if n == last { permit.take() } else { None };
             (self.sink)(news, held.map_or_else(Permit::free, Permit::holding));
         }
+    }
+
+    /// The last lines that the agent wrote to its output and that were no messages.
+    pub(super) fn last_noise(&self) -> String {
+        self.noise.last_lines()
     }
 
     /// Tells how much noise there was that was not told of.
@@ -315,7 +321,12 @@ impl Router {
 
     fn question(&self, params: PermissionParams<'_>) -> PermissionAsk {
         let tool = params.tool_call;
-        let (title, kind) = self.announced.get(&tool.tool_call_id).cloned().unwrap_or_default();
+        let (title, announced_kind) = self.announced.get(&tool.tool_call_id).cloned().unwrap_or_default();
+        // Goose announces with a name, and asks with `other`.
+        let kind = match tool.inferred_kind() {
+            tool_kind::OTHER => announced_kind,
+            kind => kind.to_owned(),
+        };
         let options = params
             .options
             .into_iter()
@@ -327,7 +338,7 @@ impl Router {
             .collect();
         PermissionAsk {
             title: fuller(tool.title, title),
-            kind: tool.kind.unwrap_or(kind),
+            kind,
             options,
             input: wire::json(tool.raw_input),
             content: wire::json_list(tool.content),

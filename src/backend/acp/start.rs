@@ -161,6 +161,7 @@ async fn failed(
     let by_itself = matches!(failure, Some(Failure::Ended));
     let wait = if by_itself { EXIT_TIME_MAX } else { Duration::ZERO };
     let own = tokio::time::timeout(wait, handle.exited()).await.ok();
+    let printed = handshake.router.last_noise();
     drop(handshake);
     handle.stop(true);
     tokio::time::timeout(GONE_TIME_MAX, handle.gone()).await.ok();
@@ -179,8 +180,10 @@ async fn failed(
     let permanent = permanent || exit.as_ref().is_some_and(surroundings::cannot_work);
     let word = if is_log_in { format!("{AUTH_REQUIRED}: ") } else { String::new() };
     let mut message = format!("{word}`{}`: {what}", spec.command);
-    if let Some(shown) = shown(&tail.text()) {
-        message.push_str(&format!("; stderr: {shown}"));
+    for (name, text) in [("stdout", printed), ("stderr", tail.text())] {
+        if let Some(shown) = shown(&text) {
+            message.push_str(&format!("; {name}: {shown}"));
+        }
     }
     message.push_str(&what_it_lacks(exit.as_ref(), &spec.request).await);
     let cause = if permanent { Cause::Configuration } else { Cause::StartFailure };

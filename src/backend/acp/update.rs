@@ -16,8 +16,7 @@ use super::wire::{Block, ChunkMeta, Entry, Tool, Update, json, json_list};
 /// Tool calls of one turn whose announcement is remembered; past it the oldest ones by id go.
 const ANNOUNCED_MAX: usize = 4096;
 
-/// What a person and the rules see where the agent did not say.
-const KIND_DEFAULT: &str = "other";
+/// What a person sees where the agent did not say.
 const STATUS_DEFAULT: &str = "pending";
 
 /// The updates that a conversation is made of.
@@ -50,7 +49,7 @@ impl Announced {
         let call = ToolCall {
             call: tool.tool_call_id.clone(),
             title: tool.title.clone().unwrap_or_else(|| tool.tool_call_id.clone()),
-            kind: tool.kind.clone().unwrap_or_else(|| KIND_DEFAULT.to_owned()),
+            kind: tool.inferred_kind().to_owned(),
             status: tool.status.clone().unwrap_or_else(|| STATUS_DEFAULT.to_owned()),
             locations: json_list(tool.locations),
             input: json(tool.raw_input),

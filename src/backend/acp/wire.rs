@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 
 use hob_actors::event::{Json, Usage};
 
+use crate::backend::tool_kind::{self, Clues};
+
 /// A member that may be missing, null or of a type that nobody expects: then it is `None`.
 pub(in crate::backend) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
@@ -99,6 +101,10 @@ pub(super) struct Tool<'a> {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) kind: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
+    pub(super) name: Option<String>,
+    #[serde(borrow, default, rename = "_meta")]
+    pub(super) meta: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) status: Option<String>,
     #[serde(borrow, default)]
     pub(super) locations: Option<&'a RawValue>,
@@ -108,6 +114,19 @@ pub(super) struct Tool<'a> {
     pub(super) raw_input: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) raw_output: Option<&'a RawValue>,
+}
+
+impl Tool<'_> {
+    /// What kind of thing it does; `OTHER` where nothing tells.
+    pub(super) fn inferred_kind(&self) -> &'static str {
+        let in_meta = self.meta.and_then(tool_kind::name_in_meta);
+        tool_kind::infer(Clues {
+            kind: self.kind.as_deref(),
+            name: self.name.as_deref().or(in_meta.as_deref()),
+            title: self.title.as_deref(),
+            input: self.raw_input,
+        })
+    }
 }
 
 /// One line of a plan.

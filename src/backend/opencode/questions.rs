@@ -174,7 +174,7 @@ fn permission_ask(request: &PermissionRequest) -> PermissionAsk {
     let block = |text: String| json!([{"type": "content", "content": {"type": "text", "text": text}}]);
     PermissionAsk {
         title: named.or(patterns).unwrap_or_else(|| request.permission.clone()),
-        kind: tools::kind(&request.permission).to_owned(),
+        kind: tools::kind(&request.permission, None).to_owned(),
         options: vec![
             option(ONCE, "Allow once", "allow_once"),
             option("always", "Always allow", "allow_always"),

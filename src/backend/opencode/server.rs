@@ -46,6 +46,9 @@ const READY_ASKED_MAX: usize = 64;
 const LEFTOVERS_TIME_MAX: Duration = Duration::from_millis(500);
 /// From KILL to an empty tree, and from there to the end of its pipes.
 const REST_TIME_MAX: Duration = Duration::from_secs(5);
+/// For the answer to `--version`, and the longest that is read of it, in bytes.
+const VERSION_TIME_MAX: Duration = Duration::from_secs(10);
+const VERSION_BYTES_MAX: u64 = 1024;
 /// From an empty tree to the end of its stderr.
 const TAIL_TIME_MAX: Duration = Duration::from_millis(250);
 /// A server that runs.
@@ -74,6 +77,8 @@ pub(super) enum NotUp {
 enum Wrong {
     /// It is none that hob can drive, and never will be.
     Unfit,
+    /// The same, and it does not even say which version it is.
+    AnswersPages,
     /// Another start would end the same way, until something else is changed.
     ForGood,
     /// Another start may go well.
@@ -126,8 +131,11 @@ pub(super) async fn start(
         },
         _ = handle.exited() => Some((Wrong::ThisTime, String::new())),
     };
-    if let Some(trouble) = ready {
-        return Err(not_ready(spec, trouble, (handle, tail, drained)).await);
+    if let Some((wrong, mut why)) = ready {
+        if wrong == Wrong::AnswersPages {
+            why = version::of_pages(printed_version(spawner, &spec.request).await.as_deref());
+        }
+        return Err(not_ready(spec, (wrong, why), (handle, tail, drained)).await);
     }
     let (tell_exit, exit) = tokio::sync::watch::channel(None);
     let hub = Arc::new(Hub::default());
@@ -136,6 +144,21 @@ pub(super) async fn start(
         [tokio::spawn(stream::listen(client.clone(), hub.clone(), spec.max_frame)), tokio::spawn(ending)];
     let house = Mutex::default();
     Ok(Arc::new(Server { pid: process.pid, port, client, hub, tail, handle, house, tasks, exit }))
+}
+
+/// What the program says that its version is, if it says one in time.
+async fn printed_version(spawner: &Spawner, request: &SpawnRequest) -> Option<String> {
+    let mut request = request.clone();
+    request.args.push("--version".to_owned());
+    let process = spawner.spawn(request).await.ok()?;
+    let mut output = Vec::new();
+    let mut stdout = process.stdout.take(VERSION_BYTES_MAX);
+    let is_read = tokio::time::timeout(VERSION_TIME_MAX, stdout.read_to_end(&mut output))
+        .await
+        .is_ok_and(|read| read.is_ok());
+    process.handle.stop(true);
+    tokio::time::timeout(REST_TIME_MAX, process.handle.gone()).await.ok();
+    version::printed(&String::from_utf8_lossy(&output)).filter(|_| is_read)
 }
 
 fn with_address(request: &SpawnRequest, port: u16, password: String) -> SpawnRequest {
@@ -186,11 +209,9 @@ fn verdict(answer: Result<Health, HttpError>) -> Option<Result<(), (Wrong, Strin
         Err(HttpError::Status { status: 401 | 403, .. }) => {
             Some(Err((Wrong::ForGood, format!("refuses the password that it was given in {PASSWORD}"))))
         }
-        // Older ones answer any path with the page of their web interface.
-        Err(error @ (HttpError::NotUnderstood { .. } | HttpError::Status { status: 404, .. })) => {
-            let [major, minor, patch] = version::OLDEST;
-            let needed = format!("hob needs opencode {major}.{minor}.{patch} or newer");
-            Some(Err((Wrong::Unfit, format!("{error} when it was asked for its health; {needed}"))))
+        // Those of before and after answer any path with the page of their web interface.
+        Err(HttpError::NotUnderstood { .. } | HttpError::Status { status: 404, .. }) => {
+            Some(Err((Wrong::AnswersPages, String::new())))
         }
         Err(_) => None,
     }
@@ -223,7 +244,10 @@ async fn not_ready(
     let passes = wrong == Wrong::ThisTime && !exit.as_ref().is_some_and(surroundings::cannot_work);
     let cause = if passes { Cause::StartFailure } else { Cause::Configuration };
     let failed = StartFailed { cause, message, exit };
-    NotUp::Failed(if wrong == Wrong::Unfit { NotStarted::Unfit(failed) } else { NotStarted::Failed(failed) })
+    NotUp::Failed(match wrong {
+        Wrong::Unfit | Wrong::AnswersPages => NotStarted::Unfit(failed),
+        Wrong::ForGood | Wrong::ThisTime => NotStarted::Failed(failed),
+    })
 }
 
 /// Reads what nobody needs: a pipe that is not read would hold the server up.

@@ -11,6 +11,7 @@ use hob_actors::event::{Event, Json, ToolCall, ToolUpdate};
 
 use super::wire::{Part, ToolState};
 use crate::backend::acp::lenient;
+use crate::backend::tool_kind::{self, Clues};
 
 /// How far a call was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,16 +53,9 @@ struct Metadata {
     preview: Option<String>,
 }
 
-/// The kind of a tool, by its name.
-pub(super) fn kind(tool: &str) -> &'static str {
-    match tool {
-        "bash" => "execute",
-        "edit" | "write" | "patch" | "apply_patch" | "multiedit" => "edit",
-        "read" => "read",
-        "grep" | "glob" | "list" | "codesearch" | "websearch" => "search",
-        "webfetch" => "fetch",
-        _ => "other",
-    }
+/// The kind of a tool, by its name, or by what it is called with.
+pub(super) fn kind(tool: &str, input: Option<&RawValue>) -> &'static str {
+    tool_kind::infer(Clues { name: Some(tool), input, ..Clues::default() })
 }
 
 /// What is new in a part that is a tool call.
@@ -74,7 +68,7 @@ pub(super) fn events(part: &Part, told: &mut Told) -> Vec<Event> {
         events.push(Event::ToolCall(ToolCall {
             call: call.clone(),
             title: tool.to_owned(),
-            kind: kind(tool).to_owned(),
+            kind: kind(tool, state.input.as_deref()).to_owned(),
             status: "pending".to_owned(),
             ..ToolCall::default()
         }));

@@ -16,6 +16,7 @@ fn fields(task: &TaskRow) -> Value {
         "task": task.id, "state": task.state, "agent": task.agent, "session": task.session, "chat": task.chat,
         "waiting": task.waiting, "text": task.text, "error": outcome.and_then(|outcome| outcome.error.clone()),
         "stop_reason": outcome.and_then(|outcome| outcome.stop_reason.clone()), "usage": task.usage,
+        "context_lost": task.context_lost,
     })
 }
 
@@ -37,7 +38,12 @@ pub(super) fn result(task: &TaskRow) -> CallToolResult {
         (false, "") => words(task),
         (false, said) => format!("{}; it said: {said}", words(task)),
     };
-    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    // First the answer: who takes one block takes that.
+    let lost = task.context_lost.as_ref().map(|why| {
+        ContentBlock::text(format!("note: the agent had forgotten what was said in this chat before: {why}"))
+    });
+    let blocks = std::iter::once(ContentBlock::text(text)).chain(lost).collect();
+    let mut result = CallToolResult::success(blocks);
     result.is_error = Some(is_terminal(&task.state) && !completed);
     result.structured_content = Some(fields(task));
     result

@@ -38,6 +38,9 @@ impl Progress {
                 self.state = text("to").to_owned();
                 self.state.clone()
             }
+            "turn_started" if text("context") == "reset" => {
+                format!("{} began, and forgot what was said before: {}", text("agent"), text("context_lost"))
+            }
             "turn_started" => format!("{} began", text("agent")),
             "tool_call" => format!("{}: {}", text("kind"), text("title")),
             "plan" => format!("a plan of {} steps", event["entries"].as_array().map_or(0, Vec::len)),

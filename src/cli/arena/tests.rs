@@ -49,7 +49,11 @@ fn arena() -> ArenaRow {
                 usage: UsageRow::default(),
                 duration_ms: None,
                 check: check("skipped", None, ""),
-                outcome: Some(OutcomeRow { stop_reason: None, error: Some("no such model".into()) }),
+                outcome: Some(OutcomeRow {
+                    stop_reason: None,
+                    error: Some("no such model".into()),
+                    fault: None,
+                }),
                 ..entry("opencode", "failed")
             },
         ],

@@ -37,7 +37,7 @@ pub struct PromptArgs {
     /// In the checkout around this directory, instead of the working directory
     #[arg(long = "directory", short = 'C', value_name = "DIR", id = "dir")]
     pub dir: Option<PathBuf>,
-    /// The agent; `default_agent`, else the first that is available
+    /// The agent; that of the chat, else `default_agent`, else the first that is available
     #[arg(long, short)]
     pub agent: Option<String>,
     /// In a new chat (and, without -s, a new session)
@@ -63,9 +63,12 @@ pub struct PromptArgs {
     pub text: Vec<String>,
 }
 
-/// Exits 0 when the task completed, 1 when it failed or was interrupted, 130 when it was cancelled.
+/// Exits 0 when the task completed, 1 when it failed or was interrupted, 69 when its agent could not
+/// work on it at all, 130 when it was cancelled.
 pub async fn run(ctx: &mut Ctx, args: &PromptArgs) -> Outcome {
-    let params = params(args, &text_or_stdin(&args.text)?)?;
+    // A script, a build or an editor would wait for an agent that cannot be started without a word.
+    let is_seen = args.detach || ctx.out_is_terminal() || ctx.err_is_terminal();
+    let params = params(args, &text_or_stdin(&args.text)?, is_seen)?;
     let link = ctx.link().await?;
     let seat = if args.detach { None } else { take_seat(ctx).await? };
     let answer = submit(&link, args, params).await?;
@@ -93,7 +96,7 @@ async fn take_seat(ctx: &mut Ctx) -> Result<Option<Link>, CliError> {
     Ok(Some(seat))
 }
 
-fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
+fn params(args: &PromptArgs, prompt: &str, is_seen: bool) -> Result<Value, CliError> {
     if prompt.trim().is_empty() {
         return Err(CliError::usage("the prompt is empty"));
     }
@@ -108,7 +111,7 @@ fn params(args: &PromptArgs, prompt: &str) -> Result<Value, CliError> {
     if args.oneshot {
         params["backend"] = json!("oneshot");
     }
-    for (name, flag) in [("new", args.new), ("no_wait", args.no_wait)] {
+    for (name, flag) in [("new", args.new), ("no_wait", args.no_wait), ("no_retry", !is_seen)] {
         if flag {
             params[name] = json!(true);
         }
@@ -156,7 +159,7 @@ async fn stream(ctx: &mut Ctx, link: Link, task: &TaskRow, mut seat: Option<Link
                 seat.take();
                 show(ctx, &mut transcript, &event)?;
                 if let Some(state) = event.task_end() {
-                    return Ok(Exit::of_task(state));
+                    return Ok(Exit::of_task(state, event.fault()));
                 }
                 if let Some(asker) = &mut asker {
                     asker.event(ctx, &event);

@@ -86,10 +86,10 @@ impl Transcript {
                 );
                 self.line(paint(DIM, text), &mut out);
             }
-            "context_reset" => {
+            "turn_started" if event.text("context") == "reset" => {
                 let text = format!(
                     "! the agent forgot what was said before: {}",
-                    one_line(event.text("reason"), usize::MAX)
+                    one_line(event.text("context_lost"), usize::MAX)
                 );
                 self.line(paint(WARN, text), &mut out);
             }

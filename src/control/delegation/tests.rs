@@ -22,6 +22,7 @@ fn task(id: &str, parent: Option<&str>, source: &str) -> TaskRow {
         started_at: None,
         ended_at: None,
         turn: None,
+        context_lost: None,
         outcome: None,
         text: None,
         usage: UsageRow::default(),

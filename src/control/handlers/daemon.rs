@@ -52,6 +52,7 @@ pub(crate) async fn status(call: &Call, _: Nothing) -> Done<StatusReply> {
         containment: services.kin.containment().to_owned(),
         stopping: services.stopping.is_cancelled(),
         degraded: services.store.trouble(),
+        warnings: config.warnings.clone(),
         counts: Counts {
             sessions: database.sessions,
             chats: database.chats,
@@ -87,7 +88,7 @@ pub(crate) async fn reload(call: &Call, _: Nothing) -> Done<ReloadReply> {
             ConfigFault::Untrusted => refused,
         }
     })?;
-    Ok(ReloadReply { changed })
+    Ok(ReloadReply { changed, warnings: call.services().config.current().warnings.clone() })
 }
 
 /// `daemon/shutdown`

@@ -8,7 +8,7 @@ use super::{Call, Done, chats, submit};
 use crate::control::error::{RpcFailure, shorten};
 use crate::control::params::{ChatChoose, ChatOffers};
 use crate::control::wire::{OfferRow, OffersRow, ValueRow, offered_values};
-use crate::store::{Offer, Offered, TaskFilter};
+use crate::store::{Offer, Offered};
 
 /// `chat/offers`
 pub(crate) async fn offers(call: &Call, params: ChatOffers) -> Done<OffersRow> {
@@ -94,20 +94,14 @@ fn chosen(before: &Choice, mode: Option<Option<String>>, model: Option<Option<St
     Chosen { choice, asked: (!clears).then_some(asked) }
 }
 
-/// The agent that is meant: the named one, else the one that was prompted in the chat last, else the
-/// one that a prompt would go to.
+/// The agent that a prompt would go to. Which one is named must be known.
 async fn agent_of(call: &Call, chat: &str, named: Option<String>) -> Done<String> {
-    if let Some(name) = named {
-        return match call.services().config.current().agent(&name) {
-            Some(_) => Ok(name),
-            None => Err(RpcFailure::not_found("agent", &name).hint("hob agent ls")),
-        };
+    if let Some(name) = &named
+        && call.services().config.current().agent(name).is_none()
+    {
+        return Err(RpcFailure::not_found("agent", name).hint("hob agent ls"));
     }
-    let newest = TaskFilter { chat: Some(chat.to_owned()), limit: Some(1), ..TaskFilter::default() };
-    match call.services().store.tasks(newest).await?.pop() {
-        Some(task) => Ok(task.agent),
-        None => submit::default_agent(call).await,
-    }
+    submit::agent_of(call, chat, named).await
 }
 
 async fn show(call: &Call, key: &AgentKey) -> Done<OffersRow> {

@@ -5,14 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use hob_actors::dispatch::route as dispatch;
+use hob_actors::dispatch::route::{self as dispatch, NoRoute};
 use hob_actors::id::{AgentKey, TaskId};
 use hob_actors::ports::{PermissionPolicy, Route, Store as _};
 use tokio::sync::OwnedMutexGuard;
 
 use super::meant::{self, Meant};
 use super::{Call, Done, agents, chats, sessions, tasks};
-use crate::backend::Availability;
+use crate::backend::{Availability, known, surroundings};
 use crate::control::delegation::{self, Caller};
 use crate::control::error::{RpcFailure, shorten};
 use crate::control::make::{self, Plan};
@@ -20,7 +20,7 @@ use crate::control::params::{BackendChoice, Policy, Source, TaskRef, TaskSubmit}
 use crate::control::route::{self, Place, Target};
 use crate::control::wire::{ChatRow, IdOr, TaskRow, is_terminal};
 use crate::path_text;
-use crate::store::{NewChat, NewTask, fresh_id};
+use crate::store::{NewChat, NewTask, TaskFilter, fresh_id};
 use crate::worktree::Located;
 
 /// The longest `request_id`, in bytes.
@@ -52,13 +52,14 @@ pub(crate) async fn submit(call: &Call, params: TaskSubmit) -> Done<TaskRow> {
     if let Some(parent) = &params.parent {
         tasks::find(call, parent).await?;
     }
-    let asked = params.backend == Some(BackendChoice::Oneshot);
-    let (agent, route) = choose_agent(call, params.agent.as_deref(), asked).await?;
     let _family = match &caller {
         Some(caller) => Some(delegation::check_limits(call, caller).await?),
         None => None,
     };
     let spot = find_spot(call, target).await?;
+    let asked = params.backend == Some(BackendChoice::Oneshot);
+    let agent = agent_of(call, &spot.chat, params.agent.clone()).await?;
+    let route = find_route(call, &agent, asked).await?;
     check_self(caller.as_ref(), &spot, &agent)?;
     // What the kept backend has to wait for, a run of its own does not.
     admit(call, &spot, &agent, params.no_wait && route == Route::Warm).await?;
@@ -84,7 +85,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
     let route = find_route(call, &old.agent, asked).await?;
     let _alone = services.flights.session(&old.session).await;
     open_chat(call, &old.chat).await?;
-    let no_wait = card.as_ref().is_some_and(|card| card.no_wait);
+    let (no_wait, no_retry) = card.as_ref().map_or((false, false), |card| (card.no_wait, card.no_retry));
     let must_start = no_wait && route == Route::Warm;
     services.tree.admit(AgentKey::new(old.chat.as_str(), old.agent.as_str()), must_start).await??;
     let new = NewTask {
@@ -95,6 +96,7 @@ pub(crate) async fn retry(call: &Call, params: TaskRef) -> Done<TaskRow> {
         source: old.source,
         permissions: card.as_ref().and_then(|card| card.permissions),
         no_wait,
+        no_retry,
         hold: false,
         parent: Some(old.id),
         backend: Some(route.word().to_owned()),
@@ -116,19 +118,33 @@ fn check(params: &TaskSubmit) -> Done<()> {
     }
 }
 
-async fn choose_agent(call: &Call, named: Option<&str>, asked: bool) -> Done<(String, Route)> {
-    let name = match named {
-        Some(name) => name.to_owned(),
-        None => default_agent(call).await?,
-    };
-    let route = find_route(call, &name, asked).await?;
-    Ok((name, route))
+/// The agent that is meant: the named one, else the one that was prompted in the chat last, else the
+/// configured default, else the first that is there.
+pub(super) async fn agent_of(call: &Call, chat: &str, named: Option<String>) -> Done<String> {
+    if let Some(name) = named {
+        return Ok(name);
+    }
+    let newest = TaskFilter { chat: Some(chat.to_owned()), limit: Some(1), ..TaskFilter::default() };
+    if let Some(task) = call.services().store.tasks(newest).await?.pop() {
+        return Ok(task.agent);
+    }
+    let config = call.services().config.current();
+    let has_built_in = config.agent(known::DEMO).is_some_and(|agent| agent.configured);
+    let rows = agents::all(call).await?;
+    route::default_agent(config.default_agent.as_deref(), &rows, has_built_in).ok_or_else(no_agent)
 }
 
-/// The agent that a prompt goes to which names none.
-pub(super) async fn default_agent(call: &Call) -> Done<String> {
-    let configured = call.services().config.current().default_agent.clone();
-    Ok(route::default_agent(configured.as_deref(), &agents::all(call).await?))
+fn no_agent() -> RpcFailure {
+    let ways = known::KNOWN.iter().filter(|agent| !agent.install.is_empty());
+    let ways: Vec<_> = ways.map(|agent| format!("{} (`{}`)", agent.name, agent.install)).collect();
+    let hint = format!(
+        "install one: {}; or describe your own in [agents.NAME]. The built-in `demo` only plays an agent, and \
+         answers when it is named (`hob prompt -a demo`)",
+        ways.join(", ")
+    );
+    let message =
+        format!("no agent is installed, as far as the daemon's PATH goes; {}", surroundings::told());
+    RpcFailure::unavailable(message).reason("no_agent").hint(hint)
 }
 
 /// Which backend is to run a task of an agent; a one-shot run may be asked for. Looks for programs
@@ -138,10 +154,12 @@ async fn find_route(call: &Call, name: &str, asked: bool) -> Done<Route> {
     let facts = tokio::task::spawn_blocking(move || agents.facts(&of, asked)).await;
     let facts = facts.map_err(|_| RpcFailure::internal("the agent could not be looked up"))?;
     let facts = facts.ok_or_else(|| RpcFailure::not_found("agent", name).hint("hob agent ls"))?;
-    dispatch::route(&facts).map_err(|why| {
-        let message = format!("agent `{}` is not available: {why}", shorten(name));
-        RpcFailure::unavailable(message).hint(why.hint(name))
-    })
+    dispatch::route(&facts).map_err(|why| not_available(call, name, &why))
+}
+
+fn not_available(call: &Call, name: &str, why: &NoRoute) -> RpcFailure {
+    let message = format!("agent `{}` is not available: {why}", shorten(name));
+    RpcFailure::unavailable(message).hint(call.services().agents.hint(name, why))
 }
 
 /// An agent must be known, and be there. Looks for its program on disk, so not on this thread.
@@ -151,10 +169,7 @@ pub(super) async fn check_agent(call: &Call, name: &str) -> Done<()> {
     match availability.map_err(|_| RpcFailure::internal("the agent could not be looked up"))? {
         Availability::Ready => Ok(()),
         Availability::Unknown => Err(RpcFailure::not_found("agent", name).hint("hob agent ls")),
-        Availability::Missing(why) => {
-            Err(RpcFailure::unavailable(format!("agent `{}` is not available: {why}", shorten(name)))
-                .hint(why.hint(name)))
-        }
+        Availability::Missing(why) => Err(not_available(call, name, &why)),
     }
 }
 
@@ -333,6 +348,7 @@ fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -
         source: source.word().to_owned(),
         permissions: params.permissions.map(policy),
         no_wait: params.no_wait,
+        no_retry: params.no_retry,
         hold: params.hold,
         parent: params.parent,
         backend: Some(route.word().to_owned()),

@@ -79,6 +79,9 @@ fn a_limit_over_the_maximum_is_clamped() {
 fn absent_options_are_not_written_by_clients() {
     let params = TaskSubmit { prompt: "x".into(), chat: Some("c-1".into()), ..TaskSubmit::default() };
     let text = serde_json::to_string(&params).expect("JSON");
-    assert_eq!(text, r#"{"prompt":"x","chat":"c-1","new":false,"no_wait":false,"hold":false}"#);
+    assert_eq!(
+        text,
+        r#"{"prompt":"x","chat":"c-1","new":false,"no_wait":false,"no_retry":false,"hold":false}"#
+    );
     assert_eq!(read::<TaskSubmit>(Some(&raw(&text))).expect("read back"), params);
 }

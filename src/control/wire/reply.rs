@@ -51,6 +51,9 @@ pub struct StatusReply {
     /// Why nothing can be accepted at present, if so.
     #[serde(default)]
     pub degraded: Option<String>,
+    /// What was configured and does not do what its writer may expect.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// How much there is.
     pub counts: Counts,
     /// The database.
@@ -109,6 +112,9 @@ pub struct LimitsRow {
 pub struct ReloadReply {
     /// The keys whose value changed.
     pub changed: Vec<String>,
+    /// As in `daemon/status`.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The answer to `session/resolve`.

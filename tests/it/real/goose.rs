@@ -110,3 +110,15 @@ fn without_a_mode_it_asks_nobody_and_the_check_says_so() {
     daemon.wait_task(task["id"].as_str().unwrap());
     assert!(session.worktree.join("own.txt").exists());
 }
+
+#[test]
+fn a_rule_by_kind_holds_for_its_tools_although_it_tells_no_kind() {
+    let rules = "[permissions]\ndefault = \"allow\"\nexecute = \"reject\"";
+    let daemon = Setup::new().real(AGENT, Consent::Asks).config(rules).start();
+    let session = daemon.session(&daemon.repo("repo"));
+    let chat = daemon.chat(&session);
+    daemon.ask(&chat, "goose", "shell: touch by-shell.txt");
+    daemon.ask(&chat, "goose", "write: by-write.txt: allowed");
+    assert!(!session.worktree.join("by-shell.txt").exists());
+    assert!(session.worktree.join("by-write.txt").exists());
+}

@@ -21,6 +21,7 @@ fn card(order: usize, agent: &str) -> TaskCard {
         prompt: "say: hello".into(),
         permissions: None,
         no_wait: false,
+        no_retry: false,
         cwd: "/nowhere".into(),
         as_of: 0,
         route: Route::Warm,

@@ -14,6 +14,7 @@ pub(in crate::dispatch::queue) fn card(order: i64, chat: u8, agent: &str) -> Tas
         prompt: "say: hello".into(),
         permissions: None,
         no_wait: false,
+        no_retry: false,
         cwd: "/nowhere".into(),
         route: crate::ports::Route::Warm,
         as_of: 0,

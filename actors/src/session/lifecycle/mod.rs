@@ -34,7 +34,7 @@ pub fn request(state: &Machine, request: Request) -> Result<Decision, Denied> {
             Err(Denied::Leaving)
         }
         Request::Run { .. } if state.job != Job::None => Err(Denied::Busy),
-        Request::Run { task, recycle, wait } => Ok(run(state, task, recycle, wait)),
+        Request::Run { task, recycle, wait, refusal } => Ok(run(state, task, recycle, wait, refusal)),
         Request::Cancel(task) if state.job.task() == Some(&task) => Ok(cancel(state)),
         // The task has ended meanwhile, or never came here: nothing to cancel.
         Request::Cancel(_) => Ok(state.stay()),
@@ -57,7 +57,19 @@ fn is_starting(state: &Machine) -> bool {
         || state.job != Job::None
 }
 
-fn run(state: &Machine, task: TaskId, recycle: bool, wait: Option<Wait>) -> Decision {
+fn run(
+    state: &Machine,
+    task: TaskId,
+    recycle: bool,
+    wait: Option<Wait>,
+    refusal: Option<String>,
+) -> Decision {
+    let needs_start = state.backend == Backend::Down || (state.backend == Backend::Up && recycle);
+    if let (true, Some(wait), Some(why)) = (needs_start, wait, refusal) {
+        let mut decision = end_task(state, state.backend, task, Outcome::Failed, &why);
+        decision.effects.push(Effect::Rest(wait));
+        return decision;
+    }
     match (state.backend, wait) {
         (Backend::Down, Some(wait)) => {
             state.go(Backend::Down, Job::None, vec![Effect::ReturnJob(task, Some(wait)), Effect::Rest(wait)])

@@ -42,7 +42,7 @@ fn running(cancelled: bool) -> Job {
 }
 
 fn run(recycle: bool) -> Request {
-    Request::Run { task: task(), recycle, wait: None }
+    Request::Run { task: task(), recycle, wait: None, refusal: None }
 }
 
 fn granted(state: &Machine, asked: Request) -> Decision {
@@ -83,7 +83,7 @@ fn a_first_prompt_starts_the_backend_and_a_second_is_refused() {
     assert_eq!(first.effects, [Effect::Start]);
     assert_eq!(first.next, Machine { generation: Generation(0), ..machine(STARTING, Job::Waiting(task())) });
     assert_eq!(
-        request(&first.next, Request::Run { task: "t-2".into(), recycle: false, wait: None }),
+        request(&first.next, Request::Run { task: "t-2".into(), recycle: false, wait: None, refusal: None }),
         Err(Denied::Busy)
     );
 }
@@ -251,14 +251,15 @@ fn a_closed_chat_ends_its_waiting_task() {
 #[test]
 fn what_has_to_wait_for_its_start_does_not_end_the_runs_that_are_up() {
     let up = machine(Backend::Up, Job::None);
-    let waits = granted(&up, Request::Run { task: task(), recycle: true, wait: Some(Wait::Circuit) });
+    let waits =
+        granted(&up, Request::Run { task: task(), recycle: true, wait: Some(Wait::Circuit), refusal: None });
     assert_eq!(waits.effects, [Effect::ReturnJob(task(), Some(Wait::Circuit)), Effect::Rest(Wait::Circuit)]);
     assert_eq!(waits.next, up);
 }
 
 #[test]
 fn a_start_that_has_to_wait_gives_its_task_back() {
-    let run = Request::Run { task: task(), recycle: false, wait: Some(Wait::Circuit) };
+    let run = Request::Run { task: task(), recycle: false, wait: Some(Wait::Circuit), refusal: None };
     let waits = granted(&Machine::default(), run.clone());
     assert_eq!(waits.effects, [Effect::ReturnJob(task(), Some(Wait::Circuit)), Effect::Rest(Wait::Circuit)]);
     assert_eq!(waits.next, Machine::default());

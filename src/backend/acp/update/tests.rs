@@ -89,13 +89,13 @@ fn an_opencode_tool_call_is_announced_and_updated() {
 }
 
 #[test]
-fn a_goose_tool_call_has_neither_status_nor_kind() {
+fn a_goose_tool_call_has_no_status_and_is_of_a_kind_by_its_title() {
     let read = events(&[
         r#"{"sessionUpdate":"tool_call","toolCallId":"c1","title":"write · a.txt","rawInput":{"path":"a.txt"},"_meta":{"goose":{"toolCall":{}}}}"#,
         r#"{"sessionUpdate":"tool_call_update","toolCallId":"c1","status":"failed","rawOutput":{"stdout":"","stderr":"","exit_code":3}}"#,
     ]);
     let Event::ToolCall(call) = &read[0] else { panic!("{read:?}") };
-    assert_eq!((call.kind.as_str(), call.status.as_str()), ("other", "pending"));
+    assert_eq!((call.kind.as_str(), call.status.as_str()), ("edit", "pending"));
     let Event::ToolUpdate(update) = &read[1] else { panic!("{read:?}") };
     assert_eq!(update.status.as_deref(), Some("failed"));
 }

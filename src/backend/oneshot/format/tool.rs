@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use hob_actors::event::{Event, Json, ToolCall, ToolUpdate};
 use hob_actors::ports::News;
 
+use crate::backend::tool_kind::{self, Clues};
 use crate::jsonrpc::message::excerpt;
 
 /// What a title is made of, besides the tool's name: the first of these that is there.
@@ -39,10 +40,11 @@ impl Call<'_> {
             (None, None) => self.name.to_owned(),
         };
         let place = telling(&TELLING[..N_PLACES]).map(|path| json!([{"path": path}]));
+        let clues = Clues { name: Some(self.name), input: self.input, ..Clues::default() };
         News::Said(Event::ToolCall(ToolCall {
             call: self.id.to_owned(),
             title,
-            kind: kind(self.name).to_owned(),
+            kind: tool_kind::infer(clues).to_owned(),
             status: "in_progress".to_owned(),
             locations: place.map(|place| Json::from_valid(place.to_string())),
             input: self.input.map(super::json),
@@ -61,22 +63,6 @@ pub(super) fn ended(id: &str, is_error: bool, output: Option<&RawValue>, text: O
         output: output.map(super::json),
         ..ToolUpdate::default()
     }))
-}
-
-/// The protocol's kind for a tool of this name.
-fn kind(name: &str) -> &'static str {
-    // An extension's prefix says where it comes from and not what it does.
-    let name = name.rsplit("__").next().unwrap_or(name).to_ascii_lowercase();
-    match name.as_str() {
-        "read" | "read_file" | "read_many_files" | "view" => "read",
-        "write" | "write_file" | "edit" | "multiedit" | "patch" | "apply_patch" | "replace"
-        | "notebookedit" | "text_editor" => "edit",
-        "bash" | "shell" | "run_shell_command" | "execute" => "execute",
-        "grep" | "grep_search" | "glob" | "list" | "ls" | "list_directory" | "tree" | "search" => "search",
-        "webfetch" | "web_fetch" | "websearch" | "web_search" | "fetch" => "fetch",
-        "todowrite" | "todoread" | "todo_write" | "todo" | "think" => "think",
-        _ => "other",
-    }
 }
 
 /// A piece of a result that is text.

@@ -249,6 +249,7 @@ async fn plan(
                 source: source.word().to_owned(),
                 permissions: params.permissions.map(submit::policy),
                 no_wait: false,
+                no_retry: false,
                 hold: false,
                 parent: parent.clone(),
                 backend: Some(BackendChoice::Warm.word().to_owned()),

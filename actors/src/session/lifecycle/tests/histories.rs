@@ -166,7 +166,7 @@ impl World {
             Step::Run(recycle, wait) => {
                 let task = TaskId::from(format!("t-{}", self.tasks));
                 if let Ok(decision) =
-                    request(&self.machine, Request::Run { task: task.clone(), recycle, wait })
+                    request(&self.machine, Request::Run { task: task.clone(), recycle, wait, refusal: None })
                 {
                     self.tasks += 1;
                     self.open = Some(task);

@@ -24,8 +24,16 @@ fn cases() -> Vec<(Meanwhile, End)> {
     vec![
         (Asked(Request::Cancel(task())), Some(Outcome::Cancelled)),
         (Asked(Request::Cancel("t-other".into())), None),
-        (Asked(Request::Run { task: "t-2".into(), recycle: false, wait: None }), None),
-        (Asked(Request::Run { task: "t-2".into(), recycle: true, wait: Some(Wait::Circuit) }), None),
+        (Asked(Request::Run { task: "t-2".into(), recycle: false, wait: None, refusal: None }), None),
+        (
+            Asked(Request::Run {
+                task: "t-2".into(),
+                recycle: true,
+                wait: Some(Wait::Circuit),
+                refusal: None,
+            }),
+            None,
+        ),
         (Asked(Request::GiveUp { turn: turn(), why: "silent".into() }), None),
         (Asked(Request::Restart { interrupt: false, revive: true, why: "ill".into() }), None),
         (Asked(Request::Evict { force: false, why: "idle".into() }), None),
