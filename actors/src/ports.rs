@@ -24,7 +24,7 @@ pub use crate::probe::{FailureClass, ProbeFailed};
 pub use crate::reaper::policy::{Candidate, ReaperRules, Stand};
 pub use crate::settings::{
     AgentSettings, Audience, HealthRules, Limits, PermissionPolicy, PermissionRules, RestartRules, Settings,
-    WatchdogRules,
+    Unattended, WatchdogRules,
 };
 pub use crate::worktree::{Preflight, Reason};
 pub use crate::worktree_ports::{Snapshots, Worktrees};
@@ -94,6 +94,8 @@ pub struct TaskCard {
     pub no_wait: bool,
     /// Failed rather than kept waiting for another start, where the first one failed (`no_retry`).
     pub no_retry: bool,
+    /// An agent, an arena or a tool made it: no person sits in front of it.
+    pub is_delegated: bool,
     /// The directory that the agent is to work in.
     pub cwd: PathBuf,
     /// Which kind of backend is to run it.

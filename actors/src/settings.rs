@@ -18,6 +18,34 @@ pub enum PermissionPolicy {
     Reject,
 }
 
+/// What becomes of a question that nobody is there to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unattended {
+    /// Yes, this once.
+    Allow,
+    /// No.
+    Reject,
+    /// It stays open until somebody answers.
+    Wait,
+    /// Nobody said: it stays open where a person asked for the work, and is rejected where an agent, an
+    /// arena or a tool did.
+    BySource,
+}
+
+impl Unattended {
+    /// Whether a question of such a task stays open.
+    pub fn waits(self, is_delegated: bool) -> bool {
+        match self {
+            Self::Wait => true,
+            Self::BySource => !is_delegated,
+            Self::Allow | Self::Reject => false,
+        }
+    }
+}
+
+/// How long a question waits where nobody said, and where it does not stay open.
+const DEADLINE: Duration = Duration::from_secs(30 * 60);
+
 /// The permission rules of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PermissionRules {
@@ -25,10 +53,18 @@ pub struct PermissionRules {
     pub default: PermissionPolicy,
     /// By tool kind.
     pub by_kind: BTreeMap<String, PermissionPolicy>,
-    /// What answers when nobody watches; never `Ask`.
-    pub unattended: PermissionPolicy,
-    /// How long a question waits for a person.
-    pub deadline: Duration,
+    /// What becomes of a question when nobody watches.
+    pub unattended: Unattended,
+    /// How long a question waits for a person, where somebody said.
+    pub deadline: Option<Duration>,
+}
+
+impl PermissionRules {
+    /// How long a question waits for a person; `None` is for as long as it takes.
+    pub fn deadline(&self, is_delegated: bool) -> Option<Duration> {
+        let usual = (!self.unattended.waits(is_delegated)).then_some(DEADLINE);
+        self.deadline.or(usual)
+    }
 }
 
 /// How often, and how soon, a backend that failed is started again.

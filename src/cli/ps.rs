@@ -12,7 +12,7 @@ use super::error::{CliError, Exit};
 use super::follow::{Follower, Patience};
 use super::link::Link;
 use super::render::{duration, one_line, or_nothing, size, table};
-use crate::control::wire::AgentSessionRow;
+use crate::control::wire::{AgentSessionRow, TaskRow};
 
 /// How long a burst of changes is gathered before the table is drawn again.
 const GATHER: Duration = Duration::from_millis(100);
@@ -43,6 +43,11 @@ pub async fn run(ctx: &mut Ctx, args: &PsArgs) -> Outcome {
     if !args.watch {
         let rows = link.raw("pool/list", json!({"all": args.all})).await?;
         show(ctx, &rows, args.all)?;
+        if !ctx.globals.json {
+            let queued: Vec<TaskRow> = link.call("task/list", json!({"state": "queued"})).await?;
+            let rows: Vec<AgentSessionRow> = serde_json::from_str(rows.get())?;
+            ctx.print(waiting(&queued, &rows))?;
+        }
         return Ok(Exit::Done);
     }
     tokio::select! {
@@ -121,6 +126,22 @@ pub fn render(rows: &[AgentSessionRow], all: bool) -> String {
         shown.push_str(&misplaced(agent));
     }
     shown
+}
+
+/// The tasks that wait for a place, and whether a person's answer would make one.
+fn waiting(queued: &[TaskRow], agents: &[AgentSessionRow]) -> String {
+    let asks = |agent: &&AgentSessionRow| agent.busy.iter().any(|what| what == "permission");
+    let because = match agents.iter().filter(asks).count() {
+        0 => String::new(),
+        1 => " (1 agent waits for your answer: hob permission ls)".to_owned(),
+        n => format!(" ({n} agents wait for your answer: hob permission ls)"),
+    };
+    let waits = |task: &&TaskRow| matches!(task.waiting.as_deref(), Some("slot" | "dispatch_limit"));
+    let line = |task: &TaskRow| {
+        let waiting = task.waiting.as_deref().unwrap_or_default();
+        format!("{} {} is queued, waiting: {waiting}{because}\n", task.id, task.agent)
+    };
+    queued.iter().filter(waits).map(line).collect()
 }
 
 /// Why no prompt reaches it, if so.

@@ -132,11 +132,12 @@ async fn wait_once(link: &Link, task: &str, left: Duration) -> Result<(Box<RawVa
     Ok((answer, row))
 }
 
-/// The state, with what a waiting task waits for.
+/// The state, with what a waiting task waits for, and what rules kept it from.
 fn state(task: &TaskRow) -> String {
-    match &task.waiting {
-        Some(waiting) if !is_terminal(&task.state) => format!("{} ({waiting})", task.state),
-        _ => task.state.clone(),
+    match (&task.waiting, task.rejected) {
+        (Some(waiting), _) if !is_terminal(&task.state) => format!("{} ({waiting})", task.state),
+        (_, 0) => task.state.clone(),
+        (_, n) => format!("{} ({n} rejected by rule)", task.state),
     }
 }
 
@@ -185,6 +186,7 @@ fn show(task: TaskRow) -> String {
         ("request id", task.request_id.clone().unwrap_or_default()),
         ("created", ago(task.created_at, now)),
         ("context lost", one_line(task.context_lost.as_deref().unwrap_or_default(), usize::MAX)),
+        ("rejected", if task.rejected > 0 { format!("{} by rule", task.rejected) } else { String::new() }),
         ("stop reason", outcome(|outcome| outcome.stop_reason.as_ref())),
         ("error", outcome(|outcome| outcome.error.as_ref())),
         ("usage", usage(&task.usage)),
@@ -240,6 +242,7 @@ mod tests {
             ended_at: Some(Moment(3500)),
             turn: None,
             context_lost: None,
+            rejected: 0,
             outcome: Some(OutcomeRow {
                 stop_reason: None,
                 error: Some("the agent was killed".into()),

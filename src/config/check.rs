@@ -130,7 +130,7 @@ fn agent(agent: &AgentConfig) -> Result<(), Problem> {
         return Err(problem.hint("set share = \"none\""));
     }
     backoff(&["agents", &agent.name, "restart"], &agent.restart)?;
-    if agent.permissions.deadline < Duration::from_secs(1) {
+    if agent.permissions.deadline.is_some_and(|deadline| deadline < Duration::from_secs(1)) {
         return Err(Problem::new(&["agents", &agent.name, "permissions", "deadline"], "must be at least 1s"));
     }
     Ok(())

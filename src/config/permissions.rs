@@ -3,13 +3,10 @@
 
 use std::time::Duration;
 
-use hob_actors::ports::PermissionPolicy;
+use hob_actors::ports::{PermissionPolicy, Unattended};
 use serde::{Deserialize, Serialize};
 
 use super::units;
-
-/// How long a question waits for a person.
-const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// What answers a permission request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,13 +38,16 @@ pub enum UnattendedPolicy {
     Allow,
     /// No.
     Reject,
+    /// Nothing: the question stays open until somebody answers.
+    Wait,
 }
 
-impl From<UnattendedPolicy> for PermissionPolicy {
+impl From<UnattendedPolicy> for Unattended {
     fn from(policy: UnattendedPolicy) -> Self {
         match policy {
             UnattendedPolicy::Allow => Self::Allow,
             UnattendedPolicy::Reject => Self::Reject,
+            UnattendedPolicy::Wait => Self::Wait,
         }
     }
 }
@@ -60,11 +60,13 @@ impl From<UnattendedPolicy> for PermissionPolicy {
 pub struct Permissions {
     /// Where no rule for the tool kind is given.
     pub default: Policy,
-    /// When nobody watches.
-    pub unattended: UnattendedPolicy,
-    /// How long a question waits for a person.
-    #[serde(with = "units::positive_duration")]
-    pub deadline: Duration,
+    /// When nobody watches; where nothing is said, by who asked for the work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unattended: Option<UnattendedPolicy>,
+    /// How long a question waits for a person; where nothing is said, as long as it takes where it is
+    /// kept open, and half an hour where it is not.
+    #[serde(with = "units::positive_duration_if_given", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
     pub read: Option<Policy>,
     pub edit: Option<Policy>,
     pub delete: Option<Policy>,
@@ -101,8 +103,8 @@ impl Default for Permissions {
     fn default() -> Self {
         Self {
             default: Policy::Ask,
-            unattended: UnattendedPolicy::Reject,
-            deadline: DEADLINE,
+            unattended: None,
+            deadline: None,
             read: None,
             edit: None,
             delete: None,

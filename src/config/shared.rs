@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hob_actors::id::{AgentName, HostId};
 use hob_actors::ports::{
-    AgentSettings, HealthRules, Limits, PermissionRules, ReaperRules, RestartRules, Settings, WatchdogRules,
+    AgentSettings, HealthRules, Limits, PermissionRules, ReaperRules, RestartRules, Settings, Unattended,
+    WatchdogRules,
 };
 
 use super::permissions::Permissions;
@@ -40,7 +41,7 @@ fn rules(permissions: &Permissions) -> PermissionRules {
     PermissionRules {
         default: permissions.default.into(),
         by_kind: permissions.by_kind().map(|(kind, policy)| (kind.to_owned(), policy.into())).collect(),
-        unattended: permissions.unattended.into(),
+        unattended: permissions.unattended.map_or(Unattended::BySource, Unattended::from),
         deadline: permissions.deadline,
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hob_actors::id::AgentName;
-use hob_actors::ports::{PermissionPolicy, Settings as _};
+use hob_actors::ports::{PermissionPolicy, Settings as _, Unattended};
 
 use super::*;
 
@@ -271,7 +271,7 @@ fn the_tree_sees_an_agents_overrides() {
     assert_eq!(goose.permissions.by_kind.get("edit"), Some(&PermissionPolicy::Allow));
     assert_eq!(goose.permissions.by_kind.get("execute"), Some(&PermissionPolicy::Reject));
     assert_eq!(other.permissions.by_kind.get("execute"), None);
-    assert_eq!(goose.permissions.unattended, PermissionPolicy::Reject);
+    assert_eq!(goose.permissions.unattended, Unattended::BySource);
     assert_eq!(shared.limits().max_live, 12);
 }
 

@@ -100,6 +100,28 @@ pub(super) mod positive_duration {
     }
 }
 
+/// A duration that may be left out, and of which zero would make no sense. What is left out is not
+/// written either.
+pub(super) mod positive_duration_if_given {
+    use super::*;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        duration_within(d, Duration::from_millis(1)).map(Some)
+    }
+
+    pub(in crate::config) fn serialize<S: serde::Serializer>(
+        value: &Option<Duration>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => s.collect_str(&format_duration(*value)),
+            None => s.serialize_none(),
+        }
+    }
+}
+
 /// A duration, or `"off"`.
 pub(super) mod duration_or_off {
     use super::*;

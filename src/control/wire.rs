@@ -251,6 +251,9 @@ pub struct TaskRow {
     /// Why its agent had forgotten what was said in the chat before, if it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_lost: Option<String>,
+    /// Questions of its agent that a rule said no to, without a person.
+    #[serde(default)]
+    pub rejected: u64,
     /// How it ended.
     pub outcome: Option<OutcomeRow>,
     /// The agent's final message, once terminal.

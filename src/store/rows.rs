@@ -278,7 +278,10 @@ fn exit(row: &Row<'_>) -> rusqlite::Result<Option<ExitRow>> {
 pub(super) const TASK: &str = "SELECT t.*, c.session_id,
         (SELECT u.id FROM turns AS u WHERE u.task_id = t.id ORDER BY u.attempt DESC LIMIT 1) AS turn,
         (SELECT u.context_lost FROM turns AS u WHERE u.task_id = t.id AND u.context_lost IS NOT NULL
-            ORDER BY u.attempt DESC LIMIT 1) AS context_lost
+            ORDER BY u.attempt DESC LIMIT 1) AS context_lost,
+        (SELECT count(*) FROM permissions AS p WHERE p.task_id = t.id AND p.answered_by IN ('policy', 'unattended')
+            AND NOT EXISTS (SELECT 1 FROM json_each(p.options) AS o
+                WHERE o.value ->> 'id' = p.chosen AND o.value ->> 'kind' LIKE 'allow%')) AS rejected
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
@@ -304,6 +307,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         ended_at,
         turn,
         context_lost: get(row, "context_lost")?,
+        rejected: natural(get(row, "rejected")?),
         outcome: ended_at.map(|_| outcome),
         text: get(row, "text")?,
         usage: UsageRow::default(),

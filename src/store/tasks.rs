@@ -228,7 +228,8 @@ fn submitted(tx: &Tx<'_>, id: &str, fresh: bool) -> Result<Submitted> {
 const CARD: &str =
     "SELECT t.num, t.id, t.chat_id, t.agent, c.session_id, t.state, t.prompt, t.permissions, t.no_wait,
             (SELECT path FROM worktrees AS w WHERE w.session_id = c.session_id
-             ORDER BY w.rowid DESC LIMIT 1), c.subdir, t.backend, t.no_retry
+             ORDER BY w.rowid DESC LIMIT 1), c.subdir, t.backend, t.no_retry,
+            t.source IN ('new_task', 'mcp', 'arena')
     FROM tasks AS t JOIN chats AS c ON c.id = t.chat_id";
 
 fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {
@@ -242,6 +243,7 @@ fn card_row(row: &Row<'_>, as_of: i64) -> rusqlite::Result<TaskCard> {
         permissions: row.get::<_, Option<String>>(7)?.as_deref().and_then(words::parse_policy),
         no_wait: row.get(8)?,
         no_retry: row.get(12)?,
+        is_delegated: row.get(13)?,
         cwd: working_directory(row.get(9)?, &text(row, 10)?),
         route: row.get::<_, Option<String>>(11)?.as_deref().map(Route::from_word).unwrap_or_default(),
         as_of,

@@ -42,6 +42,7 @@ mod oneshot;
 mod orphan_branch;
 mod places;
 mod pool;
+mod questions;
 mod real;
 mod running_faults;
 mod scripted_model;

@@ -99,6 +99,7 @@ impl Desk {
             DispatchMsg::Held(chat, word) => self.queue.set_held(&chat, word),
             DispatchMsg::Lend(id, loan) => self.queue.lend(id, loan),
             DispatchMsg::GiveBack(id) => self.queue.give_back(id),
+            DispatchMsg::Asking(task, waits) => self.queue.set_asking(&task, waits),
             DispatchMsg::Acquired(errand, acquired) => self.acquired(me, errand, acquired),
             DispatchMsg::Handed(errand, result) => self.handed(me, &errand, result),
             DispatchMsg::Back { task, back: Back::Ended } | DispatchMsg::Ended(task) => {
@@ -136,13 +137,18 @@ impl Desk {
                 me.kill();
                 return;
             };
-            let mut held = Vec::new();
+            let (mut held, mut asking) = (Vec::new(), Vec::new());
             let live = ask("session supervisor", &links.sessions, crate::sessions::SessionsMsg::Live).await;
             for (_, actor) in live.unwrap_or_default() {
                 let view = ask_actor("session", &actor, SessionMsg::Inspect, CALL_TIMEOUT).await;
-                held.extend(view.ok().and_then(|view| view.task));
+                let Ok(view) = view else { continue };
+                asking.extend(view.task.clone().filter(|_| view.busy.permission));
+                held.extend(view.task);
             }
             me.cast(DispatchMsg::Loaded(open, held)).ok();
+            for task in asking {
+                me.cast(DispatchMsg::Asking(task, true)).ok();
+            }
         });
     }
 

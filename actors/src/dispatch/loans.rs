@@ -43,15 +43,24 @@ impl Loans {
         self.0.remove(&id);
     }
 
-    /// What the slots of the tasks in flight are taken by.
-    pub fn slots<'a>(&'a self, in_flight: impl Iterator<Item = &'a TaskId>) -> Slots<'a> {
+    /// What the slots of the tasks in flight are taken by; those that are `asking` wait for a person and
+    /// use none.
+    pub fn slots<'a>(
+        &'a self,
+        in_flight: impl Iterator<Item = &'a TaskId>,
+        asking: &'a BTreeSet<TaskId>,
+    ) -> Slots<'a> {
         let in_flight: BTreeSet<&TaskId> = in_flight.collect();
         let mut slots = Slots {
             n_taken: in_flight.len(),
             open: Vec::new(),
             blocked: BTreeSet::new(),
             lent: BTreeSet::new(),
+            asking: asking.iter().filter(|task| in_flight.contains(task)).collect(),
         };
+        // As if lent to nobody in particular: whoever is next may take it.
+        slots.lent.extend(&slots.asking);
+        slots.n_taken -= slots.asking.len();
         let mut borrowing = BTreeSet::new();
         for loan in self.0.values().filter(|loan| in_flight.contains(&loan.waiter)) {
             slots.blocked.insert(&loan.waiter);
@@ -78,12 +87,14 @@ pub struct Slots<'a> {
     blocked: BTreeSet<&'a TaskId>,
     /// Those of them whose slot another one is in.
     lent: BTreeSet<&'a TaskId>,
+    /// Tasks in flight that wait for an answer of a person.
+    asking: BTreeSet<&'a TaskId>,
 }
 
 impl Slots<'_> {
-    /// Whether a task in flight waits for another one, and is not at work itself.
+    /// Whether a task in flight waits for another one or for a person, and is not at work itself.
     pub fn is_blocked(&self, task: &TaskId) -> bool {
-        self.blocked.contains(task)
+        self.blocked.contains(task) || self.asking.contains(task)
     }
 
     /// Whether a turn in flight waits for a task that is not.

@@ -26,6 +26,8 @@ pub enum DispatchMsg {
     Lend(LoanId, Loan),
     /// That wait is over.
     GiveBack(LoanId),
+    /// A turn waits for an answer of a person, or no longer: its slot is free meanwhile.
+    Asking(TaskId, bool),
     /// The pool answered to an errand.
     Acquired(Errand, Acquired),
     /// The session actor took the task, or not.
@@ -81,6 +83,7 @@ impl DispatchMsg {
             Self::Loaded(..)
             | Self::Lend(..)
             | Self::GiveBack(_)
+            | Self::Asking(..)
             | Self::Ready(_)
             | Self::Wanted(_)
             | Self::PlaceFreed

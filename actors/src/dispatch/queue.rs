@@ -105,6 +105,8 @@ pub struct Queue {
     words: BTreeMap<ChatId, Word>,
     n_errands: u64,
     loans: Loans,
+    /// Tasks whose turn waits for an answer of a person.
+    asking: BTreeSet<TaskId>,
 }
 
 impl Queue {
@@ -133,6 +135,7 @@ impl Queue {
 
     /// Lets a task go.
     pub fn remove(&mut self, task: &TaskId) -> Option<Entry> {
+        self.asking.remove(task);
         let order = self.orders.remove(task)?;
         self.entries.remove(&order)
     }
@@ -183,10 +186,20 @@ impl Queue {
         self.loans.give_back(id);
     }
 
+    /// A turn waits for an answer of a person, or goes on: what it does not use meanwhile is free. It has
+    /// its slot back at once; where another is in that, nothing else begins until there is one again.
+    pub fn set_asking(&mut self, task: &TaskId, waits: bool) {
+        if waits {
+            self.asking.insert(task.clone());
+        } else {
+            self.asking.remove(task);
+        }
+    }
+
     /// What the slots are taken by now.
     pub fn slots(&self) -> Slots<'_> {
         let in_flight = self.iter().filter(|entry| entry.stage == Stage::InFlight);
-        self.loans.slots(in_flight.map(|entry| &entry.card.task))
+        self.loans.slots(in_flight.map(|entry| &entry.card.task), &self.asking)
     }
 
     /// A place was freed, or memory: whoever waits for one may try again.

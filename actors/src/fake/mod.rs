@@ -141,6 +141,7 @@ impl World {
             permissions: None,
             no_wait: false,
             no_retry: false,
+            is_delegated: false,
             cwd: "/nowhere".into(),
             route: Route::Warm,
             as_of: memory.n_changes,

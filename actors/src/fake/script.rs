@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::id::AgentKey;
 use crate::ports::{
     AgentSettings, Candidate, HealthRules, Limits, NotChosen, PermissionAsk, PermissionPolicy,
-    PermissionRules, Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, WatchdogRules,
+    PermissionRules, Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, Unattended,
+    WatchdogRules,
 };
 
 /// What the fake agents do.
@@ -125,8 +126,8 @@ fn plain_settings() -> AgentSettings {
         permissions: PermissionRules {
             default: PermissionPolicy::Ask,
             by_kind: BTreeMap::new(),
-            unattended: PermissionPolicy::Reject,
-            deadline: secs(1800),
+            unattended: Unattended::Reject,
+            deadline: None,
         },
         idle_ttl: secs(1800),
         keep_warm: false,

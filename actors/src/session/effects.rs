@@ -199,6 +199,10 @@ impl Memory {
             watching.abort();
         }
         self.tell_busy(false);
+        let task_says = self.card.as_ref().is_some_and(|card| card.permissions.is_some());
+        if let Some(told) = self.turn.as_ref().and_then(|turn| turn.refused.told(task_says)) {
+            self.notice(Level::Warning, told);
+        }
         if let Some(mut open) = self.turn.take() {
             let told = self.settled_usage.take();
             end.usage = open.usage(told);

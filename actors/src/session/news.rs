@@ -9,9 +9,11 @@ use super::actor::{Answered, Memory, PermissionReply, Remember, SessionMsg};
 use super::permission::{self, Accepted, Facts, Verdict};
 use super::state::Observation;
 use super::turn::{Question, belongs_to_turn};
+use crate::dispatch::actor::DispatchMsg;
 use crate::event::{Event, Exit, Level, NewEvent};
 use crate::health::messages::EndCause;
 use crate::id::{Generation, PermissionId, TurnId};
+use crate::links::tell;
 use crate::ports::{AUTH_REQUIRED, Asked, News, PermissionAsk, Permit, Settled, TurnRef};
 
 /// How a question is settled, and who waits to hear of it.
@@ -207,13 +209,20 @@ impl Memory {
             in_chat: standing,
             kind: &question.kind,
             watched: self.args.ports.audience.watches(&self.args.key.chat),
+            is_delegated: self.card.as_ref().is_some_and(|card| card.is_delegated),
             options: &question.options,
         };
         let verdict = permission::decide(&facts);
+        let deadline = settings.permissions.deadline(facts.is_delegated);
         turn.questions.insert(id.clone(), question);
         self.watch(me);
         match verdict {
-            Verdict::Ask => self.wait_for_answer(me, id, settings.permissions.deadline),
+            Verdict::Ask => {
+                self.tell_asking();
+                if let Some(deadline) = deadline {
+                    self.wait_for_answer(me, id, deadline);
+                }
+            }
             verdict => self.settle_by_rule(me, &id, (verdict, &title)),
         }
     }
@@ -290,7 +299,11 @@ impl Memory {
 
     /// Nobody is left who could answer.
     pub(super) fn audience_left(&mut self, me: &ActorRef<SessionMsg>) {
-        if self.args.ports.audience.watches(&self.args.key.chat) {
+        let settings = self.args.ports.settings.agent(&self.args.key.agent);
+        let is_delegated = self.card.as_ref().is_some_and(|card| card.is_delegated);
+        if self.args.ports.audience.watches(&self.args.key.chat)
+            || settings.permissions.unattended.waits(is_delegated)
+        {
             return;
         }
         let waiting: Vec<_> = self.turn.iter().flat_map(|turn| turn.questions.keys().cloned()).collect();
@@ -305,6 +318,13 @@ impl Memory {
         let settings = self.args.ports.settings.agent(&self.args.key.agent);
         let verdict = permission::unattended(&settings.permissions, &question.options);
         self.settle_by_rule(me, id, (verdict, "nobody answered"));
+    }
+
+    /// The dispatcher hears whether the turn waits for a person: its slot is free meanwhile.
+    fn tell_asking(&self) {
+        let (Some(turn), Some(card)) = (&self.turn, &self.card) else { return };
+        let waits = !turn.questions.is_empty();
+        tell(&self.args.links.dispatcher, DispatchMsg::Asking(card.task.clone(), waits));
     }
 
     fn withdrew(&mut self, me: &ActorRef<SessionMsg>, number: u64) {
@@ -334,9 +354,11 @@ impl Memory {
         let now = Self::now();
         let Some(turn) = self.turn.as_mut() else { return };
         let Some(question) = turn.questions.remove(id) else { return };
+        turn.refused.note(&question, option.as_deref(), by);
         // The agent goes on from here.
         turn.progress = now;
         self.watch(me);
+        self.tell_asking();
         let answer = Answer { number: question.number, option, told, by: by.to_owned(), reply };
         self.resolve(me, id.clone(), answer);
     }

@@ -2,7 +2,12 @@
 
 use crate::event::PermissionOption;
 use crate::id::PermissionId;
-use crate::ports::{PermissionPolicy, PermissionRules, StandingAnswer};
+use crate::ports::{PermissionPolicy, PermissionRules, StandingAnswer, Unattended};
+
+/// Who answered, in the journal: a rule of the person's.
+pub const POLICY: &str = "policy";
+/// The same: nobody was there.
+pub const UNATTENDED: &str = "unattended";
 
 /// How long an answered kind of question stays answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct Facts<'a> {
     pub kind: &'a str,
     /// Whether somebody watches who can answer.
     pub watched: bool,
+    /// Whether no person asked for the work.
+    pub is_delegated: bool,
     /// The answers that the agent offers.
     pub options: &'a [PermissionOption],
 }
@@ -103,15 +110,24 @@ pub fn decide(facts: &Facts<'_>) -> Verdict {
     };
     match (standing, facts.task.unwrap_or(configured)) {
         (Some(said), _) => answer(facts.options, said.policy(), "remembered"),
-        (None, PermissionPolicy::Ask) if facts.watched => Verdict::Ask,
+        (None, PermissionPolicy::Ask)
+            if facts.watched || facts.rules.unattended.waits(facts.is_delegated) =>
+        {
+            Verdict::Ask
+        }
         (None, PermissionPolicy::Ask) => unattended(facts.rules, facts.options),
-        (None, policy) => answer(facts.options, policy, "policy"),
+        (None, policy) => answer(facts.options, policy, POLICY),
     }
 }
 
 /// What is answered when nobody is left to ask, or nobody answered in time.
 pub fn unattended(rules: &PermissionRules, options: &[PermissionOption]) -> Verdict {
-    answer(options, rules.unattended, "unattended")
+    let policy = match rules.unattended {
+        Unattended::Allow => PermissionPolicy::Allow,
+        // A wait that is over ends with the safe answer.
+        Unattended::Reject | Unattended::Wait | Unattended::BySource => PermissionPolicy::Reject,
+    };
+    answer(options, policy, UNATTENDED)
 }
 
 fn answer(options: &[PermissionOption], policy: PermissionPolicy, by: &'static str) -> Verdict {
@@ -190,7 +206,7 @@ mod tests {
     fn rules(default: PermissionPolicy, by_kind: &[(&str, PermissionPolicy)]) -> PermissionRules {
         let by_kind: BTreeMap<_, _> =
             by_kind.iter().map(|(kind, policy)| ((*kind).to_owned(), *policy)).collect();
-        PermissionRules { default, by_kind, unattended: Reject, deadline: Duration::from_secs(1800) }
+        PermissionRules { default, by_kind, unattended: Unattended::Reject, deadline: None }
     }
 
     const ALL: [&str; 4] = ["allow_always", "allow_once", "reject_once", "reject_always"];
@@ -204,7 +220,17 @@ mod tests {
         offered: &[&str],
     ) -> Verdict {
         let options = options(offered);
-        decide(&Facts { rules, task, in_turn: None, in_chat, kind: "edit", watched, options: &options })
+        let facts = Facts {
+            rules,
+            task,
+            in_turn: None,
+            in_chat,
+            kind: "edit",
+            watched,
+            is_delegated: false,
+            options: &options,
+        };
+        decide(&facts)
     }
 
     fn answer(option: &str, by: &'static str) -> Verdict {
@@ -216,6 +242,41 @@ mod tests {
         let rules = rules(Ask, &[]);
         assert_eq!(judge(&rules, None, None, true, &ALL), Verdict::Ask);
         assert_eq!(judge(&rules, None, None, false, &ALL), answer("reject_once", "unattended"));
+    }
+
+    #[test]
+    fn a_question_that_nobody_watches_waits_where_a_person_asked_for_the_work() {
+        let no = answer("reject_once", UNATTENDED);
+        let yes = answer("allow_once", UNATTENDED);
+        let half_an_hour = Some(Duration::from_secs(1800));
+        // What is configured, whether another made the task, who answers, how long it is waited for.
+        let cases = [
+            (Unattended::BySource, false, Verdict::Ask, None),
+            (Unattended::BySource, true, no.clone(), half_an_hour),
+            (Unattended::Wait, false, Verdict::Ask, None),
+            (Unattended::Wait, true, Verdict::Ask, None),
+            (Unattended::Reject, false, no, half_an_hour),
+            (Unattended::Allow, true, yes, half_an_hour),
+        ];
+        let options = options(&ALL);
+        for (unattended, is_delegated, expected, deadline) in cases {
+            let rules = PermissionRules { unattended, ..rules(Ask, &[]) };
+            let facts = Facts {
+                rules: &rules,
+                task: None,
+                in_turn: None,
+                in_chat: None,
+                kind: "edit",
+                watched: false,
+                is_delegated,
+                options: &options,
+            };
+            assert_eq!(decide(&facts), expected, "{unattended:?} {is_delegated}");
+            assert_eq!(rules.deadline(is_delegated), deadline, "{unattended:?} {is_delegated}");
+            let minute = Some(Duration::from_secs(60));
+            let hurried = PermissionRules { deadline: minute, ..rules.clone() };
+            assert_eq!(hurried.deadline(is_delegated), minute);
+        }
     }
 
     #[test]
@@ -259,6 +320,7 @@ mod tests {
             in_chat: Some(StandingAnswer::Reject),
             kind: "edit",
             watched: true,
+            is_delegated: false,
             options: &options,
         };
         assert_eq!(decide(&facts(Some(Ask))), answer("allow_once", "remembered"));

@@ -12,6 +12,7 @@ use crate::health::watchdog::Stage;
 use crate::id::{PermissionId, TurnId};
 use crate::ports::StandingAnswer;
 use crate::session::final_text::FinalText;
+use crate::session::refused::Refused;
 
 /// A question that waits for its answer.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct Turn {
     pub spent: Usage,
     /// The questions that wait.
     pub questions: BTreeMap<PermissionId, Question>,
+    /// What rules said no to.
+    pub refused: Refused,
     /// When it last came forward.
     pub progress: Instant,
     /// How far the watchdog has gone.
@@ -73,6 +76,7 @@ impl Turn {
             first_output: None,
             spent: Usage::default(),
             questions: BTreeMap::new(),
+            refused: Refused::default(),
             progress: now,
             stage: Stage::Quiet,
             tools: BTreeMap::new(),

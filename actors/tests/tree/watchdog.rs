@@ -97,7 +97,7 @@ async fn a_question_that_waits_suppresses_everything_and_has_no_limit_unless_it_
         content: None,
     };
     let mut script = Script { asks: Some(ask), watched: true, ..Script::default() };
-    script.agent.permissions.deadline = mins(100_000);
+    script.agent.permissions.deadline = Some(mins(100_000));
     let (world, _tree, task) = stuck(script.clone()).await;
     tokio::time::sleep(mins(1000)).await;
     assert_eq!((n_warnings(&world), world.state(&task)), (0, Some(TaskState::Running)));

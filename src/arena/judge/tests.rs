@@ -27,6 +27,7 @@ fn task(state: &str, turn: Option<&str>) -> TaskRow {
         ended_at: None,
         turn: turn.map(str::to_owned),
         context_lost: None,
+        rejected: 0,
         outcome: None,
         text: None,
         usage: UsageRow::default(),

@@ -23,6 +23,7 @@ fn task(id: &str, parent: Option<&str>, source: &str) -> TaskRow {
         ended_at: None,
         turn: None,
         context_lost: None,
+        rejected: 0,
         outcome: None,
         text: None,
         usage: UsageRow::default(),

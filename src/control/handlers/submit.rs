@@ -339,7 +339,7 @@ async fn work_in(call: &Call, chat: &str, session: &str, subdir: &Path) -> Done<
 }
 
 fn new_task(params: TaskSubmit, chat: String, (agent, route): (String, Route)) -> NewTask {
-    let source = params.source.unwrap_or(if params.chat.is_some() { Source::Chat } else { Source::NewTask });
+    let source = params.source.unwrap_or(if params.chat.is_some() { Source::Chat } else { Source::Api });
     NewTask {
         request: None,
         chat,

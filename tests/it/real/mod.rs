@@ -22,6 +22,9 @@ use crate::support::home::Setup;
 use crate::support::model::End;
 use crate::support::wait::until;
 
+/// What is asked while nobody watches is answered, and not kept.
+const UNATTENDED: &str = "[permissions]\nunattended = \"reject\"";
+
 /// A turn that is still under way when a test looks, and whose end nobody waits for.
 const LONG: &str = "slow: 2000 25";
 
@@ -129,7 +132,7 @@ fn cancel_at_once(agent: RealAgent) {
 
 /// An agent asks, a person answers with `hob permission`, and the agent obeys.
 fn permissions(agent: RealAgent) {
-    let daemon = Setup::new().real(agent, Consent::Asks).start();
+    let daemon = Setup::new().real(agent, Consent::Asks).config(UNATTENDED).start();
     let session = daemon.session(&daemon.repo("repo"));
     let chat = daemon.chat(&session);
     let watching = daemon.watch(&chat);
@@ -159,7 +162,7 @@ fn permissions(agent: RealAgent) {
 /// "Always" is remembered by hob and for its chat: no task is switched off from asking that was to
 /// be rejected, in this chat or in another one of the same worktree.
 fn always_is_ours(agent: RealAgent) {
-    let mut daemon = Setup::new().real(agent, Consent::Asks).start();
+    let mut daemon = Setup::new().real(agent, Consent::Asks).config(UNATTENDED).start();
     let session = daemon.session(&daemon.repo("repo"));
     let (chat, other) = (daemon.chat(&session), daemon.chat(&session));
     let watching = daemon.watch(&chat);

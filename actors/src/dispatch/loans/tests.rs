@@ -22,6 +22,7 @@ fn card(order: usize, agent: &str) -> TaskCard {
         permissions: None,
         no_wait: false,
         no_retry: false,
+        is_delegated: false,
         cwd: "/nowhere".into(),
         as_of: 0,
         route: Route::Warm,
@@ -103,6 +104,35 @@ fn two_agents_with_one_turn_each_do_not_wait_for_each_other() {
     // `odd` waits for a child of `even` and the other way round.
     let queue = queue(4, &[1, 2], &[(1, 4), (2, 3)]);
     assert_eq!(queue.next(limits(2, 1)), [task(3), task(4)]);
+}
+
+#[test]
+fn a_turn_that_waits_for_a_person_lends_its_slot_to_whoever_is_next() {
+    let mut queue = queue(4, &[1], &[]);
+    assert!(queue.next(limits(1, 1)).is_empty());
+    queue.set_asking(&task(1), true);
+    assert_eq!(queue.slots().n_taken(), 0);
+    let next = queue.next(limits(1, 0));
+    assert_eq!(next, [task(2)]);
+    queue.begin(&next[0]);
+    // It goes on at once, and nothing else begins until there is a slot again.
+    queue.set_asking(&task(1), false);
+    assert_eq!(queue.slots().n_taken(), 2);
+    assert!(queue.next(limits(2, 0)).is_empty());
+    queue.remove(&task(2));
+    assert_eq!(queue.next(limits(2, 0)), [task(3)]);
+    // What is over waits for nobody.
+    queue.set_asking(&task(1), true);
+    queue.remove(&task(1));
+    assert_eq!(queue.slots().n_taken(), 0);
+}
+
+#[test]
+fn it_is_not_counted_among_the_turns_of_its_agent_either() {
+    let mut queue = queue(3, &[1], &[]);
+    assert!(queue.next(limits(4, 1)).iter().all(|next| *next != task(3)), "of the same agent");
+    queue.set_asking(&task(1), true);
+    assert!(queue.next(limits(4, 1)).contains(&task(3)));
 }
 
 proptest! {

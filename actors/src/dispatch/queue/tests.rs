@@ -15,6 +15,7 @@ pub(in crate::dispatch::queue) fn card(order: i64, chat: u8, agent: &str) -> Tas
         permissions: None,
         no_wait: false,
         no_retry: false,
+        is_delegated: false,
         cwd: "/nowhere".into(),
         route: crate::ports::Route::Warm,
         as_of: 0,
