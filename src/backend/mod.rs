@@ -125,7 +125,8 @@ impl Agents {
         let Some(agent) = config.agent(name) else { return why.hint(name) };
         let installed = known::find(name).filter(|known| {
             let is_known = known.ways.iter().any(|way| way.command == agent.command);
-            is_known && !known.install.is_empty() && self.ways(agent).is_err()
+            let is_kept = matches!(why, NoRoute::Unusable(_) | NoRoute::Nothing);
+            is_known && is_kept && !known.install.is_empty() && self.ways(agent).is_err()
         });
         match (agent.sandbox, installed) {
             (Sandbox::Worktree, _) => format!("set sandbox = \"off\" in [agents.{name}]"),

@@ -244,6 +244,11 @@ impl Chat {
         }
     }
 
+    /// Whether it runs for a prompt of this client.
+    pub(super) fn is_own(&self, task: &str) -> bool {
+        self.prompts.iter().any(|prompt| prompt.task == task)
+    }
+
     pub(super) async fn cancel_task(&self, task: &str) {
         let cancelled = self.door.call::<TaskRow>("task/cancel", json!({"task": task})).await;
         if let Err(error) = cancelled {

@@ -162,11 +162,14 @@ impl Question {
             Ok(raw) => serde_json::from_str::<Answer>(raw.get()).ok().and_then(|it| it.outcome.option_id),
         };
         let offered = chosen.filter(|chosen| self.options.iter().any(|option| option.id == *chosen));
-        let no = || {
-            let by_kind = |kind: &str| self.options.iter().find(|option| option.kind == kind);
-            by_kind("reject_once").or_else(|| by_kind("reject_always")).map(|option| option.id.clone())
-        };
-        offered.map(Meant::Option).or_else(|| no().map(Meant::No)).unwrap_or(Meant::Cancel)
+        offered.map_or_else(|| self.no(), Meant::Option)
+    }
+
+    /// The no that the agent offers a word for.
+    pub(super) fn no(&self) -> Meant {
+        let by_kind = |kind: &str| self.options.iter().find(|option| option.kind == kind);
+        let no = by_kind("reject_once").or_else(|| by_kind("reject_always"));
+        no.map_or(Meant::Cancel, |option| Meant::No(option.id.clone()))
     }
 }
 

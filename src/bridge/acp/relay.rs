@@ -61,7 +61,18 @@ impl Chat {
     pub(super) async fn answered(&mut self, permission: &str, answer: &Result<Box<RawValue>, RpcError>) {
         let Some(question) = self.questions.get_mut(permission) else { return };
         question.stage = Stage::Done;
-        let meant = question.meant(answer);
+        let mut meant = question.meant(answer);
+        if meant == Meant::CannotAnswer {
+            self.feed.give_up_answering().await;
+            let Some(question) = self.questions.get_mut(permission) else { return };
+            let (task, no) = (question.task.clone(), question.no());
+            if self.is_own(&task) {
+                // Its own prompt would wait for an answer that it cannot give.
+                note(format_args!("{permission}: the client cannot be asked, so the answer is no"));
+                meant = no;
+            }
+        }
+        let Some(question) = self.questions.get_mut(permission) else { return };
         match meant {
             Meant::Option(ref option) | Meant::No(ref option) => {
                 let mut params = json!({"permission": permission, "option": option});
@@ -80,7 +91,6 @@ impl Chat {
             }
             Meant::CannotAnswer => {
                 note(format_args!("{permission}: the client cannot be asked, so others must answer"));
-                self.feed.give_up_answering().await;
             }
         }
     }

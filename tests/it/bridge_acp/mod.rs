@@ -19,7 +19,7 @@ const NO_START: &str = "--no-start";
 
 /// A daemon, a repository, and an editor whose agent is the built-in one.
 fn stage() -> (TestDaemon, Repo, Editor) {
-    let daemon = Setup::new().start();
+    let daemon = Setup::new().config("default_agent = \"demo\"").start();
     let repo = daemon.repo("repo");
     let editor = Editor::greeted(&daemon, &["-a", "demo", NO_START]);
     (daemon, repo, editor)

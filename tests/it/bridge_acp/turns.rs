@@ -159,7 +159,7 @@ fn an_answer_that_is_none_is_a_no() {
         editor.wait(prompt).unwrap();
         assert!(editor.said(&session, "agent_message_chunk").starts_with("answered: reject"));
     }
-    // One that cannot be asked at all leaves the question to the rule for that.
+    // One that cannot be asked at all would wait for ever for its own answer.
     editor.updates.clear();
     let prompt = editor.submit(&session, &ask("May I?"));
     let question = editor.question();
@@ -222,7 +222,7 @@ fn prompts_of_one_session_wait_for_each_other() {
 
 #[test]
 fn a_bridge_starts_the_daemon_that_it_needs() {
-    let home = Setup::new().home();
+    let home = Setup::new().config("default_agent = \"demo\"").home();
     let repo = home.repo("repo");
     let mut editor = Editor::greeted(&home, &[]);
     assert!(!home.socket().exists(), "hello needs no daemon");

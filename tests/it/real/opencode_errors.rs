@@ -16,7 +16,7 @@ const AGENT: RealAgent = RealAgent::OpencodeServer;
 fn a_server_that_is_none_or_too_old_is_told_with_what_is_needed() {
     // mode, what the failure says, whether another start could help
     let cases: [(&[&str], &[&str], bool); 4] = [
-        (&["html"], &["<!doctype html>", "1.18.0 or newer"], true),
+        (&["html"], &["answers with a page", "opencode 1.18.0 or a later 1.x"], true),
         (&["version", "1.2.3"], &["opencode 1.2.3", "1.18.0 or newer"], true),
         (&["status", "401"], &["refuses the password"], true),
         (&["status", "500"], &["was not ready within"], false),
