@@ -326,3 +326,63 @@ fn continuous_integration_runs_what_the_readme_tells_to_run() {
     let mode = fs::metadata(root().join(".ci/run")).unwrap().permissions().mode();
     assert_eq!(mode & 0o111, 0o111, ".ci/run is not executable");
 }
+
+/// The fields of a struct in a source file, as they are written.
+fn fields(source: &str, name: &str) -> Vec<String> {
+    let body = source.split_once(&format!("pub struct {name} {{")).map(|(_, rest)| rest);
+    let body = body.and_then(|rest| rest.split_once("\n}")).map(|(body, _)| body);
+    let body = body.unwrap_or_else(|| panic!("there is no struct {name}"));
+    let field = |line: &str| {
+        let name = line.trim().strip_prefix("pub ")?.split_once(':')?.0;
+        Some(name.trim_start_matches("r#").to_owned())
+    };
+    body.lines().filter_map(field).collect()
+}
+
+/// Whether a source reads that field of something that is called so.
+fn reads(source: &str, owner: &str, field: &str) -> bool {
+    let wanted = format!("{owner}.{field}");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    source.match_indices(&wanted).any(|(at, _)| {
+        let (before, after) = (source[..at].chars().next_back(), source[at + wanted.len()..].chars().next());
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+#[test]
+fn every_key_of_the_configuration_has_a_reader() {
+    // Those that only take, check or show what was written read nothing for its sake.
+    let none = ["sections.rs", "agents.rs", "check.rs", "load.rs", "warnings.rs", "units.rs", "tests.rs"];
+    let is_reader = |path: &PathBuf| {
+        let path = path.to_str().unwrap_or_default();
+        !none.iter().any(|name| path == format!("src/config/{name}")) && !path.contains("/tests")
+    };
+    let readers = files("src", "rs").into_iter().chain(files("actors/src", "rs")).filter(is_reader);
+    let readers: String = readers.map(|path| read(&path).replace("r#move", "move")).collect();
+    let sections = read("src/config/sections.rs");
+    let (agents, permissions) = (read("src/config/agents.rs"), read("src/config/permissions.rs"));
+    // The struct, where it is, and what its readers call it.
+    let structs = [
+        ("Control", &sections, &["control"][..]),
+        ("Pool", &sections, &["pool"]),
+        ("Dispatch", &sections, &["dispatch", "limits"]),
+        ("Health", &sections, &["health"]),
+        ("Restart", &sections, &["restart"]),
+        ("Watchdog", &sections, &["watchdog"]),
+        ("Process", &sections, &["process"]),
+        ("Journal", &sections, &["journal"]),
+        ("Worktrees", &sections, &["worktrees", "section"]),
+        ("Reaper", &sections, &["reaper"]),
+        ("Hooks", &sections, &["hooks"]),
+        ("Permissions", &permissions, &["permissions", "self"]),
+        ("AgentConfig", &agents, &["agent"]),
+    ];
+    for (name, source, owners) in structs {
+        let fields = fields(source, name);
+        assert!(!fields.is_empty(), "{name}");
+        for field in fields {
+            let has_reader = owners.iter().any(|owner| reads(&readers, owner, &field));
+            assert!(has_reader, "nobody reads `{field}` of {name}: it is a setting without effect");
+        }
+    }
+}

@@ -231,18 +231,12 @@ impl Default for Process {
 }
 
 /// `[journal]`: the event journal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Default, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Journal {
-    /// How long events are kept.
-    #[serde(with = "units::positive_duration")]
-    pub retention: Duration,
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self { retention: days(90) }
-    }
+    /// How long events of closed chats are kept; `None` is for ever.
+    #[serde(with = "units::duration_or_off")]
+    pub retention: Option<Duration>,
 }
 
 /// `[worktrees]`: where agents work.

@@ -88,11 +88,10 @@ impl Subscription {
 
     /// Sends a page. False if the connection is gone.
     async fn send(&mut self, page: EventPage) -> bool {
-        if let Some(gap) = gap(self.cursor, page.oldest_kept) {
-            if !self.send_event(&gap).await {
-                return false;
-            }
-            self.cursor = page.oldest_kept - 1;
+        if let Some(gap) = gap(self.cursor, &page)
+            && !self.send_event(&gap).await
+        {
+            return false;
         }
         for event in &page.events {
             if !self.send_event(&event.json).await {
@@ -148,11 +147,12 @@ struct Gap {
     to: i64,
 }
 
-/// The event that stands for what is no longer kept after `cursor`, if anything is missing.
-pub(super) fn gap(cursor: i64, oldest_kept: i64) -> Option<String> {
-    let (from, to) = (cursor.saturating_add(1), oldest_kept - 1);
+/// The event that stands for what is no longer kept after `cursor`, as far as the page goes, if anything
+/// may be missing. What is kept of these numbers follows it, so it bears the number of the cursor.
+pub(super) fn gap(cursor: i64, page: &EventPage) -> Option<String> {
+    let (from, to) = (cursor.saturating_add(1), (page.oldest_kept - 1).min(page.scanned_to));
     let gap = Gap {
-        seq: to,
+        seq: cursor,
         at: Moment::now(),
         session: None,
         chat: None,

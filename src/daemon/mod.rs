@@ -35,6 +35,7 @@ mod exit;
 mod init;
 mod lock;
 mod log;
+mod retention;
 mod wait;
 
 pub use control_door::{DaemonControl, ShutdownRequest};
@@ -252,6 +253,7 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         stopping: stopping.clone(),
         flights: control::flight::Flights::default(),
     });
+    retention::begin(&store, door, &stopped);
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
     Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket })
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, Row, ToSql, named_params, params};
 use super::command::Tx;
 use super::payload::{self, Common};
 use super::reader::Reply;
+use super::retention::FORGOTTEN;
 use super::sql::{self, Result};
 use super::{Store, StoreError, offers};
 use crate::control::wire::Moment;
@@ -23,9 +24,6 @@ pub const PAGE_EVENTS_MAX: usize = 1000;
 
 /// Bytes in one page; a page holds at least one event whatever its size.
 const PAGE_BYTES_MAX: usize = 4 << 20;
-
-/// Events that are forgotten in one transaction, so that others are not kept waiting.
-const FORGET_MAX: usize = 10_000;
 
 /// The line in which events take their numbers.
 #[derive(Debug)]
@@ -160,7 +158,7 @@ pub(super) fn set_meta(conn: &Connection, key: &str, value: i64) -> Result<()> {
 
 /// The last event that retention took away; 0 if it never took any.
 fn forgotten(conn: &Connection) -> Result<i64> {
-    Ok(meta(conn, "events_forgotten")?.unwrap_or(0))
+    Ok(meta(conn, FORGOTTEN)?.unwrap_or(0))
 }
 
 /// Which events are wanted. `None` wants all.
@@ -194,8 +192,8 @@ pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// The cursor behind this page: no wanted event up to it was left out.
     pub scanned_to: i64,
-    /// The first number that retention has not taken away. A cursor before `oldest_kept - 1` has
-    /// a gap behind it.
+    /// From this number on retention has taken nothing away. A cursor before `oldest_kept - 1` has
+    /// a gap behind it, in which some events may be kept.
     pub oldest_kept: i64,
     /// The newest event when the page was read; equal to `scanned_to` when nothing is left.
     pub head: i64,
@@ -281,30 +279,9 @@ fn stored(row: &Row<'_>, buffer: &mut Vec<u8>) -> Result<StoredEvent> {
     Ok(StoredEvent { seq: common.seq, json: json.into() })
 }
 
-/// Forgets at most [`FORGET_MAX`] events that are older than `before`; says how many.
-fn forget(tx: &mut Tx<'_>, before: Moment) -> Result<u64> {
-    // Times rise with numbers, so the old ones are exactly the first ones.
-    let found = sql::one(
-        tx.conn,
-        "SELECT max(seq), count(*) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?2) WHERE at < ?1",
-        params![before.0, sql::integer(FORGET_MAX as u64)],
-        |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?)),
-    )?;
-    let Some((Some(last), n)) = found else { return Ok(0) };
-    sql::run(tx.conn, "DELETE FROM events WHERE seq <= ?1", [last])?;
-    set_meta(tx.conn, "events_forgotten", last)?;
-    Ok(sql::natural(n))
-}
-
 impl Store {
     /// A page of at most `limit` (and at most [`PAGE_EVENTS_MAX`]) events later than `after`.
     pub fn events(&self, filter: EventFilter, after: i64, limit: usize) -> Reply<EventPage> {
         self.read("read the journal", move |conn| page(conn, &filter, after, limit))
-    }
-
-    /// Forgets events older than `before`, some thousands at a time; says how many. Call it again
-    /// until it says 0.
-    pub fn forget_events(&self, before: Moment) -> Reply<u64> {
-        self.write("forget old events", move |tx| forget(tx, before))
     }
 }

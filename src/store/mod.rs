@@ -32,6 +32,7 @@ mod processes;
 mod reader;
 mod remembered;
 mod requests;
+mod retention;
 mod retire;
 mod rows;
 mod seen;

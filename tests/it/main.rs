@@ -44,6 +44,7 @@ mod places;
 mod pool;
 mod questions;
 mod real;
+mod retention;
 mod running_faults;
 mod scripted_model;
 mod sources;

@@ -12,6 +12,7 @@ mod looks;
 pub mod messages;
 pub mod news;
 pub mod permission;
+mod questions;
 pub mod refused;
 pub mod state;
 pub mod turn;

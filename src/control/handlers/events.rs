@@ -100,7 +100,7 @@ impl Page {
     }
 
     fn take(&mut self, read: &EventPage) -> Done<()> {
-        let missing = if self.may_miss { gap(self.cursor, read.oldest_kept) } else { None };
+        let missing = if self.may_miss { gap(self.cursor, read) } else { None };
         let kept = read.events.iter().map(|event| event.json.to_string());
         for event in missing.into_iter().chain(kept) {
             self.bytes += event.len();

@@ -148,10 +148,15 @@ fn a_notification_is_one_line_around_the_event_as_it_is() {
 
 #[test]
 fn only_a_cursor_before_what_is_kept_sees_a_gap() {
+    let page = |oldest_kept, scanned_to| EventPage { events: Vec::new(), scanned_to, oldest_kept, head: 99 };
     for (cursor, oldest_kept) in [(0, 0), (0, 1), (9, 10), (50, 10)] {
-        assert_eq!(gap(cursor, oldest_kept), None);
+        assert_eq!(gap(cursor, &page(oldest_kept, 99)), None);
     }
-    let event: serde_json::Value = serde_json::from_str(&gap(3, 10).expect("a gap")).expect("JSON");
-    assert_eq!((&event["type"], &event["from"], &event["to"]), (&"gap".into(), &4.into(), &9.into()));
-    assert_eq!(event["seq"], 9);
+    // As far as the page goes: what is kept behind that comes with the next one, and so does its gap.
+    for (scanned_to, to) in [(99, 9), (6, 6)] {
+        let told = gap(3, &page(10, scanned_to)).expect("a gap");
+        let event: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((&event["type"], &event["from"], &event["to"]), (&"gap".into(), &4.into(), &to.into()));
+        assert_eq!(event["seq"], 3);
+    }
 }

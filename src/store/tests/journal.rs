@@ -4,6 +4,7 @@ use hob_actors::event::{Exit, Json, Level, PlanEntry, ToolCall, ToolUpdate};
 use serde_json::json;
 
 use super::*;
+use crate::control::wire::Moment;
 
 #[tokio::test]
 async fn the_end_of_a_turn_is_behind_everything_that_was_appended_before_it() {
@@ -254,17 +255,55 @@ fn every_type_of_event_has_the_fields_of_the_contract() {
     }
 }
 
+/// Forgets everything that may go now; how many events that were.
+async fn forget_all(stage: &Stage) -> u64 {
+    let later = Moment(Moment::now().0 + 60_000);
+    let (mut n, mut after) = (0, Some(0));
+    while let Some(from) = after {
+        let step = stage.store.forgettable_events(later, from).await.unwrap();
+        n += stage.store.forget_events(later, step.events).await.unwrap();
+        after = step.next;
+    }
+    n
+}
+
 #[tokio::test]
-async fn what_retention_took_away_shows_as_the_oldest_kept() {
+async fn retention_takes_no_event_that_may_still_be_asked_for() {
     let mut stage = Stage::set().await;
-    let head = *stage.store.head().borrow();
-    let later = crate::control::wire::Moment(crate::control::wire::Moment::now().0 + 60_000);
-    assert_eq!(stage.store.forget_events(crate::control::wire::Moment(0)).await.unwrap(), 0);
-    assert!(stage.store.forget_events(later).await.unwrap() > 0);
+    let before = stage.store.events(EventFilter::default(), 0, 1000).await.unwrap();
+    assert_eq!(forget_all(&stage).await, 0, "its chat is open");
+    let chat = "c".to_owned();
+    let first = stage.submit("first").await;
+    stage.store.end_task(first.clone(), Outcome::Cancelled, "enough".to_owned()).await.unwrap();
+    stage.store.close_session("s").await.unwrap();
+    let worktrees = stage.store.worktrees(true).await.unwrap();
+    if !worktrees.is_empty() {
+        assert_eq!(forget_all(&stage).await, 0, "its files may be pending");
+        for worktree in &worktrees {
+            stage.store.worktree_purged(&worktree.id).await.unwrap();
+        }
+    }
+    let n = forget_all(&stage).await;
+    assert!(n > 0, "{before:?}");
+    let old = Moment(0);
+    assert_eq!(stage.store.forgettable_events(old, 0).await.unwrap().events, [0; 0]);
     stage.reopen().await;
-    assert_eq!(*stage.store.head().borrow(), head);
-    stage.submit("after").await;
-    let page = stage.store.events(EventFilter::default(), 0, 10).await.unwrap();
-    assert_eq!((page.oldest_kept, page.events.len()), (head + 1, 1));
-    assert!(page.events[0].seq > head);
+    let page = stage
+        .store
+        .events(EventFilter { chat: Some(chat), ..EventFilter::default() }, 0, 1000)
+        .await
+        .unwrap();
+    assert!(page.oldest_kept > 1 && page.head >= page.oldest_kept - 1, "{page:?}");
+}
+
+#[tokio::test]
+async fn a_retention_is_told_once_before_it_takes_anything() {
+    let stage = Stage::set().await;
+    let tell = |ms| stage.store.tell_retention(ms, "it will go".to_owned());
+    assert_eq!(
+        [tell(1).await.unwrap(), tell(1).await.unwrap(), tell(2).await.unwrap()],
+        [false, true, false]
+    );
+    let wanted = EventFilter { types: Some(vec!["notice".to_owned()]), ..EventFilter::default() };
+    assert_eq!(stage.store.events(wanted, 0, 10).await.unwrap().events.len(), 2);
 }
