@@ -9,6 +9,8 @@ use std::pin::Pin;
 pub struct ProcessTree {
     /// Resident memory of all of it, in bytes; what two processes share is counted twice.
     pub rss_bytes: u64,
+    /// The same with what several processes share counted in parts (proportional set size).
+    pub pss_bytes: u64,
     /// The processes below the agent's own, by pid.
     pub descendants: BTreeSet<u32>,
 }

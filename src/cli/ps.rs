@@ -113,7 +113,7 @@ pub fn render(rows: &[AgentSessionRow], all: bool) -> String {
             or_nothing(agent.idle_ms.map(duration)),
             agent.queued.to_string(),
             agent.restarts.to_string(),
-            or_nothing(agent.rss_bytes.map(size)),
+            or_nothing(agent.pss_bytes.or(agent.rss_bytes).map(size)),
         ];
         if all {
             row.push(or_nothing(agent.last_exit.as_ref().map(|exit| exit.detail.as_str())));
@@ -183,6 +183,7 @@ pub(super) mod tests {
             restarts: 1,
             context: Some("warm".into()),
             rss_bytes: Some(40_000_000),
+            pss_bytes: Some(40_000_000),
             descendants: None,
             reason: None,
             misplaced: None,
@@ -216,6 +217,7 @@ pub(super) mod tests {
             pid: None,
             idle_ms: None,
             rss_bytes: None,
+            pss_bytes: None,
             descendants: None,
             reason: None,
             misplaced: None,

@@ -175,6 +175,9 @@ pub struct AgentSessionRow {
     pub context: Option<String>,
     /// Memory of its process tree.
     pub rss_bytes: Option<u64>,
+    /// The same with what processes share counted in parts, in bytes: what it really costs.
+    #[serde(default)]
+    pub pss_bytes: Option<u64>,
     /// Processes below its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descendants: Option<usize>,

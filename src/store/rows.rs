@@ -249,6 +249,7 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentSessionRow> {
         restarts: natural(get(row, "restarts")?),
         context: get(row, "context")?,
         rss_bytes: None,
+        pss_bytes: None,
         descendants: None,
         reason: None,
         misplaced: None,

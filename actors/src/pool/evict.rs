@@ -177,7 +177,7 @@ impl Kept {
         let (machine, me) = (self.ports.machine.clone(), me.clone());
         self.effects.spawn(async move {
             let trees = machine.trees(pids.iter().map(|(_, pid)| *pid).collect()).await;
-            let bytes = trees.into_iter().map(|tree| tree.map(|tree| tree.rss_bytes));
+            let bytes = trees.into_iter().map(|tree| tree.map(|tree| tree.pss_bytes));
             me.cast(PoolMsg::Weighed(pids.into_iter().map(|(key, _)| key).zip(bytes).collect())).ok();
         });
     }

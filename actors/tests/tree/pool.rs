@@ -173,7 +173,9 @@ async fn low_memory_evicts_the_largest_idle_ones_and_starts_nobody() {
     {
         let mut script = world.script();
         for (pid, rss_bytes) in [(1, 10), (2, 30), (3, 20)] {
-            script.trees.insert(pid, ProcessTree { rss_bytes, ..ProcessTree::default() });
+            script
+                .trees
+                .insert(pid, ProcessTree { rss_bytes, pss_bytes: rss_bytes, ..ProcessTree::default() });
         }
         script.limits.min_available = 100;
         script.available_bytes = Some(50);

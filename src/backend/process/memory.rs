@@ -6,8 +6,8 @@ use std::pin::Pin;
 
 use hob_actors::ports::{Machine, ProcessTree};
 
-use super::keeper;
 use super::procfs::{Table, page_bytes};
+use super::{cgroup, keeper};
 
 /// The machine that the daemon runs on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,7 +16,8 @@ pub struct ThisMachine;
 impl Machine for ThisMachine {
     fn available_bytes(&self) -> Option<u64> {
         // Made up by the kernel as it is read: no disk can hold this up.
-        available_in(&std::fs::read_to_string("/proc/meminfo").ok()?)
+        let of_machine = available_in(&std::fs::read_to_string("/proc/meminfo").ok()?);
+        [of_machine, cgroup::free_bytes()].into_iter().flatten().min()
     }
 
     fn roll(&self) -> f64 {
@@ -33,7 +34,12 @@ impl Machine for ThisMachine {
 }
 
 fn available_in(meminfo: &str) -> Option<u64> {
-    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    kib_of(meminfo, "MemAvailable:")
+}
+
+/// The bytes in a line like `Name:  12 kB`.
+fn kib_of(text: &str, name: &str) -> Option<u64> {
+    let kib = text.lines().find_map(|line| line.strip_prefix(name))?;
     kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
@@ -52,12 +58,27 @@ fn tree_in(table: &Table, pid: i32) -> Option<ProcessTree> {
     let keeper = table.get(own.parent).filter(|parent| keeper::NAME.to_str() == Ok(&parent.name));
     let root = keeper.map_or(pid, |keeper| keeper.pid);
     let below = table.descendants(root).into_iter().filter(|stat| stat.pid != pid);
-    let (mut pages, mut descendants) = (own.rss_pages, BTreeSet::new());
-    for stat in below.filter(|stat| !stat.is_zombie()) {
-        pages += stat.rss_pages;
-        descendants.insert(stat.pid.cast_unsigned());
+    let mut tree = ProcessTree { descendants: BTreeSet::new(), rss_bytes: 0, pss_bytes: 0 };
+    for stat in std::iter::once(own).chain(below.filter(|stat| !stat.is_zombie())) {
+        let rss_bytes = stat.rss_pages * page_bytes();
+        tree.rss_bytes += rss_bytes;
+        // One that is going away, or another user's, does not tell.
+        tree.pss_bytes += pss_of(stat.pid).unwrap_or(rss_bytes);
+        if stat.pid != pid {
+            tree.descendants.insert(stat.pid.cast_unsigned());
+        }
     }
-    Some(ProcessTree { rss_bytes: pages * page_bytes(), descendants })
+    Some(tree)
+}
+
+/// The share of a process in what it uses: pages that several use are counted in parts, so that a sum
+/// over a tree counts them once.
+fn pss_of(pid: i32) -> Option<u64> {
+    pss_in(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?)
+}
+
+fn pss_in(rollup: &str) -> Option<u64> {
+    kib_of(rollup, "Pss:")
 }
 
 #[cfg(test)]
@@ -67,7 +88,9 @@ mod tests {
     #[test]
     fn this_process_holds_some_memory_and_one_that_is_gone_none() {
         let trees = trees_of(&[std::process::id(), i32::MAX.cast_unsigned()]);
-        assert!(trees[0].as_ref().expect("is there").rss_bytes > 1 << 20);
+        let own = trees[0].as_ref().expect("is there");
+        assert!(own.rss_bytes > 1 << 20 && own.pss_bytes > 1 << 20);
+        assert_eq!(pss_in("Rss:   900 kB\nPss:     2 kB\nPss_Dirty:  1 kB\n"), Some(2048));
         assert_eq!(trees[1], None);
     }
 

@@ -11,6 +11,7 @@
 //!
 //! Reading order: `mark`, `kin`, `talk`, `keeper`, `spawner`, `supervise`, `sweep`.
 
+mod cgroup;
 pub mod descriptors;
 mod environment;
 mod error;

@@ -222,6 +222,7 @@ pub(crate) async fn weigh(rows: &mut [AgentSessionRow]) {
     for row in rows {
         let tree = row.pid.and_then(|pid| by_pid.get(&pid));
         row.rss_bytes = tree.map(|tree| tree.rss_bytes);
+        row.pss_bytes = tree.map(|tree| tree.pss_bytes);
         row.descendants = tree.map(|tree| tree.descendants.len());
     }
 }
@@ -252,6 +253,7 @@ mod tests {
             restarts: 0,
             context: None,
             rss_bytes: None,
+            pss_bytes: None,
             descendants: None,
             reason: None,
             misplaced: None,
