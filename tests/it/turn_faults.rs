@@ -243,3 +243,29 @@ fn a_missing_or_second_end_and_a_complaint_of_an_agent_are_found() {
     assert!(find(&copy));
     stage.end();
 }
+
+#[test]
+fn what_outlives_its_agent_for_a_moment_ends_no_turn() {
+    for reason in ["cancelled", "end_turn"] {
+        let stage = Stage::with("well");
+        let task = stage.prompt_and_hear(&format!("fault: outlived {reason}"));
+        stage.kill_agent();
+        let row = stage.daemon.wait_task(&task);
+        assert_eq!(row["state"], "interrupted", "{reason}: {row:#}");
+        assert_eq!(stage.ask("hello"), "well");
+        stage.end();
+    }
+}
+
+#[test]
+fn who_says_cancelled_though_nobody_cancelled_was_interrupted_and_who_ends_well_has_completed() {
+    let stage = Stage::with("well");
+    let row = stage.daemon.wait_task(&stage.prompt("fault: end cancelled"));
+    assert_eq!(row["state"], "interrupted", "{row:#}");
+    assert!(row["outcome"]["error"].as_str().unwrap().contains("nobody did that"), "{row:#}");
+    for _ in 0..2 {
+        let row = stage.daemon.wait_task(&stage.prompt("fault: end-and-exit"));
+        assert_eq!(row["state"], "completed", "{row:#}");
+    }
+    stage.end();
+}

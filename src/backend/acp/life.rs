@@ -32,8 +32,8 @@ use super::choose::Settable;
 use super::in_flight::InFlight;
 use super::router::{self, Router};
 use super::stderr::Tail;
-use crate::backend::process::ProcessHandle;
-use crate::jsonrpc::{CallError, Inbox, Peer};
+use crate::backend::process::{ProcessHandle, has_ended};
+use crate::jsonrpc::{CallError, Inbox, Message, Peer};
 
 /// Asks an agent for a sign of life. Known agents answer "method not found", at no cost and in
 /// every state (docs/agents.md).
@@ -57,9 +57,13 @@ pub(super) struct Life {
     pub(super) peer: Peer,
     pub(super) handle: ProcessHandle,
     pub(super) tail: Tail,
+    pub(super) pid: u32,
     pub(super) drain: JoinHandle<()>,
     pub(super) sink: NewsSink,
 }
+
+/// From the end of a process to our hearing of it.
+const EXIT_TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The handle of a running agent. Dropping it ends the process tree.
 pub struct AcpAgent {
@@ -199,8 +203,8 @@ impl Agent for AcpAgent {
 
 impl Life {
     async fn run(self, exited: watch::Sender<Option<Exit>>, stopping: Arc<AtomicBool>) {
-        let Self { mut router, mut inbox, peer, handle, tail, drain, sink } = self;
-        let mut reading = pin!(read(&mut inbox, &mut router).fuse());
+        let Self { mut router, mut inbox, peer, pid, handle, tail, drain, sink } = self;
+        let mut reading = pin!(read(&mut inbox, &mut router, (pid, &handle)).fuse());
         let closed = tokio::select! {
             biased;
             () = &mut reading => Some("closed its output"),
@@ -227,14 +231,27 @@ impl Life {
 }
 
 /// Hears the agent until it closes its output.
-async fn read(inbox: &mut Inbox, router: &mut Router) {
+async fn read(inbox: &mut Inbox, router: &mut Router, (pid, handle): (u32, &ProcessHandle)) {
     while let Some(delivery) = inbox.next().await {
+        if matches!(delivery.message, Message::Response { .. }) && died(pid, handle).await {
+            router.disbelieve();
+        }
         // What is left are answers to nothing.
         if let Some((id, _)) = router.take(delivery) {
             tracing::debug!(?id, "an agent answered what nobody asked");
         }
     }
     router.end_noise();
+}
+
+/// Whether the agent's own process was killed, or failed: what still answers then is something that it
+/// left behind. One that ended well may have answered before.
+async fn died(pid: u32, handle: &ProcessHandle) -> bool {
+    if !has_ended(pid) {
+        return false;
+    }
+    let raw = tokio::time::timeout(EXIT_TOLD_WITHIN, handle.exited()).await;
+    raw.is_ok_and(|raw| raw.code != Some(0))
 }
 
 /// Waits for the exit, and for the end of what the agent left running.

@@ -56,6 +56,8 @@ pub(super) struct Router {
     pub(super) tells_in_words: bool,
     /// How a person logs in to the agent.
     pub(super) ways: Ways,
+    /// The agent's process is dead: who answers now is none of it.
+    disbelieves: bool,
 }
 
 /// The beginning of the message that may be the last of the turn.
@@ -99,6 +101,7 @@ impl Router {
             final_text: FinalText::default(),
             tells_in_words: false,
             ways: Ways::default(),
+            disbelieves: false,
         }
     }
 
@@ -229,6 +232,11 @@ impl Router {
         self.tell_all(read.news, permit);
     }
 
+    /// Nothing that is answered from now on is the agent's: how the turn ends is told by its process.
+    pub(super) fn disbelieve(&mut self) {
+        self.disbelieves = true;
+    }
+
     fn settled(
         &mut self,
         prompt: Prompt,
@@ -238,6 +246,9 @@ impl Router {
         self.end_noise();
         self.announced.clear();
         let last = std::mem::take(&mut self.final_text);
+        if self.disbelieves {
+            return;
+        }
         if let Err(error) = &result
             && error.code == AUTH_REQUIRED
         {

@@ -113,7 +113,7 @@ pub async fn start(
     let Handshake { inbox, router, .. } = handshake;
     let Opened { session, context, reset, close, offers } = opened;
     let settable = Settable::new(session.clone(), offers);
-    let life = Life { router, inbox, peer, handle, tail, drain, sink };
+    let life = Life { router, inbox, peer, pid, handle, tail, drain, sink };
     let agent = AcpAgent::begin(life, in_flight, settable, close);
     Ok(Launched {
         backend: BackendKind::Acp.as_str(),

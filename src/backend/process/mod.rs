@@ -41,7 +41,7 @@ pub use kin::{Kin, Kinship};
 pub use leader::Leader;
 pub use ledger::{Ledger, LedgerError, MemoryLedger, NewAttempt, ProcessRow, Written};
 pub use memory::{ThisMachine, trees_of};
-pub use procfs::boot_id;
+pub use procfs::{boot_id, has_ended};
 pub use spawner::{KeeperProgram, Spawner, SpawnerOptions};
 pub use store_ledger::StoreLedger;
 pub use sweep::{Found, SweepReport};

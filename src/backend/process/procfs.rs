@@ -58,6 +58,11 @@ impl Stat {
     }
 }
 
+/// Whether a process is dead, though it may wait to be collected. Reads only what the kernel makes up.
+pub fn has_ended(pid: u32) -> bool {
+    Stat::of(pid.cast_signed()).is_none_or(|stat| stat.is_zombie())
+}
+
 /// All processes at about one moment.
 #[derive(Debug, Default)]
 pub(super) struct Table(BTreeMap<i32, Stat>);

@@ -98,6 +98,16 @@ impl Agent {
                 self.haunt();
                 std::process::exit(0);
             }
+            "outlived" => {
+                self.text("before");
+                self.outlived(id, argument.unwrap_or("end_turn"));
+                std::thread::sleep(FOR_EVER);
+            }
+            "end" => self.end(id, argument.unwrap_or("end_turn")),
+            "end-and-exit" => {
+                self.end(id, "end_turn");
+                std::process::exit(0);
+            }
             "late-updates" => {
                 self.text("in time");
                 self.end(id, "end_turn");
@@ -204,6 +214,17 @@ impl Agent {
                 Err(_) => return "nothing".to_owned(),
             }
         }
+    }
+
+    /// Has a child that answers in our name as soon as we are dead.
+    fn outlived(&self, id: &str, reason: &str) {
+        let answer =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"stopReason\":\"{reason}\"}}}}");
+        let script = format!(
+            "while [ \"$(ps -o ppid= -p $$ | tr -d ' ')\" = {} ]; do :; done; echo '{answer}'",
+            std::process::id()
+        );
+        drop(Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).spawn());
     }
 
     /// Leaves a child behind that goes on writing in our name.

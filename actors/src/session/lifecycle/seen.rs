@@ -7,6 +7,8 @@ use crate::session::state::{After, Backend, Decision, Effect, Ending, Job, Machi
 
 /// What is said of a turn whose agent ended before it had said anything.
 pub const AGENT_CRASHED: &str = "agent_crashed";
+/// What is said of a turn whose agent says that it was cancelled.
+const NOBODY_CANCELLED: &str = "the agent says that it was cancelled, and nobody did that";
 /// Why a task that was cancelled before its turn ended.
 const NOT_BEGUN: &str = "cancelled before it began";
 
@@ -172,7 +174,8 @@ pub fn judge(
         (Some(Ending::Stuck(why)), answer) => (Outcome::Interrupted, answer.ok(), Some(why.clone())),
         (None, Err(error)) => (Outcome::Failed, None, Some(error)),
         (None, Ok(reason)) => match reason.as_str() {
-            "cancelled" => (Outcome::Cancelled, Some(reason), None),
+            // Qwen says so when one of its processes dies.
+            "cancelled" => (Outcome::Interrupted, Some(reason), Some(NOBODY_CANCELLED.into())),
             "refusal" => (Outcome::Failed, Some(reason), Some("the agent refused to go on".into())),
             _ => (Outcome::Completed, Some(reason), None),
         },

@@ -156,7 +156,7 @@ fn answers_without_a_cancel_mean_what_they_say() {
         (Ok("max_tokens"), Outcome::Completed),
         (Ok("a_reason_nobody_knows"), Outcome::Completed),
         (Ok("refusal"), Outcome::Failed),
-        (Ok("cancelled"), Outcome::Cancelled),
+        (Ok("cancelled"), Outcome::Interrupted),
         (Err("it broke"), Outcome::Failed),
     ];
     for (answer, expected) in cases {
