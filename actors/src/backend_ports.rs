@@ -117,6 +117,13 @@ pub enum News {
         /// What it said, and the ways to log in, in words.
         why: String,
     },
+    /// It knows nothing of the conversation that was opened with it, and so did not take the prompt.
+    Lost {
+        /// The number of the prompt.
+        prompt: u64,
+        /// What it said, in words.
+        why: String,
+    },
     /// It closed its output. The process may live on.
     Hung(String),
     /// The process ended, and its tree is gone.

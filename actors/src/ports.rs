@@ -345,6 +345,10 @@ pub trait Store: Send + Sync + 'static {
     /// a task that is not over is never left as it was without a word.
     fn end_turn(&self, end: TurnEnd) -> Answer<Ended>;
 
+    /// Takes a turn back in which nothing ran: it ends as failed, and its task is queued again, in one
+    /// transaction. Refused as the end of a turn is.
+    fn retract_turn(&self, of: TurnName, why: String) -> Answer<()>;
+
     /// Ends a task that has no open turn. A task with an open turn has that turn ended too, with the
     /// same outcome.
     fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<Ended>;

@@ -4,7 +4,7 @@ use hob_actors::event::{AgentStatus, Context, NewEvent, Outcome};
 use hob_actors::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use hob_actors::ports::{
     self, AgentMove, AgentRecord, Answer, Asked, BackendOpened, Choice, Ended, PermissionAsk, Permit,
-    PortError, Route, StandingAnswer, TaskCard, TurnEnd, TurnRef,
+    PortError, Route, StandingAnswer, TaskCard, TurnEnd, TurnName, TurnRef,
 };
 
 use super::command::{Command, Weight};
@@ -91,6 +91,10 @@ impl ports::Store for Store {
 
     fn end_turn(&self, end: TurnEnd) -> Answer<Ended> {
         self.change("record the end of the turn", move |tx| turns::end_turn(tx, &end))
+    }
+
+    fn retract_turn(&self, of: TurnName, why: String) -> Answer<()> {
+        self.change("take the turn back", move |tx| turns::retract(tx, &of, &why))
     }
 
     fn end_task(&self, task: TaskId, outcome: Outcome, reason: String) -> Answer<Ended> {

@@ -3,7 +3,7 @@
 
 use hob_actors::event::{Context, Event, Outcome, TaskState, Usage};
 use hob_actors::id::{AgentKey, Generation, TaskId, TurnId};
-use hob_actors::ports::{Ended, Route, TurnEnd};
+use hob_actors::ports::{Ended, Route, TurnEnd, TurnName};
 use hob_actors::session::final_text::FinalText;
 use rusqlite::{Connection, params};
 
@@ -153,6 +153,21 @@ pub(super) fn end_turn(tx: &mut Tx<'_>, end: &TurnEnd) -> Result<Ended> {
             Err(StoreError::Conflict(format!("task {} is {state} and has no open turn", task.id)))
         }
     }
+}
+
+/// Ends a turn in which nothing ran, and queues its task again.
+pub(super) fn retract(tx: &mut Tx<'_>, of: &TurnName, why: &str) -> Result<()> {
+    let task = tasks::known(tx.conn, &of.task)?;
+    let open = open_turn(tx.conn, &of.task)?;
+    let Some(open) = open.filter(|open| open.id == of.turn && open.generation == of.generation) else {
+        return Err(StoreError::Conflict(format!("turn {} of task {} is not open", of.turn, task.id)));
+    };
+    permissions::settle_turn(tx, &task, &open.id)?;
+    end_open_turn(tx, &task, &open, &Ending::by_us(Outcome::Failed, why))?;
+    let sql = "UPDATE tasks SET state = 'queued', generation = NULL WHERE id = ?1";
+    sql::run(tx.conn, sql, [of.task.as_str()])?;
+    let scope = task.scope(Some(open.id));
+    tasks::told(tx, &scope, Some(task.state), TaskState::Queued, Some(why))
 }
 
 /// Ends a task, and its turn if one is open.

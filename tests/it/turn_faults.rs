@@ -269,3 +269,44 @@ fn who_says_cancelled_though_nobody_cancelled_was_interrupted_and_who_ends_well_
     }
     stage.end();
 }
+
+#[test]
+fn a_conversation_that_its_agent_lost_is_taken_up_again_and_the_prompt_sent_once_more() {
+    let stage = Stage::with("well");
+    stage.ask("hello");
+    let pid = stage.pid();
+    let task = stage.prompt("fault: lost 1");
+    let row = stage.daemon.wait_task(&task);
+    assert_eq!((&row["state"], &row["text"]), (&json!("completed"), &json!("well again")), "{row:#}");
+    assert_ne!(stage.pid(), pid, "by another process");
+    let turns = stage.daemon.rpc("task/show", json!({"task": task}))["turns"].clone();
+    let outcomes: Vec<_> = turns.as_array().unwrap().iter().map(|turn| turn["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["failed", "completed"], "{turns:#}");
+    stage.end();
+}
+
+#[test]
+fn a_conversation_that_stays_lost_fails_its_task_and_every_prompt_tries_anew() {
+    let stage = Stage::with("well");
+    for n in 1..=2 {
+        let row = stage.daemon.wait_task(&stage.prompt("fault: lost"));
+        assert_eq!(row["state"], "failed", "{row:#}");
+        assert!(row["outcome"]["error"].as_str().unwrap().contains("Session not found"), "{row:#}");
+        assert_eq!(stage.events("turn_started").len(), 2 * n);
+    }
+    assert_eq!(stage.ask("hello"), "well");
+    stage.end();
+}
+
+#[test]
+fn an_agent_that_refuses_at_once_twice_is_not_healthy() {
+    let stage = Stage::with("well");
+    stage.ask("hello");
+    let pid = stage.pid();
+    assert_eq!(stage.daemon.wait_task(&stage.prompt("fault: refuses 2"))["state"], "failed");
+    assert_eq!(stage.pid(), pid, "once is a mistake that anybody may make");
+    let row = stage.daemon.wait_task(&stage.prompt("fault: refuses 2"));
+    assert_eq!((&row["state"], &row["text"]), (&json!("completed"), &json!("well again")), "{row:#}");
+    assert_ne!(stage.pid(), pid);
+    stage.end();
+}

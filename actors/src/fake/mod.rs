@@ -16,7 +16,7 @@ use crate::event::{AgentStatus, Context, NewEvent, Outcome, TaskState};
 use crate::id::{AgentKey, ChatId, Generation, PermissionId, TaskId, TurnId};
 use crate::ports::{
     AgentMove, AgentRecord, Answer, Asked, BackendOpened, Choice, Ended, News, NewsSink, PermissionAsk,
-    Permit, PortError, Ports, Route, StandingAnswer, Store, TaskCard, TurnEnd, TurnRef,
+    Permit, PortError, Ports, Route, StandingAnswer, Store, TaskCard, TurnEnd, TurnName, TurnRef,
 };
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -313,6 +313,13 @@ impl Store for World {
         Box::pin(async move {
             tokio::time::sleep(after).await;
             written.await?
+        })
+    }
+
+    fn retract_turn(&self, of: TurnName, _why: String) -> Answer<()> {
+        self.write(move |memory| {
+            memory.open_turns.remove(&of.turn);
+            memory.set(&of.task, TaskState::Queued);
         })
     }
 

@@ -68,6 +68,10 @@ pub struct Memory {
     pub(super) failure: String,
     /// A start came through.
     pub(super) has_started: bool,
+    /// The task whose prompt was sent once more, because the agent had lost its conversation.
+    pub(super) sent_again: Option<TaskId>,
+    /// Prompts in a row that were answered with an error at once.
+    pub(super) n_refused: u32,
     pub(super) tried_hash: Option<String>,
     /// What was told last of a task that waits for a start.
     pub(super) told_waiting: Option<(TaskId, String)>,
@@ -204,6 +208,8 @@ impl Memory {
             failures: Failures::default(),
             failure: String::new(),
             has_started: false,
+            sent_again: None,
+            n_refused: 0,
             tried_hash: None,
             told_waiting: None,
             retry: None,
@@ -302,6 +308,7 @@ impl Memory {
                 let end = TurnEnd::new(TurnName { task, turn, generation }, outcome);
                 self.end_turn(me, TurnEnd { stop_reason, error, ..end });
             }
+            Effect::RetractTurn { of, why } => self.retract_turn(me, of, why),
             Effect::EndTask { task, outcome, reason } => self.end_task(me, task, outcome, reason),
             Effect::ReturnJob(task, waits) => self.hand_back(task, Back::Unrun(waits)),
             Effect::ReportDone(task) => self.hand_back(task, Back::Ended),

@@ -18,7 +18,7 @@ use crate::health::messages::EndCause;
 use crate::id::{Generation, TaskId};
 use crate::links::tell;
 use crate::persist::insist;
-use crate::ports::{AgentMove, Answer, Ended, Permit, PortError, Route, TurnEnd};
+use crate::ports::{AgentMove, Answer, Ended, Permit, PortError, Route, TurnEnd, TurnName};
 
 /// A cancel is sent again as often as this until the prompt is answered: the first is lost by some
 /// agents when it follows the prompt closely (goose, measured).
@@ -107,7 +107,7 @@ impl Memory {
     }
 
     /// Which kind of backend runs the job: what was asked for, unless there is only the other.
-    fn turn_route(&self) -> Route {
+    pub(super) fn turn_route(&self) -> Route {
         let has_no_other = self.agent.as_ref().is_some_and(|agent| agent.route() == Route::Oneshot);
         let asked = self.card.as_ref().is_some_and(|card| card.route == Route::Oneshot);
         if has_no_other || asked { Route::Oneshot } else { Route::Warm }
@@ -227,6 +227,26 @@ impl Memory {
         if self.machine.backend == Backend::Up {
             self.record_move(me, AgentStatus::Idle, None, None);
         }
+    }
+
+    /// Takes a turn back in which nothing ran: its task is queued again.
+    pub(super) fn retract_turn(&mut self, me: &ActorRef<SessionMsg>, of: TurnName, why: String) {
+        if let Some(watching) = self.watching.take() {
+            watching.abort();
+        }
+        self.tell_busy(false);
+        self.turn = None;
+        self.settled_usage = None;
+        let (store, task) = (self.args.ports.store.clone(), of.task.clone());
+        self.try_persist(
+            me,
+            move || store.retract_turn(of.clone(), why.clone()),
+            |retracted| match retracted {
+                Ok(()) => Some(SessionMsg::Seen(Observation::Retracted)),
+                Err(error) => Some(SessionMsg::EndRefused(task, error)),
+            },
+        );
+        self.look_at_end(me);
     }
 
     /// The store did not take the end of a turn. That is a fault of ours, and no task stays open for it.

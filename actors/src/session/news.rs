@@ -11,7 +11,12 @@ use super::turn::belongs_to_turn;
 use crate::event::{Event, Exit, Level, NewEvent};
 use crate::health::messages::EndCause;
 use crate::id::Generation;
-use crate::ports::{AUTH_REQUIRED, News, Permit, Settled};
+use crate::ports::{AUTH_REQUIRED, News, Permit, Route, Settled};
+
+/// An error that comes sooner than this is no work that failed.
+const AT_ONCE: std::time::Duration = std::time::Duration::from_millis(100);
+/// Of so many in a row the last one is taken for a conversation that is lost.
+const REFUSED_MAX: u32 = 2;
 
 impl Memory {
     pub(super) fn heard(
@@ -36,6 +41,11 @@ impl Memory {
             }
             News::Settled(settled) => self.settled(me, settled),
             News::LogIn { prompt, why } => self.logged_out(me, prompt, why),
+            News::Lost { prompt, why } => {
+                if self.is_awaited(prompt) {
+                    self.lost(me, why);
+                }
+            }
             News::Hung(how) => {
                 let (produced, after) = (self.produced(), self.crashed_if_up(None, &how));
                 self.end_cause = EndCause::Crashed;
@@ -94,9 +104,44 @@ impl Memory {
         if !self.is_awaited(settled.prompt) {
             return;
         }
+        if let Err(why) = &settled.result
+            && self.is_refused_again()
+        {
+            return self.lost(me, why.clone());
+        }
+        self.n_refused = if settled.result.is_ok() { 0 } else { self.n_refused };
         self.settled_usage = settled.usage;
         self.failures.worked();
         self.answered(me, settled.result);
+    }
+
+    /// Whether an error came at once, without anything done, and not for the first time: what an agent
+    /// answers to a prompt is news of its health, too.
+    fn is_refused_again(&mut self) -> bool {
+        let Some(turn) = &self.turn else { return false };
+        if turn.produced() || Self::now() - turn.since > AT_ONCE {
+            return false;
+        }
+        self.n_refused += 1;
+        self.n_refused >= REFUSED_MAX
+    }
+
+    /// The agent knows nothing of the conversation. The prompt is sent once more, to another process that
+    /// takes it up again; the second time that is how the turn ends.
+    fn lost(&mut self, me: &ActorRef<SessionMsg>, why: String) {
+        let task = self.card.as_ref().map(|card| card.task.clone());
+        let may_try = self.sent_again != task && !self.produced() && self.turn_route() == Route::Warm;
+        if !may_try {
+            return self.answered(me, Err(why));
+        }
+        self.sent_again = task;
+        self.n_refused = 0;
+        self.end_cause = EndCause::Ill;
+        self.notice(
+            Level::Warning,
+            format!("the conversation is taken up again, and the prompt sent once more: {why}"),
+        );
+        self.saw(me, Observation::Lost { why });
     }
 
     /// False of a prompt that was given up, or of the turn before.

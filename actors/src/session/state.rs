@@ -3,6 +3,7 @@
 
 use crate::event::{AgentStatus, Outcome, Wait};
 use crate::id::{Generation, TaskId, TurnId};
+use crate::ports::TurnName;
 
 /// Whether a backend process may exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,6 +250,13 @@ pub enum Observation {
         /// What it said, in words.
         why: String,
     },
+    /// The agent did not take the prompt, because it lost the conversation: nothing ran.
+    Lost {
+        /// What it said, in words.
+        why: String,
+    },
+    /// The turn is taken back, and its task is queued again.
+    Retracted,
     /// The cancel was not answered in time.
     CancelGraceOver,
     /// The ordered stop is complete.
@@ -295,6 +303,13 @@ pub enum Effect {
         stop_reason: Option<String>,
         /// What went wrong.
         error: Option<String>,
+    },
+    /// Commit that nothing ran in this turn, and that its task is queued again.
+    RetractTurn {
+        /// The turn, its task and its backend.
+        of: TurnName,
+        /// Why.
+        why: String,
     },
     /// Commit the end of a task without a turn.
     EndTask {

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use hob_actors::event::{Event, Json, PermissionOption};
 use hob_actors::ports::{News, NewsSink, PermissionAsk, Permit, Settled};
 
-use super::errors::{self, AUTH_REQUIRED};
+use super::errors::{self, AUTH_REQUIRED, NOT_FOUND};
 use super::in_flight::{InFlight, Prompt};
 use super::login::Ways;
 use super::noise::Noise;
@@ -253,6 +253,12 @@ impl Router {
             && error.code == AUTH_REQUIRED
         {
             let news = News::LogIn { prompt: prompt.number, why: self.ways.tell(error) };
+            return self.tell_all(vec![news], Some(permit));
+        }
+        if let Err(error) = &result
+            && error.code == NOT_FOUND
+        {
+            let news = News::Lost { prompt: prompt.number, why: errors::describe(error) };
             return self.tell_all(vec![news], Some(permit));
         }
         let (result, usage) = match result {

@@ -37,6 +37,9 @@ impl Conversation {
         match done {
             Done::Aborted => self.aborting = false,
             Done::Told => {}
+            Done::Sent(number, Err(error)) if self.is_turn(number) && error.is_not_found() => {
+                self.lost(number, format!("opencode does not know the session {} any more", self.session));
+            }
             Done::Sent(number, Err(error)) if self.is_turn(number) => {
                 self.settle(number, Err(format!("opencode did not take the prompt: {error}")));
             }

@@ -251,13 +251,24 @@ impl Conversation {
     }
 
     pub(super) fn settle(&mut self, prompt: u64, result: Result<String, String>) {
+        self.rest();
+        self.tell(News::Settled(Settled { prompt, result, usage: None }));
+    }
+
+    /// The server knows nothing of the session, and did not take the prompt.
+    pub(super) fn lost(&mut self, prompt: u64, why: String) {
+        self.rest();
+        self.tell(News::Lost { prompt, why });
+    }
+
+    /// No turn is under way any more.
+    fn rest(&mut self) {
         self.turn = None;
         self.look = None;
         self.server.at_work(Path::new(&self.directory), false);
         for reply in self.questions.dismiss() {
             self.send(reply);
         }
-        self.tell(News::Settled(Settled { prompt, result, usage: None }));
     }
 
     // -------------------------------------------------------------------------------- told

@@ -362,3 +362,23 @@ fn what_the_person_set_for_a_server_of_its_own_is_in_nobodys_way() {
     let daemon = Setup::new().real(AGENT, Consent::Assumes).config(config).start();
     assert_eq!(daemon.ask(&daemon.lone_chat(), AGENT.name(), "say: heard"), "heard");
 }
+
+#[test]
+fn a_session_that_was_deleted_in_its_own_store_is_taken_up_anew_and_that_is_told() {
+    let daemon = super::start(AGENT);
+    let chat = daemon.lone_chat();
+    daemon.ask(&chat, AGENT.name(), "say: before");
+    let home = daemon.root().join("agents").join(AGENT.name());
+    let store = walkdir::WalkDir::new(&home)
+        .into_iter()
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_name() == "opencode.db")
+        .unwrap();
+    let conn = rusqlite::Connection::open(store.path()).unwrap();
+    conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    conn.pragma_update(None, "foreign_keys", true).unwrap();
+    assert_eq!(conn.execute("DELETE FROM session", []).unwrap(), 1);
+    let task = daemon.run(&chat, AGENT.name(), "say: after");
+    assert_eq!((&task["state"], &task["text"]), (&json!("completed"), &json!("after")), "{task:#}");
+    assert!(task["context_lost"].is_string(), "{task:#}");
+}

@@ -113,6 +113,24 @@ impl Agent {
                 self.end(id, "end_turn");
                 self.text("too late");
             }
+            // As often as it says, over all its processes: who was asked so often is well.
+            "lost" | "refuses" => {
+                let times = argument.and_then(|times| times.parse().ok()).unwrap_or(usize::MAX);
+                let marker = std::env::temp_dir()
+                    .join(format!("fault-lost-{}", std::env::var("HOME").unwrap().replace('/', "-")));
+                let before = std::fs::read_to_string(&marker).unwrap_or_default().len();
+                if before >= times {
+                    self.text("well again");
+                    return self.end(id, "end_turn");
+                }
+                std::fs::write(&marker, "x".repeat(before + 1)).expect("a mark can be made");
+                IN_TURN.store(false, Ordering::SeqCst);
+                if mode == "lost" {
+                    refuse(id, -32002, "Session not found")
+                } else {
+                    refuse(id, -32603, "no")
+                }
+            }
             "log-in" => {
                 IN_TURN.store(false, Ordering::SeqCst);
                 refuse(id, -32000, "Authentication required");

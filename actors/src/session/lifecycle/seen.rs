@@ -3,6 +3,7 @@
 use super::{Open, dispatch, end, end_task, stop, unsent};
 use crate::event::{AgentStatus, Outcome, Wait};
 use crate::id::{Generation, TurnId};
+use crate::ports::TurnName;
 use crate::session::state::{After, Backend, Decision, Effect, Ending, Job, Machine, Observation, Unsent};
 
 /// What is said of a turn whose agent ended before it had said anything.
@@ -31,6 +32,11 @@ pub fn observe(state: &Machine, seen: Observation) -> Decision {
         Observation::Settled(result) => settled(state, result),
         Observation::Exited { produced, how, after } => exited(state, produced, how, after),
         Observation::LoggedOut { why } => logged_out(state, &why),
+        Observation::Lost { why } => lost(state, why),
+        Observation::Retracted => match state.job.clone() {
+            Job::Ending(task) => state.go(state.backend, Job::None, vec![Effect::ReturnJob(task, None)]),
+            _ => state.stay(),
+        },
         Observation::Hung { produced, how, after } => hung(state, produced, &how, after),
         Observation::CancelGraceOver => cancel_grace_over(state),
         Observation::Gone => gone(state),
@@ -159,6 +165,19 @@ fn logged_out(state: &Machine, why: &str) -> Decision {
             state.go(Backend::Stopping { again: false }, decision.next.job, effects)
         }
         Backend::Up | Backend::Starting { .. } | Backend::Stopping { .. } | Backend::Down => decision,
+    }
+}
+
+/// Another process takes the conversation up again, and gets the prompt once more.
+fn lost(state: &Machine, why: String) -> Decision {
+    match (state.backend, state.job.clone()) {
+        (Backend::Up, Job::Running { task, turn, generation, ending: None }) => {
+            let of = TurnName { task: task.clone(), turn, generation };
+            let effects =
+                vec![Effect::RetractTurn { of, why: why.clone() }, stop(AgentStatus::Crashed, &why)];
+            state.go(Backend::Stopping { again: false }, Job::Ending(task), effects)
+        }
+        _ => settled(state, Err(why)),
     }
 }
 

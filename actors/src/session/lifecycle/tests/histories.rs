@@ -25,6 +25,7 @@ enum Step {
     Hang,
     Settle,
     LogOut,
+    Lose,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -41,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Hang),
         4 => Just(Step::Settle),
         1 => Just(Step::LogOut),
+        1 => Just(Step::Lose),
     ]
 }
 
@@ -81,6 +83,12 @@ impl World {
                 Effect::ReturnJob(task, _) | Effect::ReportDone(task) => {
                     let open = self.open.take();
                     prop_assert_eq!(open.as_ref(), Some(task), "a job ended twice, or never began");
+                }
+                Effect::RetractTurn { of, .. } => {
+                    let under = self.turns.remove(&of.turn);
+                    prop_assert_eq!(under, Some(of.generation), "a turn was taken back that was not open so");
+                    // Nothing ran, so the next turn of the task may send its prompt.
+                    self.sent.retain(|sent| *sent != of.task);
                 }
                 Effect::EndTurn { turn, generation, .. } => {
                     let under = self.turns.remove(turn);
@@ -144,6 +152,7 @@ impl World {
                 self.see(Observation::Opened(turn))
             }
             Effect::OpenTurn(..) => self.see(Observation::NotOpened),
+            Effect::RetractTurn { .. } => self.see(Observation::Retracted),
             Effect::SendCancel if !well => self.see(Observation::CancelGraceOver),
             Effect::EndTurn { .. } | Effect::EndTask { .. } => self.see(Observation::Ended),
             Effect::StopBackend { .. } => {
@@ -202,6 +211,7 @@ impl World {
             Step::Hang if self.process => {
                 self.see(Observation::Hung { produced: false, how: "x".into(), after: LATER })
             }
+            Step::Lose => self.see(Observation::Lost { why: "x".into() }),
             Step::LogOut => self.see(Observation::LoggedOut { why: "x".into() }),
             Step::Settle => self.see(Observation::Settled(Ok("end_turn".into()))),
             Step::Exit | Step::Hang => Ok(()),
