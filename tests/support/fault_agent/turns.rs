@@ -52,6 +52,9 @@ impl Agent {
     }
 
     fn turn(&self, mode: &str, argument: Option<&str>, id: &str) {
+        if self.ended(mode, argument, id) {
+            return;
+        }
         match mode {
             "garbage" | "invalid-utf8" | "long-line" | "batch" | "flood-stderr" => {
                 self.text("before ");
@@ -98,38 +101,10 @@ impl Agent {
                 self.haunt();
                 std::process::exit(0);
             }
-            "outlived" => {
-                self.text("before");
-                self.outlived(id, argument.unwrap_or("end_turn"));
-                std::thread::sleep(FOR_EVER);
-            }
-            "end" => self.end(id, argument.unwrap_or("end_turn")),
-            "end-and-exit" => {
-                self.end(id, "end_turn");
-                std::process::exit(0);
-            }
             "late-updates" => {
                 self.text("in time");
                 self.end(id, "end_turn");
                 self.text("too late");
-            }
-            // As often as it says, over all its processes: who was asked so often is well.
-            "lost" | "refuses" => {
-                let times = argument.and_then(|times| times.parse().ok()).unwrap_or(usize::MAX);
-                let marker = std::env::temp_dir()
-                    .join(format!("fault-lost-{}", std::env::var("HOME").unwrap().replace('/', "-")));
-                let before = std::fs::read_to_string(&marker).unwrap_or_default().len();
-                if before >= times {
-                    self.text("well again");
-                    return self.end(id, "end_turn");
-                }
-                std::fs::write(&marker, "x".repeat(before + 1)).expect("a mark can be made");
-                IN_TURN.store(false, Ordering::SeqCst);
-                if mode == "lost" {
-                    refuse(id, -32002, "Session not found")
-                } else {
-                    refuse(id, -32603, "no")
-                }
             }
             "log-in" => {
                 IN_TURN.store(false, Ordering::SeqCst);
@@ -204,6 +179,45 @@ impl Agent {
                 self.end(id, "end_turn");
             }
         }
+    }
+
+    /// The modes that are about who ends a turn, and how; whether this is one.
+    fn ended(&self, mode: &str, argument: Option<&str>, id: &str) -> bool {
+        match mode {
+            "outlived" => {
+                self.text("before");
+                self.outlived(id, argument.unwrap_or("end_turn"));
+                std::thread::sleep(FOR_EVER);
+            }
+            "end" => self.end(id, argument.unwrap_or("end_turn")),
+            "end-and-exit" => {
+                self.end(id, "end_turn");
+                std::process::exit(0);
+            }
+            // As often as it says, over all its processes: who was asked so often is well.
+            "lost" | "refuses" => {
+                let times = argument.and_then(|times| times.parse().ok()).unwrap_or(usize::MAX);
+                let marker = std::env::temp_dir().join(format!(
+                    "fault-lost-{}",
+                    std::env::var("HOME").unwrap_or_default().replace('/', "-")
+                ));
+                let before = std::fs::read_to_string(&marker).unwrap_or_default().len();
+                if before >= times {
+                    self.text("well again");
+                    self.end(id, "end_turn");
+                    return true;
+                }
+                std::fs::write(&marker, "x".repeat(before + 1)).expect("a mark can be made");
+                IN_TURN.store(false, Ordering::SeqCst);
+                if mode == "lost" {
+                    refuse(id, -32002, "Session not found")
+                } else {
+                    refuse(id, -32603, "no")
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn wait_for_cancel(&self) {
