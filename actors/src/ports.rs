@@ -24,7 +24,7 @@ pub use crate::probe::{FailureClass, ProbeFailed};
 pub use crate::reaper::policy::{Candidate, ReaperRules, Stand};
 pub use crate::settings::{
     AgentSettings, Audience, HealthRules, Limits, PermissionPolicy, PermissionRules, RestartRules, Settings,
-    Unattended, WatchdogRules,
+    Tells, Unattended, WatchdogRules,
 };
 pub use crate::worktree::{Preflight, Reason};
 pub use crate::worktree_ports::{Snapshots, Worktrees};

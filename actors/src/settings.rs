@@ -18,6 +18,8 @@ pub enum PermissionPolicy {
     Reject,
 }
 
+pub use crate::session::spending::Tells;
+
 /// What becomes of a question that nobody is there to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unattended {
@@ -129,6 +131,8 @@ pub struct AgentSettings {
     pub health: HealthRules,
     /// Its watchdog.
     pub watchdog: WatchdogRules,
+    /// What its numbers of tokens are about.
+    pub tells: Tells,
     /// The server process that all its agent sessions live in, if they share one.
     pub host: Option<HostId>,
 }

@@ -1,6 +1,10 @@
 //! The agents that hob knows without configuration, as a table. Starts nothing and looks nothing
 //! up: whether one is installed is found out when it is asked for.
 
+use std::path::Path;
+
+use hob_actors::ports::Tells;
+
 use crate::config::BackendKind;
 
 /// The built-in agent. Its command is this very program, so none is given.
@@ -160,6 +164,23 @@ pub const KNOWN: &[KnownAgent] = &[
 
 const fn acp(command: &'static [&'static str]) -> KnownWay {
     KnownWay { backend: BackendKind::Acp, command }
+}
+
+/// What the programs that were measured tell with the answer to a prompt: the tokens of the turn, or of
+/// the conversation so far.
+const TELLS: &[(&str, Tells)] = &[
+    ("goose", Tells::Turn),
+    ("qwen", Tells::Turn),
+    ("opencode", Tells::Turn),
+    ("copilot", Tells::Total),
+    ("vibe-acp", Tells::Total),
+];
+
+/// What the numbers of tokens of a program are about.
+pub fn tells(command: &[String]) -> Tells {
+    let program = command.first().and_then(|program| Path::new(program).file_name()?.to_str());
+    let known = TELLS.iter().find(|(name, _)| Some(*name) == program);
+    known.map(|(_, tells)| *tells).unwrap_or_default()
 }
 
 /// The known agent of that name.

@@ -4,12 +4,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hob_actors::id::{AgentName, HostId};
 use hob_actors::ports::{
-    AgentSettings, HealthRules, Limits, PermissionRules, ReaperRules, RestartRules, Settings, Unattended,
-    WatchdogRules,
+    AgentSettings, HealthRules, Limits, PermissionRules, ReaperRules, RestartRules, Settings, Tells,
+    Unattended, WatchdogRules,
 };
 
 use super::permissions::Permissions;
 use super::{AgentConfig, BackendKind, Config, Health, Process, Restart, Watchdog};
+use crate::backend::known;
 
 /// The present configuration. Clones share it; readers take a snapshot and keep it for as long as
 /// they work with it, so that no one sees half of a reload.
@@ -87,6 +88,7 @@ fn of_agent(config: &Config, agent: &AgentConfig) -> AgentSettings {
         restart: restart(&agent.restart),
         health: health(&agent.health, agent.backend),
         watchdog: watchdog(&agent.watchdog),
+        tells: known::tells(&agent.command),
         host: agent.host().map(HostId::from),
     }
 }
@@ -105,6 +107,7 @@ fn general(config: &Config) -> AgentSettings {
         restart: restart(&config.restart),
         health: health(&config.health, BackendKind::Acp),
         watchdog: watchdog(&config.watchdog),
+        tells: Tells::Unknown,
         host: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::AgentKey;
 use crate::ports::{
     AgentSettings, Candidate, HealthRules, Limits, NotChosen, PermissionAsk, PermissionPolicy,
-    PermissionRules, Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, Unattended,
+    PermissionRules, Preflight, ProbeFailed, ProcessTree, ReaperRules, RestartRules, Tells, Unattended,
     WatchdogRules,
 };
 
@@ -147,6 +147,7 @@ fn plain_settings() -> AgentSettings {
             stale_grace: secs(120),
         },
         watchdog: WatchdogRules { silence: Some(secs(900)), tool: Some(secs(7200)), permission: None },
+        tells: Tells::Turn,
         host: None,
     }
 }

@@ -17,12 +17,13 @@ use super::lifecycle;
 use super::looks::Looks;
 pub use super::messages::{SessionArgs, SessionMsg, View};
 pub use super::permission::{Answered, PermissionReply, Remember};
+use super::spending::Spending;
 use super::state::{Backend, Decision, Denied, Effect, Ending, Job, Machine, Observation, Request};
 use super::turn::Turn;
 pub use super::wish::Wish;
 use crate::backoff::{Cause, Failures};
 use crate::dispatch::actor::Back;
-use crate::event::{AgentStatus, Context, Exit, Scope};
+use crate::event::{AgentStatus, Context, Exit};
 use crate::health::messages::{EndCause, Pulse};
 use crate::id::{Generation, HostId, TaskId};
 use crate::ports::{Agent, AgentRecord, Choice, Launched, Route, StartFailed, TaskCard, TurnEnd, TurnName};
@@ -70,6 +71,8 @@ pub struct Memory {
     pub(super) has_started: bool,
     /// The task whose prompt was sent once more, because the agent had lost its conversation.
     pub(super) sent_again: Option<TaskId>,
+    /// What the conversation cost, as its agent tells it.
+    pub(super) spending: Spending,
     /// Prompts in a row that were answered with an error at once.
     pub(super) n_refused: u32,
     pub(super) tried_hash: Option<String>,
@@ -209,6 +212,7 @@ impl Memory {
             failure: String::new(),
             has_started: false,
             sent_again: None,
+            spending: Spending::default(),
             n_refused: 0,
             tried_hash: None,
             told_waiting: None,
@@ -371,30 +375,6 @@ impl Memory {
         self.look_when_gone(me);
         self.record_stopped(me, exit);
         self.saw(me, Observation::Gone);
-    }
-
-    /// What an event of this agent session is about, outside of any turn.
-    pub(super) fn scope(&self, generation: Generation) -> Scope {
-        Scope {
-            session: self.record.as_ref().map(|record| record.session.clone()),
-            chat: Some(self.args.key.chat.clone()),
-            agent: Some(self.args.key.agent.clone()),
-            generation: Some(generation),
-            task: None,
-            turn: None,
-        }
-    }
-
-    /// What news outside of any turn are about: the task that waits for the agent, so that whoever asked
-    /// hears of it.
-    pub(super) fn scope_of_news(&self) -> Scope {
-        let waits = match &self.machine.job {
-            Job::Waiting(task) | Job::Dispatching { task, .. } | Job::Opening { task, .. } => {
-                Some(task.clone())
-            }
-            Job::None | Job::Running { .. } | Job::Ending(_) => None,
-        };
-        Scope { task: waits, ..self.scope(self.generation) }
     }
 
     pub(super) fn now() -> Instant {

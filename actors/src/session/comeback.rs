@@ -12,7 +12,7 @@ use super::state::{After, Backend, Denied, Request};
 use super::{lifecycle, news};
 use crate::backoff::{Cause, Gate};
 use crate::dispatch::actor::DispatchMsg;
-use crate::event::{AgentStatus, Event, Exit, Level, NewEvent, Wait};
+use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Wait};
 use crate::health::messages::{EndCause, HealthMsg, Patient};
 use crate::id::{AgentKey, TaskId};
 use crate::links::{request, tell};
@@ -195,6 +195,7 @@ impl Memory {
         self.host = launched.host;
         self.config_hash = launched.config_hash;
         self.context = Some(launched.context);
+        self.spending.opened(matches!(launched.context, Context::Fresh | Context::Reset));
         self.cost_total = 0.0;
         self.resting = AgentStatus::Idle;
         if self.agent.as_ref().is_some_and(|agent| agent.route() == Route::Warm) {

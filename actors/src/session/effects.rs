@@ -13,7 +13,7 @@ use super::state::{Backend, Leave, Observation};
 use super::turn::Turn;
 use crate::dispatch::actor::{Back, DispatchMsg};
 
-use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Wait};
+use crate::event::{AgentStatus, Context, Event, Exit, Level, NewEvent, Outcome, Usage, Wait};
 use crate::health::messages::EndCause;
 use crate::id::{Generation, TaskId};
 use crate::links::tell;
@@ -205,7 +205,7 @@ impl Memory {
         }
         if let Some(mut open) = self.turn.take() {
             let told = self.settled_usage.take();
-            end.usage = open.usage(told);
+            end.usage = open.usage(told.map(|told| self.spent_in_turn(told)));
             end.duration_ms = millis(open.answered.unwrap_or_else(Self::now) - open.since);
             end.first_token_ms = open.first_output.map(millis);
             end.text = open.final_text();
@@ -227,6 +227,15 @@ impl Memory {
         if self.machine.backend == Backend::Up {
             self.record_move(me, AgentStatus::Idle, None, None);
         }
+    }
+
+    /// What a turn cost, of what its agent told with its answer.
+    fn spent_in_turn(&mut self, told: Usage) -> Usage {
+        if told.is_empty() || self.turn_route() == Route::Oneshot {
+            return told;
+        }
+        let tells = self.args.ports.settings.agent(&self.args.key.agent).tells;
+        self.spending.turn(told, tells)
     }
 
     /// Takes a turn back in which nothing ran: its task is queued again.

@@ -14,6 +14,7 @@ pub mod news;
 pub mod permission;
 mod questions;
 pub mod refused;
+pub mod spending;
 pub mod state;
 pub mod turn;
 mod view;

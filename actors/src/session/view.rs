@@ -2,7 +2,8 @@
 
 use super::actor::{Memory, View};
 use super::state::{Backend, Job};
-use crate::event::AgentStatus;
+use crate::event::{AgentStatus, Scope};
+use crate::id::Generation;
 use crate::links::tell;
 use crate::pool::actor::PoolMsg;
 
@@ -48,5 +49,29 @@ impl Memory {
             self.reported = Some(view.clone());
             tell(&self.args.links.pool, PoolMsg::Moved(self.args.key.clone(), view));
         }
+    }
+
+    /// What an event of this agent session is about, outside of any turn.
+    pub(super) fn scope(&self, generation: Generation) -> Scope {
+        Scope {
+            session: self.record.as_ref().map(|record| record.session.clone()),
+            chat: Some(self.args.key.chat.clone()),
+            agent: Some(self.args.key.agent.clone()),
+            generation: Some(generation),
+            task: None,
+            turn: None,
+        }
+    }
+
+    /// What news outside of any turn are about: the task that waits for the agent, so that whoever asked
+    /// hears of it.
+    pub(super) fn scope_of_news(&self) -> Scope {
+        let waits = match &self.machine.job {
+            Job::Waiting(task) | Job::Dispatching { task, .. } | Job::Opening { task, .. } => {
+                Some(task.clone())
+            }
+            Job::None | Job::Running { .. } | Job::Ending(_) => None,
+        };
+        Scope { task: waits, ..self.scope(self.generation) }
     }
 }
