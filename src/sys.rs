@@ -182,6 +182,11 @@ pub fn set_undumpable() {
     nix::sys::prctl::set_dumpable(false).ok();
 }
 
+/// Whether a socket takes connections (`SO_ACCEPTCONN`, socket(7)). Unknown means no.
+pub fn is_listening(socket: &impl std::os::fd::AsFd) -> bool {
+    nix::sys::socket::getsockopt(&socket.as_fd(), nix::sys::socket::sockopt::AcceptConn).unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

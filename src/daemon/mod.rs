@@ -28,6 +28,7 @@ use crate::paths::{self, PathOverrides, Paths};
 use crate::pending::Pending;
 use crate::retire::{Hooks, Retire};
 use crate::store::Store;
+use crate::sys;
 use crate::worktree::Worktrees;
 
 mod control_door;
@@ -35,6 +36,7 @@ mod exit;
 mod init;
 mod lock;
 mod log;
+mod notify;
 mod retention;
 mod wait;
 
@@ -42,6 +44,7 @@ pub use control_door::{DaemonControl, ShutdownRequest};
 pub use exit::StartedByAgent;
 pub use lock::{Held, HomeLock};
 pub use log::LogFile;
+use notify::Notifier;
 
 /// What a daemon says on its stdout when it is ready.
 pub const READY: &str = "ready\n";
@@ -144,6 +147,7 @@ struct Parts {
     server: tokio::task::JoinHandle<()>,
     /// Whether the socket file is ours to remove: systemd keeps its own.
     owns_socket: bool,
+    notifier: Notifier,
 }
 
 /// The whole life of a daemon.
@@ -164,7 +168,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         tracing::warn!("{notice}");
     }
     tracing::info!(pid = std::process::id(), socket = %paths.socket.display(), "ready");
-    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    parts.notifier.tell("READY=1");
     log::say_ready(options.background.as_ref())?;
 
     let owns_socket = parts.owns_socket;
@@ -255,7 +259,8 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
     });
     retention::begin(&store, door, &stopped);
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
-    Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket })
+    let notifier = Notifier::of_environment();
+    Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket, notifier })
 }
 
 /// Takes up what an earlier daemon did not come to the end of, with worktrees and with files.
@@ -290,6 +295,9 @@ async fn open_store(paths: &Paths) -> anyhow::Result<Store> {
 /// The socket that systemd handed over, else our own; and whether it is our own.
 fn listen(paths: &Paths) -> anyhow::Result<(tokio::net::UnixListener, bool)> {
     match listenfd::ListenFd::from_env().take_unix_listener(0) {
+        Ok(Some(listener)) if !sys::is_listening(&listener) => {
+            anyhow::bail!("systemd handed over a socket that does not listen")
+        }
         Ok(Some(listener)) => Ok((control::adopt(listener)?, false)),
         Ok(None) => Ok((control::bind(&paths.socket)?, true)),
         Err(error) => Err(error).context("systemd handed over something that is not a Unix socket"),
@@ -299,7 +307,7 @@ fn listen(paths: &Paths) -> anyhow::Result<(tokio::net::UnixListener, bool)> {
 /// The list backwards. A failed part is reported after everybody else was stopped in order.
 async fn stop(parts: Parts, why: wait::End, requests: &mut control_door::Requests) -> anyhow::Result<()> {
     tracing::info!(?why, "stopping");
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+    parts.notifier.tell("STOPPING=1");
     parts.stopping.cancel();
     crash_point!("stop.refusing");
     let mut now = why.now;

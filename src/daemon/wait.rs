@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Parts;
 use super::control_door::{DaemonControl, Requests};
+use super::notify::{self, Notifier};
 use crate::store;
 
 /// A part without which the daemon cannot go on has failed.
@@ -73,7 +74,7 @@ pub(super) async fn for_the_end(
             End::failed(Failure::Database { path: parts.store.path().to_owned(), why })
         }
         why = parts.spawner.failed() => End::failed(Failure::Spawner(why)),
-        never = watchdog() => match never {},
+        never = watchdog(&parts.notifier) => match never {},
     }
 }
 
@@ -127,13 +128,13 @@ async fn stdin_ended() {
 }
 
 /// Tells systemd's watchdog that the daemon lives, twice in its period. Never resolves.
-async fn watchdog() -> Infallible {
-    let Some(period) = sd_notify::watchdog_enabled() else {
+async fn watchdog(notifier: &Notifier) -> Infallible {
+    let Some(period) = notify::watchdog_period() else {
         return std::future::pending().await;
     };
     let mut ticks = tokio::time::interval(period / 2);
     loop {
         ticks.tick().await;
-        sd_notify::notify(&[sd_notify::NotifyState::Watchdog]).ok();
+        notifier.tell("WATCHDOG=1");
     }
 }
