@@ -164,6 +164,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     }
     let (door, mut requests) = control_door::open(&options);
     let parts = start(&options, &door).await?;
+    retention::begin(&parts.store, &door, &parts.stopped);
     for notice in paths.notice().into_iter().chain(door.config().current().warnings.iter().cloned()) {
         tracing::warn!("{notice}");
     }
@@ -257,7 +258,6 @@ async fn start(options: &DaemonOptions, door: &DaemonControl) -> anyhow::Result<
         stopping: stopping.clone(),
         flights: control::flight::Flights::default(),
     });
-    retention::begin(&store, door, &stopped);
     let server = tokio::spawn(control::serve(listener, services, stopped.clone().cancelled_owned()));
     let notifier = Notifier::of_environment();
     Ok(Parts { store, spawner, tree, arenas, stopping, stopped, server, owns_socket, notifier })
