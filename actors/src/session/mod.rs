@@ -6,6 +6,7 @@ pub mod choice;
 pub mod comeback;
 pub mod effects;
 pub mod final_text;
+mod job;
 mod launch;
 pub mod lifecycle;
 mod looks;
